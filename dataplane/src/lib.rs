@@ -1,1 +1,13 @@
-//! Placeholder.
+//! The data plane of Tidegate: everything a packet can touch, in packet order.
+//!
+//! A core runs to completion: [`worker`] takes the tables of the current generation, receives a batch, passes it through the
+//! stages, runs the sessions that became ready, and sends. Nothing here reads files, spawns threads or knows the configuration's format.
+
+pub mod clock; // time as an argument
+pub mod frame; // packet memory and its owner
+pub mod meta; // what is known about a packet beside its bytes
+pub mod verdict; // where a packet stands, and why packets are lost
+pub mod batch; // packets that go through the stages together
+pub mod stats; // what a core counts
+pub mod sync; // what cores share: rings, the snapshot cell, counters
+pub mod io; // ports: memory, pcap, TAP, AF_XDP, DPDK

@@ -1,0 +1,160 @@
+//! Where a packet stands in the pipeline, and why packets are lost.
+
+use core::fmt;
+
+use crate::meta::PortId;
+
+/// What the stages so far have decided about a packet. A stage looks only at the verdict it handles and leaves by setting another.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Verdict {
+    /// In transit: the next stage in packet order looks at it.
+    #[default]
+    Continue,
+    /// For this host: the local stages (ICMP, ND, TCP) look at it.
+    Deliver,
+    /// Complete with its Ethernet header: goes out on this port.
+    Transmit(PortId),
+    /// The frame has a new owner (neighbour queue, another core's ring, a connection): the slot is empty.
+    Taken,
+    /// Used up by this host: a control message that was understood, a segment that was absorbed. Freed, not a loss.
+    Consumed,
+    /// Lost, for this reason: freed and counted.
+    Drop(DropReason),
+}
+
+macro_rules! drop_reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident = $label:literal,)+) => {
+        /// Why a packet was dropped. Each has a counter per core (`tidegate_drops_total{reason}`); the text is the operator's manual.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[repr(u8)]
+        pub enum DropReason { $($(#[doc = $doc])+ $name,)+ }
+
+        impl DropReason {
+            /// All reasons, in declaration order: `ALL[reason as usize] == reason`.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The word used in counters and traces: `layer_cause`.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$name => $label,)+ }
+            }
+
+            /// What it means, for the operator.
+            pub const fn explanation(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc,)+),)+ }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    // io
+    /// The port's transmit queue was full: the link or its driver is slower than the traffic.
+    TxFull = "tx_full",
+    /// No free frame was left to copy the packet into: raise `frames_per_core`.
+    NoFrame = "no_frame",
+    /// The packet is longer than the frame or the port's MTU allows.
+    TooLong = "too_long",
+    /// The port is down or its driver refused the packet.
+    TxError = "tx_error",
+    // hand-over
+    /// The ring to the core that owns the flow was full: that core is overloaded.
+    HandoverFull = "handover_full",
+    // l2
+    /// Shorter than an Ethernet header, or a VLAN tag is cut off.
+    L2Truncated = "l2_truncated",
+    /// The EtherType is none that Tidegate handles (it handles IPv4, IPv6 and ARP).
+    L2UnknownType = "l2_unknown_type",
+    /// Unicast to another station's address.
+    L2WrongAddress = "l2_wrong_address",
+    /// The source address is a multicast or zero address, which no station may send from.
+    L2BadSource = "l2_bad_source",
+    /// An ARP packet that is cut off or not for IPv4 over Ethernet (RFC 826).
+    ArpMalformed = "arp_malformed",
+    /// An ARP request for an address that is not ours, or an answer nobody asked for.
+    ArpIgnored = "arp_ignored",
+    /// The next hop's hardware address is being resolved and the queue for it is full.
+    NeighborQueueFull = "neighbor_queue_full",
+    /// The next hop did not answer ARP or ND: it is down or the address is wrong.
+    NeighborUnreachable = "neighbor_unreachable",
+    /// The neighbour table is full.
+    NeighborTableFull = "neighbor_table_full",
+    // l3
+    /// The IP packet is shorter than its header says.
+    IpTruncated = "ip_truncated",
+    /// The version or header length field is wrong (RFC 1812 §5.2.2).
+    IpBadHeader = "ip_bad_header",
+    /// The IPv4 header checksum is wrong (RFC 1812 §5.2.2).
+    Ipv4BadChecksum = "ipv4_bad_checksum",
+    /// A source or destination address that may not appear on a link (RFC 1812 §5.3.7, RFC 4291 §2.5).
+    IpMartian = "ip_martian",
+    /// The source is one of our own addresses: a loop or a spoofed packet.
+    IpOwnSource = "ip_own_source",
+    /// Hop limit used up; the sender is told by ICMP (RFC 1812 §5.3.1).
+    TtlExceeded = "ttl_exceeded",
+    /// No route to the destination; the sender is told by ICMP.
+    NoRoute = "no_route",
+    /// The route is a blackhole.
+    Blackhole = "blackhole",
+    /// Longer than the way out allows and may not be fragmented; the sender is told by ICMP.
+    PacketTooBig = "packet_too_big",
+    /// A multicast or broadcast packet: a router without multicast routing does not forward it (RFC 1812 §5.3.5).
+    NotForwardable = "not_forwardable",
+    /// A fragment addressed to this host: nothing here reassembles.
+    FragmentForHost = "fragment_for_host",
+    /// A protocol or port that nothing on this host serves; the sender is told by ICMP.
+    NoListener = "no_listener",
+    /// A malformed ICMP or ND message, or one with a wrong checksum.
+    IcmpMalformed = "icmp_malformed",
+    /// An ICMP message this host does not act on.
+    IcmpIgnored = "icmp_ignored",
+    /// The limit on ICMP errors and echo replies per second was reached.
+    IcmpRateLimited = "icmp_rate_limited",
+    /// IPv6 extension headers in a wrong order, too many, or cut off (RFC 8200 §4).
+    Ipv6BadExtension = "ipv6_bad_extension",
+    // egress
+    /// The queue of packets that this host originates was full in this turn.
+    EgressFull = "egress_full",
+    // l4
+    /// A TCP segment cut off or with impossible header fields.
+    TcpMalformed = "tcp_malformed",
+    /// A wrong TCP checksum.
+    TcpBadChecksum = "tcp_bad_checksum",
+    /// A SYN beyond the half-open limit while SYN cookies are off.
+    TcpHalfOpenLimit = "tcp_half_open_limit",
+    /// A new connection beyond `max_connections`.
+    TcpConnectionLimit = "tcp_connection_limit",
+    /// A segment for no connection; it is answered by RST, up to a rate.
+    TcpNoConnection = "tcp_no_connection",
+    /// An ACK that is not the answer to any SYN cookie of ours.
+    TcpBadCookie = "tcp_bad_cookie",
+    /// A segment outside the connection's window.
+    TcpOutOfWindow = "tcp_out_of_window",
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+const _: () = assert!(size_of::<Verdict>() <= 4);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_indexed_and_named_once() {
+        let mut labels: Vec<_> = DropReason::ALL.iter().map(|r| r.label()).collect();
+        for (index, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+            assert!(reason.explanation().trim().ends_with('.'), "{reason}: explanation is a sentence");
+        }
+        labels.sort_unstable();
+        labels.dedup();
+        assert_eq!(labels.len(), DropReason::COUNT);
+    }
+}
