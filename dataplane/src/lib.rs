@@ -11,3 +11,4 @@ pub mod batch; // packets that go through the stages together
 pub mod stats; // what a core counts
 pub mod sync; // what cores share: rings, the snapshot cell, counters
 pub mod io; // ports: memory, pcap, TAP, AF_XDP, DPDK
+pub mod wheel; // timers, set and fired in constant time
