@@ -6,6 +6,7 @@
 pub mod counter;
 pub mod snapshot;
 pub mod spsc;
+pub mod waker;
 
 /// Atomics and cells, real or loom's.
 pub(crate) mod atomic {
