@@ -1,5 +1,8 @@
-//! Layer 7: sessions as tasks on the core's own executor.
+//! Layer 7: connections as futures on the core's own executor. Bytes come in through a stream, HTTP is framed strictly, a
+//! route is found, an upstream is picked, and what is forwarded can be understood in one way only.
 
 pub mod exec;
+pub mod http1;
+pub mod reason;
 pub mod stream;
 pub mod tls;
