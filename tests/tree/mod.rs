@@ -87,14 +87,14 @@ fn attributes(item: &syn::Item) -> Option<&[syn::Attribute]> {
     })
 }
 
-/// `#[cfg(test)]`, also inside `all(test, …)`; `cfg(not(test))` is product code.
+/// `#[cfg(test)]` or `#[cfg(all(test, …))]`; `cfg(not(test))` is product code.
 fn is_cfg_test(attribute: &syn::Attribute) -> bool {
     let syn::Meta::List(list) = &attribute.meta else { return false };
     if !list.path.is_ident("cfg") {
         return false;
     }
     let condition = list.tokens.to_string();
-    condition == "test" || condition.starts_with("all (") && condition.contains("test") && !condition.contains("not")
+    condition == "test" || condition.starts_with("all (test")
 }
 
 /// The workspace's root.

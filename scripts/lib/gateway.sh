@@ -1,0 +1,92 @@
+# shellcheck shell=bash
+# Tidegate in the gateway's namespace: a work copy of a configuration, start until it forwards, stop, questions to it.
+
+BINARY=${TIDEGATE_BINARY:-$ROOT/target/release/tidegate}
+
+# gateway_config SOURCE DRIVER STATE PKI [QUEUES] — writes STATE/gateway.toml
+gateway_config() {
+  "$PYTHON" "$ROOT/scripts/lib/adapt.py" "$1" "$3/gateway.toml" --driver "$2" --pki "$4" --state "$3" --queues "${5:-1}" >/dev/null
+}
+
+# The interfaces a configuration names, for the topology: gateway_interfaces SOURCE
+gateway_interfaces() {
+  local scratch
+  scratch=$(mktemp -d)
+  "$PYTHON" "$ROOT/scripts/lib/adapt.py" "$1" "$scratch/x.toml" --driver af_xdp --pki "$scratch" --state "$scratch"
+  rm -rf "$scratch"
+}
+
+# gateway_start DRIVER STATE — returns when packets pass, or fails with the log on stderr
+gateway_start() {
+  local driver=$1 state=$2
+  rm -f "$state/admin.sock"
+  ns gw "$BINARY" run -c "$state/gateway.toml" >"$state/gateway.log" 2>&1 &
+  echo $! >"$state/gateway.pid"
+  disown $!
+  if ! gateway_comes_up "$driver" "$state"; then
+    printf 'the gateway did not come up:\n' >&2
+    tail -n 25 "$state/gateway.log" >&2
+    gateway_stop "$state" KILL
+    return 1
+  fi
+}
+
+gateway_comes_up() {
+  local driver=$1 state=$2
+  if [[ $driver == *tap ]]; then
+    await 20 gateway_dead_or taps_present "$state" && gateway_lives "$state" && join_taps || return 1
+  fi
+  await 30 gateway_dead_or gateway_ready "$state" && gateway_lives "$state" || return 1
+  await 10 ns client ping -q -c1 -W1 10.0.1.1
+}
+
+gateway_lives() { kill -0 "$(cat "$1/gateway.pid")" 2>/dev/null; }
+# Ends the wait early when nobody is left to wait for.
+gateway_dead_or() { "$1" "$2" || ! gateway_lives "$2"; }
+gateway_ready() { admin "$1" /ready; }
+
+# admin STATE PATH [CURL OPTIONS…]
+admin() {
+  local state=$1 path=$2
+  shift 2
+  curl -sS -f --max-time 5 --unix-socket "$state/admin.sock" "http://tidegate$path" "$@"
+}
+
+# gateway_stop STATE [SIGNAL] — waits until it is gone
+gateway_stop() {
+  local state=$1 signal=${2:-TERM}
+  [[ -s $state/gateway.pid ]] || return 0
+  kill -"$signal" "$(cat "$state/gateway.pid")" 2>/dev/null || true
+  await 15 gateway_gone "$state" || kill -KILL "$(cat "$state/gateway.pid")" 2>/dev/null || true
+  await 5 gateway_gone "$state" || true
+  rm -f "$state/gateway.pid"
+}
+gateway_gone() { ! gateway_lives "$1"; }
+
+# The number of the running generation, from the metrics.
+generation() {
+  admin "$1" /metrics | sed -n 's/^tidegate_generation\({[^}]*}\)\? //p' | head -1
+}
+generation_above() { (($(generation "$1") > $2)); }
+
+# edit STATE SED-EXPRESSION… — changes the running configuration in place as an editor would: aside, then renamed
+edit() {
+  local state=$1
+  shift
+  sed -E "$@" "$state/gateway.toml" >"$state/gateway.toml.new"
+  if cmp -s "$state/gateway.toml" "$state/gateway.toml.new"; then
+    printf 'the edit changed nothing: %s\n' "$*"
+    return 1
+  fi
+  mv "$state/gateway.toml.new" "$state/gateway.toml"
+}
+
+# What wrk says about failures must be nothing: wrk_clean FILE
+wrk_clean() {
+  cat "$1"
+  grep -q 'Requests/sec' "$1" || { echo "wrk did not finish"; return 1; }
+  ! grep -E 'Socket errors|Non-2xx' "$1" || return 1
+  local requests
+  requests=$(sed -n 's/^ *\([0-9]*\) requests in.*/\1/p' "$1")
+  expect_at_least "requests" "${requests:-0}" "${2:-100}"
+}

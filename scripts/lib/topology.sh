@@ -1,0 +1,98 @@
+# shellcheck shell=bash
+# client — gateway — two backends: four network namespaces, one wire (a veth pair) from the gateway to each other.
+#
+#   client 10.0.1.100  fd00:1::100 ── port 0  10.0.1.1  fd00:1::1 ┐
+#   b1     10.0.2.11   fd00:2::11  ── port 1  10.0.2.1  fd00:2::1 ├ gw
+#   b2     10.0.3.11   fd00:3::11  ── port 2  10.0.3.1  fd00:3::1 ┘
+#
+# The gateway's kernel has no address and no IPv6: whatever answers there is Tidegate. Drivers see the wire's end
+# directly (af_xdp, and dpdk by net_af_xdp) or through a TAP that is joined with it by a small bridge (tap, dpdk_tap).
+# All namespaces carry PREFIX; removing them removes everything, also a half-made state.
+
+PREFIX=${TIDEGATE_PREFIX:-tidegate}
+HOSTS=(client b1 b2)
+# Names of the gateway's ports, in the order of HOSTS. For af_xdp they are the wire's ends, for tap the TAPs.
+PORTS=(lan0 web0 web1)
+
+ns() { # ns NAME COMMAND…
+  local name=$1
+  shift
+  ip netns exec "$PREFIX-$name" "$@"
+}
+
+host_addresses() { # host_addresses NAME -> "IPv4 IPv6 router4 router6 subnet"
+  case $1 in
+    client) echo "10.0.1.100 fd00:1::100 10.0.1.1 fd00:1::1" ;;
+    b1) echo "10.0.2.11 fd00:2::11 10.0.2.1 fd00:2::1" ;;
+    b2) echo "10.0.3.11 fd00:3::11 10.0.3.1 fd00:3::1" ;;
+  esac
+}
+
+# Removes every namespace with our prefix and the processes that live in them, which are all ours.
+topology_down() {
+  local name pid round
+  for name in $(ip netns list | cut -d' ' -f1 | grep "^$PREFIX-" || true); do
+    for round in TERM KILL; do
+      for pid in $(ip netns pids "$name" 2>/dev/null || true); do
+        kill -"$round" "$pid" 2>/dev/null || true
+      done
+      await 2 no_process_in "$name" || true
+    done
+    ip netns delete "$name" 2>/dev/null || true
+  done
+}
+no_process_in() { [[ -z $(ip netns pids "$1" 2>/dev/null) ]]; }
+
+# topology_up DRIVER [QUEUES]
+topology_up() {
+  local driver=$1 queues=${2:-1} index
+  topology_down
+  ip netns add "$PREFIX-gw"
+  ns gw sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 net.ipv4.ip_forward=0
+  ns gw ip link set lo up
+  for index in "${!HOSTS[@]}"; do
+    host_up "${HOSTS[index]}" "$driver" "$index" "$queues"
+  done
+}
+
+host_up() {
+  local host=$1 driver=$2 index=$3 queues=$4 end=${PORTS[$3]} v4 v6 router4 router6
+  read -r v4 v6 router4 router6 <<<"$(host_addresses "$host")"
+  [[ $driver != *tap ]] || end=wire$index
+  ip netns add "$PREFIX-$host"
+  ns "$host" sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 \
+    net.ipv6.conf.all.accept_ra=0 net.ipv6.conf.default.accept_ra=0
+  ip link add eth0 netns "$PREFIX-$host" numtxqueues "$queues" numrxqueues "$queues" type veth \
+    peer name "$end" netns "$PREFIX-gw" numtxqueues "$queues" numrxqueues "$queues"
+  # A partial checksum is finished by a NIC, and there is none on this wire: what XDP sees must be whole.
+  # A TAP with a virtio header carries the state of the checksum along, so there the kernel may stay lazy.
+  [[ $driver == tap ]] || ns "$host" ethtool -K eth0 tx off >/dev/null 2>&1
+  ns "$host" ip link set lo up
+  ns "$host" ip link set eth0 up
+  ns gw ip link set "$end" up
+  ns "$host" ip address add "$v4/24" dev eth0
+  ns "$host" ip address add "$v6/64" dev eth0 nodad
+  ns "$host" ip route add default via "$router4"
+  ns "$host" ip -6 route add default via "$router6"
+  if [[ $driver == *tap ]]; then
+    ns gw ip link add "br$index" type bridge forward_delay 0 mcast_snooping 0
+    ns gw ip link set "br$index" up
+    ns gw ip link set "$end" master "br$index"
+  fi
+}
+
+# Joins the TAPs a started gateway has made with their wires. The bridge takes frames for the TAP's own address as its
+# own, so the kernel's end gets another one than the gateway answers for.
+join_taps() {
+  local index
+  for index in "${!PORTS[@]}"; do
+    ns gw ip link set "${PORTS[index]}" address "02:00:5e:00:53:$(printf %02x $((index + 160)))" || return 1
+    ns gw ip link set "${PORTS[index]}" master "br$index" up || return 1
+  done
+}
+taps_present() {
+  local port
+  for port in "${PORTS[@]}"; do
+    ns gw test -e "/sys/class/net/$port" || return 1
+  done
+}
