@@ -6,6 +6,8 @@
 //! A core that is restarted asks its device for a new seed.
 
 pub mod checksum;
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod memory;
 
 use core::fmt;
@@ -82,6 +84,9 @@ pub type TxQueue = ArrayVec<(Frame, Meta), BATCH>;
 pub enum Port {
     /// A wire within the process.
     Memory(memory::MemoryPort),
+    /// A queue of a DPDK device. Boxed: it holds two batches of buffer pointers.
+    #[cfg(feature = "dpdk")]
+    Dpdk(Box<dpdk::DpdkQueue>),
 }
 
 impl Port {
@@ -91,6 +96,8 @@ impl Port {
         let _ = arena;
         match self {
             Self::Memory(port) => port.rx(id, batch, stats),
+            #[cfg(feature = "dpdk")]
+            Self::Dpdk(port) => port.rx(id, batch, stats),
         }
     }
 
@@ -100,6 +107,8 @@ impl Port {
         let _ = arena;
         match self {
             Self::Memory(port) => port.tx(queue, stats),
+            #[cfg(feature = "dpdk")]
+            Self::Dpdk(port) => port.tx(queue, stats),
         }
     }
 
@@ -108,6 +117,8 @@ impl Port {
     pub fn flush(&mut self) {
         match self {
             Self::Memory(_) => {}
+            #[cfg(feature = "dpdk")]
+            Self::Dpdk(port) => port.flush(),
         }
     }
 
@@ -115,6 +126,8 @@ impl Port {
     pub fn wait_fd(&self) -> Option<RawFd> {
         match self {
             Self::Memory(_) => None,
+            #[cfg(feature = "dpdk")]
+            Self::Dpdk(_) => None,
         }
     }
 }
