@@ -1,2 +1,17 @@
-//! Placeholder.
-fn main() {}
+//! `tidegate`: the commands and the wiring of the gateway.
+
+mod cli;
+mod command;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().command {
+        cli::Command::Check(args) => command::check::run(&args),
+        cli::Command::Schema => command::text::schema(),
+        cli::Command::Completions(args) => command::text::completions(&args),
+        cli::Command::Man(args) => command::text::man(&args),
+    }
+}

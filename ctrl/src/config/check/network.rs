@@ -1,0 +1,208 @@
+//! Which addresses are ours, which are near, and how the rest is reached: `[[port]] addresses`, `[[route]]`, `[[neighbor]]`.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{Checker, Names};
+use crate::config::decode::At;
+use crate::config::model::{self, Reference, RouteTarget};
+use crate::config::raw::{Neighbor, Port, Route};
+use crate::config::scalar::Name;
+use crate::diagnostic::{Code, Diagnostic, Span};
+
+/// The addresses of all ports.
+pub(super) struct Network {
+    subnets: Vec<Subnet>,
+    /// False if an address could not be read: then nothing is said about an address that seems to be missing.
+    pub(super) complete: bool,
+}
+
+struct Subnet {
+    port: Reference,
+    address: IpNet,
+    span: Span,
+}
+
+impl Network {
+    pub(super) fn of(ports: &[At<Port>], cx: &Checker<'_>) -> Self {
+        let mut subnets = Vec::new();
+        // A misspelt `addresses` is reported as such.
+        let misspelt =
+            |d: &Diagnostic| d.code == Code::UnknownKey && d.help.iter().any(|help| help.contains("`addresses`"));
+        let mut complete = !cx.diagnostics.iter().any(misspelt);
+        for (index, port) in ports.iter().enumerate() {
+            complete &= !(port.addresses.given && cx.broken(port.addresses.span));
+            let name = port.name.ok().map_or_else(|| Name(format!("port {}", index + 1)), |name| name.value.clone());
+            subnets.extend(port.addresses.iter().map(|address| Subnet {
+                port: Reference { index, name: name.clone() },
+                address: address.value.0,
+                span: address.span,
+            }));
+        }
+        Self { subnets, complete }
+    }
+
+    /// Whether an address is one of ours.
+    pub(super) fn owns(&self, address: IpAddr) -> bool {
+        self.subnets.iter().any(|subnet| subnet.address.addr() == address)
+    }
+
+    /// Whether we have any address of the family of `address`.
+    pub(super) fn has_family(&self, address: IpAddr) -> bool {
+        self.subnets.iter().any(|subnet| subnet.address.addr().is_ipv4() == address.is_ipv4())
+    }
+
+    /// The port in whose subnet `address` is.
+    pub(super) fn port_to(&self, address: IpAddr) -> Option<&Reference> {
+        let inside = self.subnets.iter().filter(|subnet| subnet.address.contains(&address));
+        inside.max_by_key(|subnet| subnet.address.prefix_len()).map(|subnet| &subnet.port)
+    }
+
+    /// Our addresses, for help.
+    pub(super) fn addresses(&self) -> String {
+        let all: Vec<String> =
+            self.subnets.iter().map(|subnet| format!("{} ({})", subnet.address.addr(), subnet.port.name.0)).collect();
+        if all.is_empty() { "no port has an address".to_owned() } else { format!("the ports have: {}", all.join(", ")) }
+    }
+
+    /// The subnets, for help.
+    fn subnets(&self) -> String {
+        let all: Vec<String> =
+            self.subnets.iter().map(|subnet| format!("{} ({})", subnet.address.trunc(), subnet.port.name.0)).collect();
+        if all.is_empty() {
+            "no port has an address".to_owned()
+        } else {
+            format!("the subnets are: {}", all.join(", "))
+        }
+    }
+
+    /// Records addresses that two ports share, and subnets that would make it unclear which port leads there.
+    fn overlaps(&self, cx: &mut Checker<'_>) {
+        for (at, second) in self.subnets.iter().enumerate() {
+            for first in &self.subnets[..at] {
+                let (name, address) = (&first.port.name.0, second.address);
+                let diagnostic = if first.address.addr() == address.addr() {
+                    Diagnostic::error(
+                        Code::Duplicate,
+                        second.span,
+                        format!("`{}` is already an address of `{name}`", address.addr()),
+                    )
+                } else if first.address.trunc() == address.trunc() && first.port != second.port {
+                    Diagnostic::error(
+                        Code::Duplicate,
+                        second.span,
+                        format!("the subnet {} is already on `{name}`", address.trunc()),
+                    )
+                    .help("a subnet is on one port; give one of them a longer prefix")
+                } else {
+                    continue;
+                };
+                cx.push(diagnostic.related(first.span, "the first is here"));
+            }
+        }
+    }
+}
+
+pub(super) fn routes(raw: &[At<Route>], network: &Network, names: &Names, cx: &mut Checker<'_>) -> Vec<model::Route> {
+    network.overlaps(cx);
+    let mut seen: HashMap<IpNet, Span> = HashMap::new();
+    let mut routes = Vec::new();
+    for route in raw {
+        if let Some(to) = route.to.ok() {
+            if let Some(first) = seen.insert(to.0, to.span) {
+                let twice =
+                    Diagnostic::error(Code::Duplicate, to.span, format!("there is already a route to {}", to.0));
+                cx.push(twice.related(first, "the first is here"));
+            }
+            let subnet = network.subnets.iter().find(|subnet| subnet.address.trunc() == to.0);
+            if let Some(subnet) = subnet {
+                let message =
+                    format!("{} is the subnet of port `{}`: it is reached without a route", to.0, subnet.port.name.0);
+                cx.push(Diagnostic::error(Code::Conflict, to.span, message).related(subnet.span, "the port's address"));
+            }
+        }
+        let target = target(route, network, names, cx);
+        if let (Some(to), Some(target)) = (route.to.ok(), target) {
+            routes.push(model::Route { to: to.0, target });
+        }
+    }
+    routes
+}
+
+fn target(route: &Route, network: &Network, names: &Names, cx: &mut Checker<'_>) -> Option<RouteTarget> {
+    let port = route.port.ok().map(|port| names.ports.resolve(port, cx));
+    if route.blackhole.value {
+        for (key, span) in [("via", route.via.span()), ("port", route.port.span())] {
+            if let Some(span) = span {
+                let both = format!("a route with `blackhole = true` has no `{key}`");
+                cx.push(Diagnostic::error(Code::Conflict, span, both).help("leave out one of them"));
+            }
+        }
+        return Some(RouteTarget::Blackhole);
+    }
+    let Some(via) = route.via.ok() else {
+        if route.via.is_absent() && route.port.is_absent() && !cx.broken(route.blackhole.span) {
+            let span = route.to.ok().map_or(route.head, |to| to.span);
+            let missing = Diagnostic::error(Code::MissingKey, span, "the route leads nowhere");
+            cx.push(missing.help("add `via` (the next router), `port` (neighbours on a port) or `blackhole = true`"));
+        }
+        return port.flatten().map(|port| RouteTarget::OnLink { port });
+    };
+    if let Some(to) = route.to.ok()
+        && to.0.addr().is_ipv4() != via.is_ipv4()
+    {
+        cx.push(Diagnostic::error(
+            Code::Conflict,
+            via.span,
+            format!("{} and {} are of different families", to.0, via.value),
+        ));
+        return None;
+    }
+    if network.owns(via.value) {
+        cx.push(Diagnostic::error(Code::Conflict, via.span, format!("{} is our own address", via.value)));
+        return None;
+    }
+    match (port, network.port_to(via.value)) {
+        (Some(port), _) => port.map(|port| RouteTarget::Via { gateway: via.value, port }),
+        (None, Some(port)) => Some(RouteTarget::Via { gateway: via.value, port: port.clone() }),
+        (None, None) => {
+            if network.complete && route.port.is_absent() {
+                let far =
+                    Diagnostic::error(Code::Unreachable, via.span, format!("{} is in no port's subnet", via.value));
+                cx.push(far.help(network.subnets()));
+            }
+            None
+        }
+    }
+}
+
+pub(super) fn neighbors(
+    raw: &[At<Neighbor>],
+    network: &Network,
+    names: &Names,
+    cx: &mut Checker<'_>,
+) -> Vec<model::Neighbor> {
+    let mut seen: HashMap<(usize, IpAddr), Span> = HashMap::new();
+    let mut neighbors = Vec::new();
+    for neighbor in raw {
+        let port = neighbor.port.ok().and_then(|port| names.ports.resolve(port, cx));
+        let (Some(port), Some(address)) = (port, neighbor.address.ok()) else { continue };
+        if let Some(first) = seen.insert((port.index, address.value), address.span) {
+            let twice = format!("{} is already a neighbour on `{}`", address.value, port.name.0);
+            cx.push(Diagnostic::error(Code::Duplicate, address.span, twice).related(first, "the first is here"));
+        }
+        let near = network.subnets.iter().any(|s| s.port.index == port.index && s.address.contains(&address.value));
+        if network.owns(address.value) {
+            cx.push(Diagnostic::error(Code::Conflict, address.span, format!("{} is our own address", address.value)));
+        } else if !near && network.complete {
+            let far = format!("{} is in no subnet of port `{}`", address.value, port.name.0);
+            cx.push(Diagnostic::error(Code::Unreachable, address.span, far).help(network.subnets()));
+        }
+        if let Some(mac) = neighbor.mac.ok() {
+            neighbors.push(model::Neighbor { port, address: address.value, mac: mac.value });
+        }
+    }
+    neighbors
+}

@@ -1,0 +1,168 @@
+//! `[[port]]`: what each driver needs and what it does not know.
+
+use std::collections::HashMap;
+
+use super::Checker;
+use crate::config::decode::{At, Optional};
+use crate::config::model::{self, Driver};
+use crate::config::raw::{Capture, Driver as Word, Port, Raw, XdpMode, ZeroCopy};
+use crate::diagnostic::{Code, Diagnostic, Span, alternatives};
+
+/// A device name of the kernel holds 16 bytes with the terminating zero.
+const MAX_INTERFACE_NAME: usize = 15;
+
+/// Bytes of a packet buffer that are not the IP packet: headroom for new headers, the Ethernet header with two VLAN tags.
+const FRAME_OVERHEAD: u32 = 256 + 22;
+
+pub(super) fn check(raw: &Raw, cx: &mut Checker<'_>) -> Vec<model::Port> {
+    if raw.port.0.is_empty() && !raw.listener.0.is_empty() {
+        cx.push(
+            Diagnostic::error(
+                Code::MissingKey,
+                raw.listener.0[0].head,
+                "a listener needs a port to receive packets from",
+            )
+            .help("add a `[[port]]` with the listener's address"),
+        );
+    }
+    let mut interfaces = HashMap::new();
+    let mut ports = Vec::new();
+    for port in &raw.port.0 {
+        own_device(port, &mut interfaces, cx);
+        mtu(port, raw.runtime.frame_size.to(), cx);
+        let driver = port.driver.ok().and_then(|word| driver(port, word, cx));
+        if let (Some(name), Some(driver)) = (port.name.ok(), driver) {
+            ports.push(model::Port {
+                name: name.value.clone(),
+                driver,
+                mac: port.mac.ok().map(|mac| mac.value),
+                mtu: port.mtu.to(),
+                addresses: port.addresses.iter().map(|address| address.value).collect(),
+            });
+        }
+    }
+    ports
+}
+
+/// Two ports on one device would take each other's packets.
+fn own_device(port: &Port, devices: &mut HashMap<String, Span>, cx: &mut Checker<'_>) {
+    for device in [port.interface.ok(), port.device.ok()].into_iter().flatten() {
+        if let Some(first) = devices.insert(device.value.clone(), device.span) {
+            let message = format!("`{}` is already the device of another port", device.value);
+            cx.push(Diagnostic::error(Code::Duplicate, device.span, message).related(first, "the first is here"));
+        }
+    }
+}
+
+fn mtu(port: &Port, frame_size: u32, cx: &mut Checker<'_>) {
+    let limit = frame_size.saturating_sub(FRAME_OVERHEAD);
+    let mtu: u32 = port.mtu.to();
+    if mtu > limit && (frame_size == 2048 || frame_size == 4096) {
+        let message = format!("a packet of {mtu} bytes does not fit a buffer of {frame_size}: at most {limit}");
+        let big = Diagnostic::error(Code::OutOfRange, port.mtu.span, message);
+        cx.push(if frame_size == 2048 { big.help("write `frame_size = 4096` in `[runtime]`") } else { big });
+    }
+}
+
+fn driver(port: &Port, word: &At<Word>, cx: &mut Checker<'_>) -> Option<Driver> {
+    foreign_keys(port, word, cx);
+    let queues = port.queues.ok().map(|queues| queues.to());
+    let flag = |optional: &Optional<bool>| optional.ok().is_none_or(|flag| flag.value);
+    match word.value {
+        Word::AfXdp => Some(Driver::AfXdp {
+            interface: interface(port, word, "the network device, as `interface = \"eth1\"`", cx)?,
+            queues,
+            xdp_mode: port.xdp_mode.ok().map_or(XdpMode::Auto, |mode| mode.value),
+            zero_copy: port.zero_copy.ok().map_or(ZeroCopy::Auto, |mode| mode.value),
+            capture: port.capture.ok().map_or(Capture::All, |capture| capture.value),
+            busy_poll_us: port.busy_poll_us.ok().map_or(0, |us| us.to()),
+        }),
+        Word::Tap => Some(Driver::Tap {
+            interface: interface(port, word, "the name of the device to make, as `interface = \"tap0\"`", cx)?,
+            queues,
+            checksum_offload: flag(&port.checksum_offload),
+            gso: flag(&port.gso),
+        }),
+        Word::Dpdk => {
+            if !cx.surroundings.dpdk {
+                let without = "this binary was built without DPDK";
+                cx.push(
+                    Diagnostic::error(Code::Unsupported, word.span, without)
+                        .help("build it with the cargo feature `dpdk`, or use `driver = \"af_xdp\"`"),
+                );
+            }
+            let device = required(port, &port.device, word, "device", "a PCI address or a virtual device", cx)?;
+            Some(Driver::Dpdk { device, queues, checksum_offload: flag(&port.checksum_offload) })
+        }
+        Word::Pcap => {
+            if port.read.is_absent() && port.write.is_absent() {
+                let message = "a port with `driver = \"pcap\"` needs `read`, `write` or both";
+                cx.push(Diagnostic::error(Code::MissingKey, word.span, message));
+            }
+            let path =
+                |optional: &Optional<crate::config::scalar::FilePath>| optional.ok().map(|path| cx.resolve(&path.0));
+            Some(Driver::Pcap { read: path(&port.read), write: path(&port.write) })
+        }
+        Word::Memory => Some(Driver::Memory),
+    }
+}
+
+fn interface(port: &Port, word: &At<Word>, what: &str, cx: &mut Checker<'_>) -> Option<String> {
+    let name = required(port, &port.interface, word, "interface", what, cx)?;
+    let span = port.interface.span().unwrap_or(port.head);
+    let mut bad = |reason: String| cx.push(Diagnostic::error(Code::InvalidValue, span, reason));
+    if name.is_empty() || name.len() > MAX_INTERFACE_NAME {
+        bad(format!("the name of a device has 1 to {MAX_INTERFACE_NAME} bytes, `{name}` has {}", name.len()));
+    } else if name == "."
+        || name == ".."
+        || name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c == '\0')
+    {
+        bad(format!("`{name}` cannot be the name of a device: no `/`, `:` or space"));
+    }
+    Some(name)
+}
+
+fn required(
+    port: &Port,
+    key: &Optional<String>,
+    word: &At<Word>,
+    name: &str,
+    what: &str,
+    cx: &mut Checker<'_>,
+) -> Option<String> {
+    if key.is_absent() {
+        let message = format!("a port with `driver = \"{}\"` needs `{name}`", word.as_str());
+        let missing = Diagnostic::error(Code::MissingKey, word.span, message).help(format!("it is {what}"));
+        // Both device keys exist; the wrong one of them is the likely slip.
+        let other = if name == "interface" { &port.device } else { &port.interface };
+        cx.push(match other.span() {
+            Some(span) => missing.related(span, "perhaps this is meant"),
+            None => missing,
+        });
+    }
+    key.ok().map(|value| value.value.clone())
+}
+
+/// Keys that only other drivers know.
+fn foreign_keys(port: &Port, word: &At<Word>, cx: &mut Checker<'_>) {
+    use Word::{AfXdp, Dpdk, Pcap, Tap};
+    let table: [(&str, Option<Span>, &[Word]); 11] = [
+        ("interface", port.interface.span(), &[AfXdp, Tap]),
+        ("device", port.device.span(), &[Dpdk]),
+        ("queues", port.queues.span(), &[AfXdp, Tap, Dpdk]),
+        ("xdp_mode", port.xdp_mode.span(), &[AfXdp]),
+        ("zero_copy", port.zero_copy.span(), &[AfXdp]),
+        ("capture", port.capture.span(), &[AfXdp]),
+        ("busy_poll_us", port.busy_poll_us.span(), &[AfXdp]),
+        ("checksum_offload", port.checksum_offload.span(), &[Tap, Dpdk]),
+        ("gso", port.gso.span(), &[Tap]),
+        ("read", port.read.span(), &[Pcap]),
+        ("write", port.write.span(), &[Pcap]),
+    ];
+    for (key, span, drivers) in table {
+        let Some(span) = span.filter(|_| !drivers.contains(&word.value)) else { continue };
+        let message = format!("a port with `driver = \"{}\"` has no `{key}`", word.as_str());
+        let only = alternatives(drivers.iter().map(|driver| driver.as_str()));
+        cx.push(Diagnostic::error(Code::NotApplicable, span, message).help(format!("`{key}` is for {only}")));
+    }
+}

@@ -1,0 +1,101 @@
+//! `[runtime]`, `[admin]`, `[log]`, `[dpdk]` and `[tcp]`.
+
+use super::Checker;
+use crate::config::decode::At;
+use crate::config::model;
+use crate::config::raw::{AccessLog, Admin, Dpdk, Driver, Log, Port, Runtime, Tcp};
+use crate::diagnostic::{Code, Diagnostic};
+
+/// `sun_path` of a unix socket address holds 108 bytes with the terminating zero.
+const MAX_SOCKET_PATH: usize = 107;
+
+pub(super) fn runtime(raw: &Runtime, cx: &mut Checker<'_>) -> model::Runtime {
+    let mut cores = Vec::new();
+    for core in &raw.cores.value {
+        let number: u16 = core.to();
+        if cores.contains(&number) {
+            cx.push(Diagnostic::error(Code::Duplicate, core.span, format!("core {number} is listed twice")));
+        } else {
+            cores.push(number);
+        }
+    }
+    if cores.is_empty() && !cx.broken(raw.cores.span) {
+        let none =
+            Diagnostic::error(Code::InvalidValue, raw.cores.span, "`cores` is empty: nothing would move packets");
+        cx.push(none.help("write `cores = [1]`"));
+    }
+    if cores.len() > 64 {
+        cx.push(Diagnostic::error(Code::OutOfRange, raw.cores.span, format!("{} cores, at most 64", cores.len())));
+    }
+    let frame_size: u32 = raw.frame_size.to();
+    if frame_size != 2048 && frame_size != 4096 {
+        let odd = Diagnostic::error(Code::InvalidValue, raw.frame_size.span, "`frame_size` must be 2048 or 4096");
+        cx.push(odd.help("4096 is for an MTU above 1500"));
+    }
+    model::Runtime {
+        cores,
+        idle: raw.idle.value,
+        idle_turns: raw.idle_turns.to(),
+        frames_per_core: raw.frames_per_core.to(),
+        frame_size,
+        drain_timeout_s: raw.drain_timeout_s.to(),
+    }
+}
+
+pub(super) fn admin(raw: &Admin, cx: &mut Checker<'_>) -> model::Admin {
+    let socket = cx.resolve(&raw.socket.0);
+    let length = socket.as_os_str().len();
+    if length > MAX_SOCKET_PATH {
+        let message = format!("the path of a unix socket has at most {MAX_SOCKET_PATH} bytes, this one has {length}");
+        cx.push(Diagnostic::error(Code::InvalidValue, raw.socket.span, message));
+    }
+    if let Some(http) = raw.http.ok()
+        && !http.ip().is_loopback()
+    {
+        let open = "whoever reaches this address reads metrics and configuration: there is no authentication";
+        let open = Diagnostic::warning(Code::Conflict, http.span, open);
+        cx.push(open.help("use a loopback address, or see that only the management network reaches it"));
+    }
+    model::Admin { socket, http: raw.http.ok().map(|http| http.value) }
+}
+
+pub(super) fn log(raw: &Log, cx: &Checker<'_>) -> model::Log {
+    let access = match &raw.access.value {
+        AccessLog::File(path) => AccessLog::File(cx.resolve(path)),
+        other => other.clone(),
+    };
+    model::Log { access, level: raw.level.value }
+}
+
+pub(super) fn dpdk(raw: &Dpdk, ports: &[At<Port>], cx: &mut Checker<'_>) -> model::Dpdk {
+    let used = ports.iter().any(|port| port.driver.ok().is_none_or(|driver| driver.value == Driver::Dpdk));
+    if raw.eal_args.given && !used {
+        let unused = "no port has `driver = \"dpdk\"`: these arguments go nowhere";
+        cx.push(Diagnostic::warning(Code::Unused, raw.eal_args.span, unused));
+    }
+    for taken in ["-l", "-c", "--lcores", "--vdev", "-a", "--allow"] {
+        if raw
+            .eal_args
+            .iter()
+            .any(|arg| arg == taken || arg.strip_prefix(taken).is_some_and(|rest| rest.starts_with('=')))
+        {
+            let set = format!("`{taken}` is set by the gateway, from `runtime.cores` and the ports' `device`");
+            cx.push(Diagnostic::error(Code::Conflict, raw.eal_args.span, set).help("leave it out"));
+        }
+    }
+    model::Dpdk { eal_args: raw.eal_args.value.clone() }
+}
+
+pub(super) fn tcp(raw: &Tcp) -> model::Tcp {
+    let unless_zero = |seconds: u32| (seconds != 0).then_some(seconds);
+    model::Tcp {
+        max_connections: raw.max_connections.to(),
+        half_open_limit: raw.half_open_limit.to(),
+        syn_cookies: raw.syn_cookies.value,
+        keepalive_s: unless_zero(raw.keepalive_s.to()),
+        user_timeout_s: unless_zero(raw.user_timeout_s.to()),
+        receive_buffer: raw.receive_buffer_kib.to::<u32>() * 1024,
+        send_buffer: raw.send_buffer_kib.to::<u32>() * 1024,
+        congestion: raw.congestion.value,
+    }
+}

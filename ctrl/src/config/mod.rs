@@ -1,0 +1,159 @@
+//! The configuration file: TOML text → [`raw::Raw`] (places, form) → [`model::Config`] (meaning).
+//!
+//! Every mistake of a file is reported together. A value that could not be read is marked, so that what only follows from it is
+//! not reported as well.
+
+pub mod decode;
+pub mod model;
+pub mod pem;
+pub mod raw;
+mod reference;
+pub mod scalar;
+mod schema;
+mod syntax;
+mod table;
+
+mod check;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use toml::de::DeTable;
+
+pub use model::Config;
+pub use reference::manual;
+pub use schema::of_file as json_schema;
+
+use crate::diagnostic::{Code, Diagnostic, Report, Source, Span};
+use decode::Decoder;
+use pem::Certs;
+use syntax::Mended;
+
+/// A file larger than this is refused unread: it is not a configuration.
+const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// Reads the files that a configuration refers to. An argument, so that a check can be a test.
+pub trait Files {
+    /// The whole content.
+    ///
+    /// # Errors
+    /// As [`std::fs::read`].
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+}
+
+/// The file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Disk;
+
+impl Files for Disk {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let size = std::fs::metadata(path)?.len();
+        if size > MAX_FILE_BYTES {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{size} bytes, limit {MAX_FILE_BYTES}")));
+        }
+        std::fs::read(path)
+    }
+}
+
+/// What a check depends on besides the text.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Relative paths start here: the directory of the configuration file.
+    pub directory: &'a Path,
+    /// Where certificates and keys are read; without it their content is not checked, and the result cannot be run.
+    pub files: Option<&'a dyn Files>,
+    /// Now, for the validity of certificates.
+    pub now: SystemTime,
+    /// Whether ports may have `driver = "dpdk"`.
+    pub dpdk: bool,
+}
+
+/// A configuration that can be used.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The file it came from.
+    pub path: PathBuf,
+    /// What it says.
+    pub config: Config,
+    /// The certificates, keys and revocation lists it refers to.
+    pub certs: Certs,
+    /// Warnings; no errors.
+    pub report: Report,
+}
+
+/// Loads and checks a file with everything it refers to.
+///
+/// # Errors
+/// All mistakes of the file, or that it cannot be read.
+pub fn load(path: &Path, now: SystemTime) -> Result<Loaded, Box<Report>> {
+    load_with(
+        path,
+        &Surroundings { directory: directory_of(path), files: Some(&Disk), now, dpdk: cfg!(feature = "dpdk") },
+    )
+}
+
+/// As [`load`], with surroundings of the caller's choice.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(path: &Path, surroundings: &Surroundings<'_>) -> Result<Loaded, Box<Report>> {
+    let name = path.display().to_string();
+    let unreadable = |message: String| {
+        let nothing = Source::new(name.as_str(), "");
+        Box::new(Report::new(nothing, vec![Diagnostic::error(Code::Unreadable, Span::default(), message)]))
+    };
+    let bytes = Disk.read(path).map_err(|error| unreadable(format!("cannot read the file: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        unreadable(format!("the file is not UTF-8: byte {} is wrong", error.utf8_error().valid_up_to()))
+    })?;
+    let checked = check(Source::new(name.as_str(), text), surroundings);
+    match checked.config {
+        Some(config) => Ok(Loaded { path: path.to_owned(), config, certs: checked.certs, report: checked.report }),
+        None => Err(Box::new(checked.report)),
+    }
+}
+
+/// What [`check`] found.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The configuration, if there is no error.
+    pub config: Option<Config>,
+    /// What was read of the files it refers to.
+    pub certs: Certs,
+    /// Errors and warnings.
+    pub report: Report,
+}
+
+/// Checks a text.
+pub fn check(source: Source, surroundings: &Surroundings<'_>) -> Checked {
+    let mended = Mended::of(source.text());
+    let (document, syntax) = DeTable::parse_recoverable(&mended.text);
+    let mut decoder = Decoder::default();
+    let raw = raw::Raw::decode(document.get_ref(), &mut decoder);
+    let (config, certs, mut diagnostics) = raw.check(surroundings, decoder.diagnostics);
+    let broken = mended.errors(&syntax, &source);
+    if !broken.is_empty() {
+        let lines: Vec<usize> = broken.iter().map(|d| source.position(d.span.start).line).collect();
+        // What the parser could not read looks as if it were missing: only what stands in the text is reported besides.
+        let consequence = [Code::MissingKey, Code::UnknownReference, Code::Unreachable, Code::Unused, Code::Conflict];
+        diagnostics.retain_mut(|d| {
+            // The parser's stand-in for a value that it could not read has no place.
+            let nowhere = d.span == Span::default();
+            d.span = mended.original(d.span);
+            d.related = d.related.take().map(|(span, note)| (mended.original(span), note));
+            !nowhere && !consequence.contains(&d.code) && !lines.contains(&source.position(d.span.start).line)
+        });
+        diagnostics.extend(broken);
+    }
+    let report = Report::new(source, diagnostics);
+    Checked { config: config.filter(|_| report.errors() == 0), certs, report }
+}
+
+/// The directory in which relative paths of a configuration file start.
+pub fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}

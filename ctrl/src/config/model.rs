@@ -1,0 +1,383 @@
+//! The checked configuration: every value possible, every reference resolved, every path absolute.
+//!
+//! Only [`Raw::check`](super::raw::Raw) makes one. It serializes to what `/config_dump` shows.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use serde::{Serialize, Serializer};
+
+pub use super::raw::{
+    AccessLog, Alpn, Balance, Capture, ClientAuth, Congestion, ForwardedField, Idle, LogLevel, Protocol, RetryOn,
+    SynCookies, TlsVersion, XdpMode, ZeroCopy,
+};
+pub use super::scalar::{InterfaceAddress, Mac, Name};
+
+/// The configuration of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Config {
+    /// `[runtime]`.
+    pub runtime: Runtime,
+    /// `[admin]`.
+    pub admin: Admin,
+    /// `[log]`.
+    pub log: Log,
+    /// `[dpdk]`.
+    pub dpdk: Dpdk,
+    /// `[tcp]`.
+    pub tcp: Tcp,
+    /// `[[port]]`, in the order of the file; a port's place here is its number.
+    pub ports: Vec<Port>,
+    /// `[[route]]`.
+    pub routes: Vec<Route>,
+    /// `[[neighbor]]`.
+    pub neighbors: Vec<Neighbor>,
+    /// `[[listener]]`.
+    pub listeners: Vec<Listener>,
+    /// `[[cluster]]`.
+    pub clusters: Vec<Cluster>,
+    /// `[[http_route]]`.
+    pub http_routes: Vec<HttpRoute>,
+}
+
+/// A table of the same configuration that another table names: its place in the list of its kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// Place in the list.
+    pub index: usize,
+    /// The name in the file.
+    pub name: Name,
+}
+
+impl Serialize for Reference {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.name.serialize(serializer)
+    }
+}
+
+/// The cores and how they wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Runtime {
+    /// CPU numbers, each once, at least one.
+    pub cores: Vec<u16>,
+    /// What a core does without work.
+    pub idle: Idle,
+    /// Turns without a packet before it sleeps.
+    pub idle_turns: u32,
+    /// Packet buffers per core.
+    pub frames_per_core: u32,
+    /// Bytes of a packet buffer: 2048 or 4096.
+    pub frame_size: u32,
+    /// Seconds a drain may take.
+    pub drain_timeout_s: u32,
+}
+
+/// The admin API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Admin {
+    /// Unix socket.
+    pub socket: PathBuf,
+    /// Kernel address for the read-only part.
+    pub http: Option<SocketAddr>,
+}
+
+/// Logs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Log {
+    /// Where the access log goes.
+    pub access: AccessLog,
+    /// Least severe message written.
+    pub level: LogLevel,
+}
+
+/// DPDK.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Dpdk {
+    /// Arguments of its environment abstraction layer.
+    pub eal_args: Vec<String>,
+}
+
+/// The TCP stack, per core.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Tcp {
+    /// Most connections.
+    pub max_connections: u32,
+    /// Most half-open connections.
+    pub half_open_limit: u32,
+    /// When SYN cookies are used.
+    pub syn_cookies: SynCookies,
+    /// Seconds to a keep-alive probe.
+    pub keepalive_s: Option<u32>,
+    /// Seconds data may stay unacknowledged.
+    pub user_timeout_s: Option<u32>,
+    /// Receive buffer, bytes.
+    pub receive_buffer: u32,
+    /// Send buffer, bytes.
+    pub send_buffer: u32,
+    /// Congestion control.
+    pub congestion: Congestion,
+}
+
+/// A port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Port {
+    /// Its name.
+    pub name: Name,
+    /// What moves its packets.
+    #[serde(flatten)]
+    pub driver: Driver,
+    /// Its Ethernet address, if not the device's own.
+    pub mac: Option<Mac>,
+    /// Largest IP packet, bytes.
+    pub mtu: u16,
+    /// Its addresses.
+    pub addresses: Vec<InterfaceAddress>,
+}
+
+/// A driver with what only it knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "driver", rename_all = "snake_case")]
+pub enum Driver {
+    /// AF_XDP.
+    AfXdp {
+        /// Kernel device.
+        interface: String,
+        /// Queues, if not one per core.
+        queues: Option<u16>,
+        /// Where the XDP program runs.
+        xdp_mode: XdpMode,
+        /// Whether the device writes into our buffers.
+        zero_copy: ZeroCopy,
+        /// Which packets are taken.
+        capture: Capture,
+        /// Busy polling, µs; 0 is off.
+        busy_poll_us: u32,
+    },
+    /// TAP.
+    Tap {
+        /// Name of the device.
+        interface: String,
+        /// Queues, if not one per core.
+        queues: Option<u16>,
+        /// Checksums left to the other end.
+        checksum_offload: bool,
+        /// Long segments.
+        gso: bool,
+    },
+    /// DPDK.
+    Dpdk {
+        /// PCI address or virtual device.
+        device: String,
+        /// Queues, if not one per core.
+        queues: Option<u16>,
+        /// Checksums left to the device.
+        checksum_offload: bool,
+    },
+    /// Files in pcap format.
+    Pcap {
+        /// What is received.
+        read: Option<PathBuf>,
+        /// Where the sent goes.
+        write: Option<PathBuf>,
+    },
+    /// Memory.
+    Memory,
+}
+
+/// A route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Route {
+    /// Destinations.
+    pub to: IpNet,
+    /// What happens to packets for them.
+    pub target: RouteTarget,
+}
+
+/// What happens to packets of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteTarget {
+    /// Sent to a router.
+    Via {
+        /// Its address.
+        gateway: IpAddr,
+        /// The port to it.
+        port: Reference,
+    },
+    /// The destinations are neighbours on a port.
+    OnLink {
+        /// The port.
+        port: Reference,
+    },
+    /// Dropped.
+    Blackhole,
+}
+
+/// A static neighbour.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Neighbor {
+    /// The port.
+    pub port: Reference,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its Ethernet address.
+    pub mac: Mac,
+}
+
+/// A listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listener {
+    /// Its name.
+    pub name: Name,
+    /// Address and port; unspecified means every own address of the family.
+    pub address: SocketAddr,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// Seconds between requests.
+    pub idle_timeout_s: u32,
+    /// Seconds for a head.
+    pub header_timeout_s: u32,
+    /// Seconds for a request.
+    pub request_timeout_s: Option<u32>,
+    /// Bytes of a head.
+    pub max_head_bytes: u32,
+    /// Milliseconds for which unread content is discarded.
+    pub linger_ms: u32,
+    /// Least average rate of a client, bytes per second; 0 is none.
+    pub min_rate_bytes_s: u32,
+    /// Fields that tell backends about the client.
+    pub forwarded: Vec<ForwardedField>,
+    /// Peers whose own forwarding fields are believed.
+    pub trusted_peers: Vec<IpNet>,
+    /// Whether connections may become WebSocket tunnels.
+    pub websocket: bool,
+    /// TLS.
+    pub tls: Option<ListenerTls>,
+}
+
+/// TLS towards clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ListenerTls {
+    /// At least one.
+    pub certificates: Vec<CertifiedKey>,
+    /// Client certificates.
+    pub client_auth: ClientVerification,
+    /// Oldest version.
+    pub min_version: TlsVersion,
+    /// Protocols offered, best first.
+    pub alpn: Vec<Alpn>,
+    /// Resumption.
+    pub session_tickets: bool,
+}
+
+/// Files of a certificate chain and its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CertifiedKey {
+    /// The chain.
+    pub certificate: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
+/// Whether and how client certificates are verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "client_auth", rename_all = "snake_case")]
+pub enum ClientVerification {
+    /// Not asked for.
+    None,
+    /// Verified if shown.
+    Optional(ClientTrust),
+    /// Demanded.
+    Required(ClientTrust),
+}
+
+/// Who vouches for clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClientTrust {
+    /// Authorities.
+    pub ca: PathBuf,
+    /// Revocation lists.
+    pub crl: Vec<PathBuf>,
+}
+
+/// A cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cluster {
+    /// Its name.
+    pub name: Name,
+    /// How a backend is chosen.
+    pub balance: Balance,
+    /// Backends, each once, at least one.
+    pub endpoints: Vec<SocketAddr>,
+    /// Milliseconds to connect.
+    pub connect_timeout_ms: u32,
+    /// Seconds an unused connection is kept.
+    pub idle_timeout_s: u32,
+    /// Unused connections kept per core and backend.
+    pub max_idle_per_core: u32,
+    /// TLS.
+    pub tls: Option<UpstreamTls>,
+}
+
+/// TLS towards backends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UpstreamTls {
+    /// The name that must be in the certificate.
+    pub server_name: String,
+    /// Authorities.
+    pub ca: PathBuf,
+    /// Our own certificate.
+    pub identity: Option<CertifiedKey>,
+    /// Oldest version.
+    pub min_version: TlsVersion,
+    /// Protocols offered, best first.
+    pub alpn: Vec<Alpn>,
+}
+
+/// An HTTP route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HttpRoute {
+    /// Its name, given or `route-N`.
+    pub name: Name,
+    /// The listeners, at least one if the file has any.
+    pub listeners: Vec<Reference>,
+    /// Hosts in lower case, `*.` in front of a wildcard; empty is all.
+    pub hostnames: Vec<String>,
+    /// One of these must hold; at least one.
+    pub matches: Vec<PathMatch>,
+    /// Shares; the sum of weights is not 0.
+    pub backends: Vec<BackendRef>,
+    /// Milliseconds for a request; 0 is no limit; `None` is the listener's.
+    pub request_timeout_ms: Option<u32>,
+    /// Retries.
+    pub retry: Retry,
+}
+
+/// A condition on the path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathMatch {
+    /// It, or something below it. No slash at the end, except for the root.
+    PathPrefix(String),
+    /// Exactly it.
+    PathExact(String),
+}
+
+/// A share of a route's requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BackendRef {
+    /// The cluster.
+    pub cluster: Reference,
+    /// Its share.
+    pub weight: u32,
+}
+
+/// What is tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Retry {
+    /// How often.
+    pub attempts: u32,
+    /// After which failures.
+    pub on: Vec<RetryOn>,
+}

@@ -1,0 +1,122 @@
+//! `[[port]]`, `[[route]]` and `[[neighbor]]`: the network around the gateway.
+
+use std::net::IpAddr;
+
+use crate::config::decode::{At, List, Optional, Required};
+use crate::config::scalar::{FilePath, Int, InterfaceAddress, Mac, Name, Prefix};
+use crate::config::table::{table, words};
+
+table! {
+    /// A network port the gateway owns. Adding, removing or changing one needs a restart, except for `addresses`.
+    pub struct Port("[[port]]") {
+        /// Name in metrics, logs and other tables; unique.
+        name: Required<Name>;
+        /// What moves the packets.
+        driver: Required<Driver>;
+        /// Network device of the kernel. For `af_xdp` it must exist; for `tap` it is made, with this name (at most 15 bytes).
+        interface: Optional<String>;
+        /// DPDK device: a PCI address, or a virtual device such as `net_af_xdp0,iface=eth1`. Only for `dpdk`.
+        device: Optional<String>;
+        /// Ethernet address of the port. Without it that of the device is used; a `tap` or `memory` port gets a random one.
+        mac: Optional<Mac>;
+        /// Largest IP packet in bytes. Longer ones are refused with "packet too big" or fragmented, as RFC 1812 asks.
+        mtu: At<Int<1280, 3800>> = Int::new(1500), "1500";
+        /// Own addresses with the prefix length of their subnet. Each subnet is a route.
+        addresses: At<List<InterfaceAddress>> = Vec::new(), "[]";
+        /// Receive and transmit queues. Without it, one per core. Only for `af_xdp`, `tap` and `dpdk`.
+        queues: Optional<Int<1, 64>>;
+        /// Where in the kernel the XDP program runs. Only for `af_xdp`.
+        xdp_mode: Optional<XdpMode>;
+        /// Whether the device writes straight into our packet buffers. Only for `af_xdp`.
+        zero_copy: Optional<ZeroCopy>;
+        /// Which packets the gateway takes from the device; the rest stays with the kernel. Only for `af_xdp`.
+        capture: Optional<Capture>;
+        /// Microseconds the kernel polls the device inside our own system call (`SO_BUSY_POLL`); 0 is off. Saves interrupts,
+        /// costs CPU time of the core. Only for `af_xdp`.
+        busy_poll_us: Optional<Int<0, 1000>>;
+        /// Leave checksums to the device where it can. Only for `tap` and `dpdk`; on by default.
+        checksum_offload: Optional<bool>;
+        /// Send and receive TCP segments longer than the MTU and let the device cut and join them. Only for `tap`; on by default.
+        gso: Optional<bool>;
+        /// File in pcap format whose packets the port receives, once. Only for `pcap`.
+        read: Optional<FilePath>;
+        /// File in pcap format that gets the packets the port sends. Only for `pcap`.
+        write: Optional<FilePath>;
+    }
+}
+
+words! {
+    /// What moves the packets of a port.
+    pub enum Driver {
+        /// A kernel network device by AF_XDP sockets; needs no driver of our own. The usual choice.
+        AfXdp = "af_xdp",
+        /// A TAP device made by us: the kernel, a virtual machine or a container is at the other end.
+        Tap = "tap",
+        /// Any DPDK poll-mode driver; the device is taken from the kernel.
+        Dpdk = "dpdk",
+        /// Reads one file and writes another: for tests and for asking what would happen to a capture.
+        Pcap = "pcap",
+        /// Memory of the process; what is sent is dropped. For measuring.
+        Memory = "memory",
+    }
+}
+
+words! {
+    /// Where in the kernel the XDP program runs.
+    pub enum XdpMode {
+        /// In the driver, else generic.
+        Auto = "auto",
+        /// In the driver or not at all.
+        Native = "native",
+        /// After the kernel has made its own packet buffer: works everywhere, about half as fast.
+        Generic = "generic",
+    }
+}
+
+words! {
+    /// Whether the device writes straight into our packet buffers.
+    pub enum ZeroCopy {
+        /// If the driver can.
+        Auto = "auto",
+        /// Or the port does not open.
+        On = "on",
+        /// The kernel copies.
+        Off = "off",
+    }
+}
+
+words! {
+    /// Which packets the gateway takes from the device.
+    pub enum Capture {
+        /// All.
+        All = "all",
+        /// Those to the port's own addresses, and ARP and neighbour discovery for them; the kernel keeps the rest.
+        Owned = "owned",
+    }
+}
+
+table! {
+    /// A static route. The longest matching prefix wins.
+    pub struct Route("[[route]]") {
+        /// Destinations.
+        to: Required<Prefix>;
+        /// Next router; it must be in the subnet of a port.
+        via: Optional<IpAddr>;
+        /// Port that leads there. Without it, the one whose subnet has `via`.
+        port: Optional<Name>;
+        /// Drop these packets (counted), and tell the sender that the destination is unreachable.
+        blackhole: At<bool> = false, "false";
+    }
+}
+
+table! {
+    /// A neighbour whose Ethernet address is known and never asked for.
+    pub struct Neighbor("[[neighbor]]") {
+        /// The port it is on.
+        port: Required<Name>;
+        /// Its address, in a subnet of the port.
+        address: Required<IpAddr>;
+        /// Its Ethernet address.
+        mac: Required<Mac>;
+    }
+}

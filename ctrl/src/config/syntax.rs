@@ -1,0 +1,127 @@
+//! Parsing TOML so that one slip gives one error.
+//!
+//! The parser recovers by itself, except behind a `[` that is never closed: then the rest of the file looks like a broken list. Such
+//! a list is closed in a copy of the text, at the end of the line before the next `key =` or `[table]`, and parsed again.
+
+use toml::de::{DeTable, Error};
+
+use crate::diagnostic::{Code, Diagnostic, Source, Span};
+
+/// Lists closed before giving up: each costs one more pass.
+const MAX_MENDED: usize = 16;
+
+/// A text in which every list is closed, and what was wrong with the original.
+#[derive(Debug)]
+pub(super) struct Mended {
+    /// The text to decode.
+    pub(super) text: String,
+    /// Where a `]` was put in, as offsets of `text`, in rising order.
+    inserted: Vec<usize>,
+}
+
+impl Mended {
+    pub(super) fn of(text: &str) -> Self {
+        let mut mended = Self { text: text.to_owned(), inserted: Vec::new() };
+        while mended.inserted.len() < MAX_MENDED {
+            let (_, errors) = DeTable::parse_recoverable(&mended.text);
+            let Some(at) = end_of_open_list(&mended.text, &errors) else { break };
+            mended.text.insert(at, ']');
+            for earlier in mended.inserted.iter_mut().filter(|earlier| **earlier >= at) {
+                *earlier += 1;
+            }
+            mended.inserted.push(at);
+            mended.inserted.sort_unstable();
+        }
+        mended
+    }
+
+    /// A span of `text` as one of the original.
+    pub(super) fn original(&self, span: Span) -> Span {
+        let back = |offset: usize| offset - self.inserted.iter().filter(|at| **at < offset).count();
+        Span { start: back(span.start), end: back(span.end) }
+    }
+
+    /// The mistakes, one for each line, with spans of the original.
+    pub(super) fn errors(&self, found: &[Error], source: &Source) -> Vec<Diagnostic> {
+        let unclosed = self.inserted.iter().map(|at| {
+            let end = self.original(Span { start: *at, end: *at });
+            Diagnostic::error(Code::Syntax, end, "unclosed list, expected `]`")
+        });
+        let mut all: Vec<Diagnostic> = unclosed.collect();
+        all.extend(found.iter().map(|error| {
+            let span = self.original(error.span().map_or(Span::default(), Span::from));
+            with_help(Diagnostic::error(Code::Syntax, span, error.message()), source)
+        }));
+        all.sort_by_key(|d| d.span);
+        all.dedup_by_key(|d| source.position(d.span.start).line);
+        all
+    }
+}
+
+/// Where the first list that is never closed ought to end.
+fn end_of_open_list(text: &str, errors: &[Error]) -> Option<usize> {
+    errors.iter().find(|error| error.message().starts_with("unclosed array"))?;
+    let inside = errors.iter().filter(|error| error.message().starts_with("unexpected `=` in array"));
+    let mut line = line_start(text, inside.filter_map(Error::span).map(|span| span.start).min()?);
+    loop {
+        // The end of the line before, without a comment or spaces.
+        let before = text.get(..line)?;
+        let previous = before.trim_end();
+        let start = line_start(text, previous.len());
+        let content = text.get(start..previous.len())?;
+        let header = content.starts_with('[') && content.ends_with(']') && !content.contains(['"', ',', '\'']);
+        if content.starts_with('#') || header {
+            line = start;
+            continue;
+        }
+        let code = if content.contains(['"', '\'']) { content } else { content.split('#').next()? };
+        let end = start + code.trim_end().len();
+        return (end > 0 && line > 0).then_some(end);
+    }
+}
+
+fn line_start(text: &str, offset: usize) -> usize {
+    text.get(..offset).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1)
+}
+
+fn with_help(diagnostic: Diagnostic, source: &Source) -> Diagnostic {
+    let line = source.line(source.position(diagnostic.span.start).line);
+    let Some((key, value)) = line.split_once('=') else { return diagnostic };
+    let (key, value) = (key.trim(), value.split(" #").next().unwrap_or("").trim());
+    if value.is_empty() {
+        diagnostic.help(format!("`{key} =` needs a value, or leave out the line for the default"))
+    } else if value.starts_with(|c: char| c.is_ascii_digit()) && value.contains(['.', ':', '/']) {
+        diagnostic.help(format!("addresses and prefixes are strings: `{key} = \"{value}\"`"))
+    } else if value.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') && !value.contains('"') {
+        diagnostic.help(format!("put text in quotes: `{key} = \"{value}\"`"))
+    } else {
+        diagnostic
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_list_ends_before_the_next_key_or_table() {
+        for (text, expected) in [
+            ("a = [1\nb = 2\n", "a = [1]\nb = 2\n"),
+            ("a = [1, # one\n\n[[t]]\nb = 2\n", "a = [1,] # one\n\n[[t]]\nb = 2\n"),
+            ("a = [\n  \"x\",\n  \"y\"\nb = [2\nc = 3", "a = [\n  \"x\",\n  \"y\"]\nb = [2]\nc = 3"),
+            ("a = [1]\n", "a = [1]\n"),
+            ("= [\n", "= [\n"),
+        ] {
+            let mended = Mended::of(text);
+            assert_eq!(mended.text, expected);
+        }
+    }
+
+    #[test]
+    fn spans_lead_back_to_the_original() {
+        let mended = Mended::of("a = [1\nb = [2\nc = 3");
+        let at = mended.text.find("c =").expect("there");
+        assert_eq!(mended.original(Span { start: at, end: at + 1 }), Span { start: 14, end: 15 });
+        assert_eq!(mended.original(Span { start: 0, end: 1 }), Span { start: 0, end: 1 });
+    }
+}

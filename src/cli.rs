@@ -1,0 +1,68 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Kernel-bypass gateway: router, L4 load balancer and mTLS/HTTP proxy in one program.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, max_term_width = 110, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 the command failed, 2 wrong command line.")]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check configuration files and report every mistake with its place.
+    Check(Check),
+    /// Print the JSON Schema of the configuration file, for editors.
+    Schema,
+    /// Print shell completions.
+    Completions(Completions),
+    /// Print the manual page, or write one for each command to a directory.
+    Man(Man),
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Configuration files.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Form of the report.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Do not read the certificates and keys that a file refers to.
+    #[arg(long)]
+    pub(crate) no_files: bool,
+}
+
+/// Forms of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people: file:line:column, the line, a caret.
+    Text,
+    /// For programs: an array with an object per file.
+    Json,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// Directory for one page per command; without it the main page goes to standard output.
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+}
