@@ -10,6 +10,7 @@ pub mod raw;
 mod reference;
 pub mod scalar;
 mod schema;
+pub mod slot;
 mod syntax;
 mod table;
 

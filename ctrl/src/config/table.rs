@@ -5,7 +5,7 @@
 /// Each field has a doc comment (it becomes the schema's description and the reference manual), a [`Slot`] and, for `At<T>`, a
 /// default: `key: At<Seconds> = Seconds(30), "30";` where the text is the default as the file would write it.
 ///
-/// [`Slot`]: super::decode::Slot
+/// [`Slot`]: super::slot::Slot
 macro_rules! table {
     (
         $(#[doc = $doc:literal])*
@@ -31,10 +31,10 @@ macro_rules! table {
                 head: $crate::diagnostic::Span,
                 cx: &mut $crate::config::decode::Decoder,
             ) -> Self {
-                $crate::config::decode::refuse_unknown(table, Self::KEYS, $title, cx);
+                $crate::config::slot::refuse_unknown(table, Self::KEYS, $title, cx);
                 Self {
                     head,
-                    $( $key: $crate::config::decode::field::<$slot>(
+                    $( $key: $crate::config::slot::field::<$slot>(
                         table, stringify!($key), $crate::config::table::default!($($default)?), (head, $title), cx), )*
                 }
             }
@@ -73,7 +73,7 @@ macro_rules! table {
                     [$( $crate::config::schema::Property {
                         key: stringify!($key),
                         docs: &[$($field_doc),*],
-                        required: <$slot as $crate::config::decode::Slot>::REQUIRED,
+                        required: <$slot as $crate::config::slot::Slot>::REQUIRED,
                         default: $crate::config::table::shown!($($shown)?),
                         schema: generator.subschema_for::<$slot>(),
                     } ),*],

@@ -95,6 +95,9 @@ impl Report {
         gutter: &str,
         style: Style,
     ) -> fmt::Result {
+        if self.source.text().is_empty() {
+            return Ok(());
+        }
         let Paint { blue, reset, .. } = Paint::of(style);
         let at = self.source.position(span.start);
         // A tab is shown as one space, so that the mark below stands where it should.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use rustls::server::WebPkiClientVerifier;
 
 use super::Checker;
-use crate::config::decode::At;
 use crate::config::model::{CertifiedKey, ClientTrust};
 use crate::config::pem::{self, PemError, Summary, Validity};
 use crate::config::scalar::FilePath;
+use crate::config::slot::At;
 use crate::diagnostic::{Code, Diagnostic, Span};
 
 /// A certificate that ends within this is worth a warning.

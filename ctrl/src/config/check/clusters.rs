@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use super::{Checker, certificates, listeners::alpn, network::Network};
-use crate::config::decode::At;
 use crate::config::model;
 use crate::config::raw::{Cluster, Route, UpstreamTls};
+use crate::config::slot::At;
 use crate::diagnostic::{Code, Diagnostic, Span};
 
 pub(super) fn check(

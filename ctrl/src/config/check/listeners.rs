@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use super::{Checker, certificates, network::Network};
-use crate::config::decode::At;
 use crate::config::model::{self, ClientTrust, ClientVerification};
 use crate::config::raw::{Alpn, ClientAuth, Listener, ListenerTls};
+use crate::config::slot::At;
 use crate::diagnostic::{Code, Diagnostic, Span, nearest};
 
 pub(super) fn check(raw: &[At<Listener>], network: &Network, cx: &mut Checker<'_>) -> Vec<model::Listener> {

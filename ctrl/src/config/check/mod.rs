@@ -11,12 +11,12 @@ mod routes;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::decode::At;
 use super::model::{Config, Reference};
 use super::pem::Certs;
 use super::raw::Raw;
 use super::scalar::Name;
-use super::{Surroundings, decode::Required};
+use super::slot::At;
+use super::{Surroundings, slot::Required};
 use crate::diagnostic::{Code, Diagnostic, Span, nearest};
 
 impl Raw {

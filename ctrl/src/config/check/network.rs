@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Checker, Names};
-use crate::config::decode::At;
 use crate::config::model::{self, Reference, RouteTarget};
 use crate::config::raw::{Neighbor, Port, Route};
 use crate::config::scalar::Name;
+use crate::config::slot::At;
 use crate::diagnostic::{Code, Diagnostic, Span};
 
 /// The addresses of all ports.

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::Checker;
-use crate::config::decode::{At, Optional};
 use crate::config::model::{self, Driver};
 use crate::config::raw::{Capture, Driver as Word, Port, Raw, XdpMode, ZeroCopy};
+use crate::config::slot::{At, Optional};
 use crate::diagnostic::{Code, Diagnostic, Span, alternatives};
 
 /// A device name of the kernel holds 16 bytes with the terminating zero.

@@ -1,9 +1,9 @@
 //! `[runtime]`, `[admin]`, `[log]`, `[dpdk]` and `[tcp]`.
 
 use super::Checker;
-use crate::config::decode::At;
 use crate::config::model;
 use crate::config::raw::{AccessLog, Admin, Dpdk, Driver, Log, Port, Runtime, Tcp};
+use crate::config::slot::At;
 use crate::diagnostic::{Code, Diagnostic};
 
 /// `sun_path` of a unix socket address holds 108 bytes with the terminating zero.

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use super::{Checker, Names};
-use crate::config::decode::At;
 use crate::config::model::{self, BackendRef, PathMatch, Reference};
 use crate::config::raw::{HttpMatch, HttpRoute, Raw};
 use crate::config::scalar::Name;
+use crate::config::slot::At;
 use crate::diagnostic::{Code, Diagnostic, Span};
 
 /// What the data plane's route table holds of one path.

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::config::decode::{At, List, Optional, Required};
 use crate::config::scalar::{FilePath, Int, Name, Prefix};
+use crate::config::slot::{At, List, Optional, Required};
 use crate::config::table::{table, words};
 
 table! {

@@ -15,7 +15,7 @@ pub use port::{Capture, Driver, Neighbor, Port, Route, XdpMode, ZeroCopy};
 pub use process::{AccessLog, Admin, Congestion, Dpdk, Idle, Log, LogLevel, Runtime, SynCookies, Tcp};
 pub use route::{BackendRef, HttpMatch, HttpRoute, Retry, RetryOn, Timeouts};
 
-use super::decode::{At, Tables};
+use super::slot::{At, Tables};
 use super::table::table;
 
 table! {

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use crate::config::decode::{At, List, Optional, Required};
 use crate::config::scalar::{FilePath, Int, InterfaceAddress, Mac, Name, Prefix};
+use crate::config::slot::{At, List, Optional, Required};
 use crate::config::table::{table, words};
 
 table! {

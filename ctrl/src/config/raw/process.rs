@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::config::decode::{At, List, Mistake, Optional, Text};
+use crate::config::decode::{Mistake, Text};
 use crate::config::scalar::{FilePath, Int};
+use crate::config::slot::{At, List, Optional};
 use crate::config::table::{table, words};
 
 table! {

@@ -1,7 +1,7 @@
 //! `[[http_route]]`: which requests go where, in the words of the Gateway API.
 
-use crate::config::decode::{At, List, Optional, Required};
 use crate::config::scalar::{Int, Name};
+use crate::config::slot::{At, List, Optional, Required};
 use crate::config::table::{table, words};
 
 table! {
