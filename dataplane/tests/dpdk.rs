@@ -25,7 +25,7 @@ use tidegate_dataplane::{
 fn eal() -> MutexGuard<'static, Eal> {
     static EAL: OnceLock<Mutex<Eal>> = OnceLock::new();
     let eal = EAL.get_or_init(|| {
-        let args = ["--no-huge", "-m", "256", "--no-pci", "--log-level=error"].map(str::to_owned);
+        let args = ["--no-pci", "--in-memory", "--no-huge", "-m", "256", "--log-level=error"].map(str::to_owned);
         Mutex::new(Eal::init(&args).expect("DPDK starts without hugepages"))
     });
     eal.lock().unwrap_or_else(std::sync::PoisonError::into_inner)

@@ -3,8 +3,8 @@
 /// The command line for the EAL: the operator's arguments, and before them what a gateway needs unless the operator has chosen.
 ///
 /// - one lcore on `cpu` (the EAL would start a thread per CPU; our cores are our own threads);
-/// - no files shared with other DPDK processes (`--in-memory`, or `--no-shconf` beside `--no-huge`, with which the EAL does
-///   not take `--in-memory`), so that gateways do not meet in `/var/run/dpdk` and nothing is left behind;
+/// - no files shared with other DPDK processes (`--in-memory`), so that gateways do not meet in `/var/run/dpdk` and nothing is
+///   left behind. The EAL refuses `--in-memory` beside `--no-huge`, where it means the same as `--no-shconf`, and becomes it;
 /// - no telemetry socket, which is a listener nobody asked for.
 pub(super) fn command_line(given: &[String], cpu: usize) -> Vec<String> {
     let has = |options: &[&str]| {
@@ -19,14 +19,16 @@ pub(super) fn command_line(given: &[String], cpu: usize) -> Vec<String> {
     if !has(&["--lcores"]) && !has_short('l') && !has_short('c') && !has_short('S') {
         line.extend(["--lcores".to_owned(), format!("0@{cpu}")]);
     }
+    let no_huge = has(&["--no-huge"]);
     let shares = has(&["--proc-type", "--file-prefix", "--huge-dir", "--in-memory", "--no-shconf"]);
     if !shares {
-        line.push(if has(&["--no-huge"]) { "--no-shconf" } else { "--in-memory" }.to_owned());
+        line.push(if no_huge { "--no-shconf" } else { "--in-memory" }.to_owned());
     }
     if !has(&["--telemetry", "--no-telemetry"]) {
         line.push("--no-telemetry".to_owned());
     }
-    line.extend_from_slice(given);
+    let private = |arg: &String| if no_huge && arg == "--in-memory" { "--no-shconf".to_owned() } else { arg.clone() };
+    line.extend(given.iter().map(private));
     line
 }
 
@@ -72,6 +74,7 @@ mod tests {
             line(&["--no-huge", "-m", "256"]),
             "tidegate --lcores 0@3 --no-shconf --no-telemetry --no-huge -m 256"
         );
+        assert_eq!(line(&["--in-memory", "--no-huge"]), "tidegate --lcores 0@3 --no-telemetry --no-shconf --no-huge");
     }
 
     #[test]
