@@ -77,6 +77,9 @@ impl DpdkQueue {
     #[inline]
     pub fn rx(&mut self, id: PortId, batch: &mut Batch, stats: &PortStats) {
         let room = batch.room() as u16;
+        if room == 0 {
+            return; // Not every driver takes a burst of none.
+        }
         // SAFETY: an open port; this handle is the queue's only user (`DpdkPort::queue`) and does not leave its thread; `received`
         // has room for BATCH >= `room` pointers.
         let n = unsafe { sys::rte_eth_rx_burst(self.port, self.queue, self.received.as_mut_ptr(), room) };
