@@ -20,6 +20,11 @@ gateway_interfaces() {
 gateway_start() {
   local driver=$1 state=$2
   rm -f "$state/admin.sock"
+  # DPDK attaches its XDP program by netlink, so one that was killed leaves it behind; our own goes with the process.
+  if [[ $driver == dpdk ]]; then
+    local port
+    for port in "${PORTS[@]}"; do ns gw ip link set "$port" xdp off 2>/dev/null || true; done
+  fi
   ns gw "$BINARY" run -c "$state/gateway.toml" >"$state/gateway.log" 2>&1 &
   echo $! >"$state/gateway.pid"
   disown $!

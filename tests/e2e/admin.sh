@@ -61,7 +61,7 @@ check_missing_file() { refuse "$BINARY" check "$STATE/no-such-file.toml"; }
 every_shipped_config() {
   local file
   for file in "$ROOT"/configs/*.toml; do
-    (cd "$PKI" && "$BINARY" check "$file" --no-files) || { echo "$file"; return 1; }
+    "$BINARY" check --no-files "$file" || { echo "$file"; return 1; }
   done
 }
 schema_is_json() { "$BINARY" schema | "$PYTHON" -c 'import json,sys; s=json.load(sys.stdin); assert "properties" in s'; }
@@ -82,6 +82,7 @@ check check-accepts check_accepts
 check check-reports-all-mistakes check_reports_all
 check check-json check_json
 check check-missing-file check_missing_file
+check shipped-configurations every_shipped_config
 check schema-is-json schema_is_json
 check completions-load completions_load
 check man-page man_page

@@ -75,3 +75,4 @@ check sigterm-drains drains
 check starts-again starts_again
 check restarts-after-sigkill restarts_after_kill
 check second-sigterm-ends-now second_term_ends_now
+check starts-once-more starts_again
