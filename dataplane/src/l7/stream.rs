@@ -29,7 +29,7 @@ pub trait ByteStream {
     fn consume(&mut self, n: usize);
 
     /// Takes bytes from the front of `data` and tells how many: at least one, unless all of `data` is empty. `Pending`
-    /// while there is no room.
+    /// while there is no room. What was taken may wait here until `poll_flush`: flush before waiting for an answer.
     fn poll_write(&mut self, cx: &mut Context<'_>, data: &[&[u8]]) -> Poll<Result<usize, StreamError>>;
 
     /// Ready once everything written is in the hands of TCP (with TLS: encrypted, as records).

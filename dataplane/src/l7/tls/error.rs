@@ -25,8 +25,6 @@ pub enum TlsError {
     NoApplicationProtocol,
     /// The peer does not speak TLS, broke the protocol, or its records do not authenticate.
     Misbehaved,
-    /// The client asked for a name for which there is no certificate.
-    UnknownName,
     /// Not enough randomness, a broken key, or a mistake of ours.
     Internal,
 }
@@ -59,6 +57,12 @@ impl TlsError {
     #[must_use]
     pub fn is_local(self) -> bool {
         matches!(self, Self::Internal)
+    }
+}
+
+impl From<CertificateFault> for TlsError {
+    fn from(fault: CertificateFault) -> Self {
+        Self::Certificate(fault)
     }
 }
 
@@ -113,7 +117,6 @@ impl fmt::Display for TlsError {
             Self::Incompatible => "no TLS version, cipher suite or group in common",
             Self::NoApplicationProtocol => "no application protocol (ALPN) in common",
             Self::Misbehaved => "the peer broke the TLS protocol",
-            Self::UnknownName => "no certificate for the requested name",
             Self::Internal => "TLS failed on this side",
         })
     }
