@@ -132,6 +132,8 @@ drop_reasons! {
     TcpBadCookie = "tcp_bad_cookie",
     /// A segment outside the connection's window.
     TcpOutOfWindow = "tcp_out_of_window",
+    /// A segment with data for a connection for which there is no buffer memory: raise it or lower `max_connections`.
+    TcpNoMemory = "tcp_no_memory",
 }
 
 impl fmt::Display for DropReason {

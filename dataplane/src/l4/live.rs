@@ -1,0 +1,448 @@
+//! A connection with a socket: what arrives, what is sent, and when it comes to rest.
+
+use core::time::Duration;
+
+use smoltcp::{
+    iface::{Interface, SocketHandle, SocketSet},
+    socket::tcp,
+};
+
+use crate::clock::Instant;
+
+use super::{
+    flow::Flow,
+    pool::CLASS_BYTES,
+    record::Record,
+    segment::{Header, MAX_CONTROL, Segment, flag},
+    seq::Seq,
+    sink::SegmentSink,
+    wire::{Track, Wire, socket_time, wall_time},
+};
+
+/// Segments one connection may send in one turn before the others have theirs.
+const TURN_SEGMENTS: u32 = 64;
+/// Largest send or receive window that can lie between two segments of one connection (RFC 5961 §5.2 uses it to judge old ACKs).
+const MAX_WINDOW: i32 = 4 << 20;
+
+/// A socket, its buffers, and what must be known about them beside.
+pub(super) struct Live {
+    pub(super) sockets: SocketSet<'static>,
+    pub(super) handle: SocketHandle,
+    /// Buffer classes, receive and send.
+    pub(super) classes: (u8, u8),
+    pub(super) track: Track,
+    /// As it was when the socket was made.
+    pub(super) record: Record,
+    /// Octets handed to the socket by the user.
+    written: u32,
+    /// Octets taken from the socket by the user.
+    consumed: u32,
+    /// End of the farthest segment received, in or out of order.
+    rcv_high: Seq,
+    /// The window field of the newest acceptable segment.
+    window: u16,
+    /// Smoothed round-trip time, microseconds; 0 unknown.
+    pub(super) rtt_us: u32,
+    /// When the peer was last heard.
+    pub(super) heard: Instant,
+    /// Since when sent data or a FIN waits for acknowledgement; reset by progress.
+    pub(super) waiting_since: Option<Instant>,
+    /// Last segment in either direction.
+    pub(super) active: Instant,
+    pub(super) challenge_at: Instant,
+    /// The user has closed the sending side.
+    pub(super) closed: bool,
+    /// Larger buffers wanted: receive, send.
+    pub(super) wanted: (bool, bool),
+    /// Octets in flight when the send buffer was found too small: the congestion window to go on with.
+    pub(super) flight: u32,
+    /// Start of the receive-rate measurement and octets consumed at that time.
+    rate: (Instant, u32),
+    /// Repair of losses.
+    pub(super) repair: super::repair::Repair,
+}
+
+/// What a segment meant for the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Arrival {
+    /// Taken in.
+    Taken,
+    /// Valid reset.
+    Reset,
+    /// To be answered by a challenge ACK and dropped (RFC 5961).
+    Challenge,
+    /// Nothing to do with it.
+    Ignored,
+}
+
+impl Live {
+    /// A closed socket with buffers of these classes. Large buffers are zero pages until touched.
+    pub(super) fn new(rx: u8, tx: u8) -> Self {
+        let ring = |class: u8| tcp::SocketBuffer::new(vec![0; CLASS_BYTES[usize::from(class)]]);
+        let mut sockets = SocketSet::new(Vec::with_capacity(1));
+        let handle = sockets.add(tcp::Socket::new(ring(rx), ring(tx)));
+        let record = Record {
+            snd_nxt: Seq(0),
+            rcv_nxt: Seq(0),
+            rcv_adv: Seq(0),
+            rtt_us: 0,
+            window: 0,
+            mss: 536,
+            peer_shift: None,
+            own_shift: 0,
+            sack: false,
+            rx_class: rx,
+            tx_class: tx,
+        };
+        let track = Track {
+            now: Instant::ZERO,
+            snd_max: Seq(0),
+            acked: Seq(0),
+            rcv_adv: Seq(0),
+            own_shift: 0,
+            socket_shift: 0,
+            edge_step: 1,
+            segments: 0,
+            retransmits: 0,
+            data_at: Instant::ZERO,
+            timed: None,
+        };
+        Self {
+            sockets,
+            handle,
+            classes: (rx, tx),
+            track,
+            record,
+            written: 0,
+            consumed: 0,
+            rcv_high: Seq(0),
+            window: 0,
+            rtt_us: 0,
+            heard: Instant::ZERO,
+            waiting_since: None,
+            active: Instant::ZERO,
+            challenge_at: Instant::ZERO,
+            closed: false,
+            wanted: (false, false),
+            flight: 0,
+            rate: (Instant::ZERO, 0),
+            repair: super::repair::Repair::default(),
+        }
+    }
+
+    /// Sets the book-keeping for a socket that is being hydrated from `record`.
+    pub(super) fn restart(&mut self, _: Flow, record: Record, now: Instant) {
+        let capacity = CLASS_BYTES[usize::from(self.classes.0)] as u32;
+        self.track = Track {
+            now,
+            snd_max: record.snd_nxt,
+            acked: record.rcv_nxt,
+            rcv_adv: record.rcv_adv,
+            own_shift: record.own_shift,
+            // As smoltcp derives it from the capacity; without the peer's consent nobody scales.
+            socket_shift: if record.peer_shift.is_some() { (capacity.ilog2() + 1).saturating_sub(16) as u8 } else { 0 },
+            edge_step: u32::from(record.mss).min(capacity / 2),
+            segments: 0,
+            retransmits: 0,
+            data_at: now,
+            timed: None,
+        };
+        self.record = record;
+        (self.written, self.consumed) = (0, 0);
+        self.rcv_high = record.rcv_nxt;
+        self.window = record.window;
+        self.rtt_us = record.rtt_us;
+        (self.heard, self.active) = (now, now);
+        self.waiting_since = None;
+        self.closed = false;
+        self.wanted = (false, false);
+        self.flight = 0;
+        self.rate = (now, 0);
+        self.repair = super::repair::Repair::default();
+    }
+
+    pub(super) fn socket(&mut self) -> &mut tcp::Socket<'static> {
+        self.sockets.get_mut(self.handle)
+    }
+
+    pub(super) fn socket_ref(&self) -> &tcp::Socket<'static> {
+        self.sockets.get(self.handle)
+    }
+
+    pub(super) fn send_capacity(&self) -> usize {
+        CLASS_BYTES[usize::from(self.classes.1)]
+    }
+
+    /// Octets acknowledged by the peer end here.
+    pub(super) fn snd_una(&self) -> Seq {
+        self.record.snd_nxt.plus(self.written).minus(self.socket_ref().send_queue() as u32)
+    }
+
+    /// Next octet expected, as far as data goes: a FIN is one more.
+    pub(super) fn rcv_nxt(&self) -> Seq {
+        let fin = matches!(
+            self.socket_ref().state(),
+            tcp::State::CloseWait | tcp::State::LastAck | tcp::State::Closing | tcp::State::TimeWait
+        );
+        self.record.rcv_nxt.plus(self.consumed).plus(self.socket_ref().recv_queue() as u32).plus(u32::from(fin))
+    }
+
+    /// The peer's last cumulative acknowledgement: [`Self::snd_una`], and the FIN once it is acknowledged.
+    pub(super) fn acknowledged(&self) -> Seq {
+        let fin_acked = matches!(self.socket_ref().state(), tcp::State::FinWait2 | tcp::State::TimeWait);
+        self.snd_una().plus(u32::from(fin_acked))
+    }
+
+    /// Sent and not acknowledged, a FIN included.
+    pub(super) fn outstanding(&self) -> u32 {
+        self.track.snd_max.since(self.acknowledged()).max(0) as u32
+    }
+
+    /// Takes a segment in. The packet may be altered.
+    pub(super) fn arrive<S: SegmentSink>(
+        &mut self,
+        interface: &mut Interface,
+        packet: &mut [u8],
+        segment: &Segment,
+        sink: &mut S,
+        (now, mtu): (Instant, usize),
+    ) -> Arrival {
+        let rcv_nxt = self.rcv_nxt();
+        if segment.has(flag::RST) {
+            return self.judge_reset(segment, rcv_nxt);
+        }
+        if segment.has(flag::SYN) {
+            return Arrival::Challenge; // RFC 5961 §4.2
+        }
+        if !segment.has(flag::ACK) {
+            return Arrival::Ignored;
+        }
+        let una = self.acknowledged();
+        if segment.ack.after(self.track.snd_max) || segment.ack.since(una) < -MAX_WINDOW {
+            return Arrival::Challenge; // RFC 5961 §5.2
+        }
+        let tcp = &mut packet[segment.tcp_at..];
+        if segment.ack.before(una) {
+            // An old acknowledgement on data that came late. smoltcp would drop the data with it.
+            if segment.len == 0 && !segment.has(flag::FIN) {
+                return Arrival::Ignored;
+            }
+            tcp[8..12].copy_from_slice(&una.0.to_be_bytes());
+            tcp[14..16].copy_from_slice(&self.window.to_be_bytes());
+        } else if !segment.seq.before(rcv_nxt) || segment.ack.after(una) {
+            self.window = segment.window;
+        }
+        let duplicate = segment.ack == una && segment.len == 0 && !segment.has(flag::FIN) && self.outstanding() > 0;
+        if duplicate && self.socket_ref().send_queue() == 0 {
+            // Only our FIN is under way. Three of these would make smoltcp stop its timer without sending the FIN again.
+            self.heard = now;
+            return Arrival::Taken;
+        }
+        let room = self.socket_ref().recv_capacity() - self.socket_ref().recv_queue();
+        if segment.end().since(rcv_nxt) > room as i32 {
+            tcp[13] &= !flag::FIN; // smoltcp would take the FIN and cut the data before it.
+        } else if segment.end().after(self.rcv_high) {
+            self.rcv_high = segment.end();
+        }
+        (self.heard, self.active) = (now, now);
+        self.track.now = now;
+        self.feed(interface, packet, sink, mtu);
+        self.on_progress(una, now);
+        self.mend(interface, segment.flow, duplicate, sink, mtu);
+        Arrival::Taken
+    }
+
+    /// RFC 5961 §3.2: exactly the next number resets; elsewhere in the window asks back; outside is noise.
+    fn judge_reset(&self, segment: &Segment, rcv_nxt: Seq) -> Arrival {
+        if segment.seq == rcv_nxt {
+            Arrival::Reset
+        } else if segment.seq.after(rcv_nxt) && segment.seq.before(self.track.rcv_adv) {
+            Arrival::Challenge
+        } else {
+            Arrival::Ignored
+        }
+    }
+
+    fn feed<S: SegmentSink>(&mut self, interface: &mut Interface, packet: &[u8], sink: &mut S, mtu: usize) {
+        let at = socket_time(self.track.now);
+        let mut wire = Wire { packet: Some(packet), sink, track: &mut self.track, mtu };
+        interface.poll_ingress_single(at, &mut wire, &mut self.sockets);
+    }
+
+    /// Plays a segment without data from the peer to the socket; what it answers goes to `sink`.
+    pub(super) fn play<S: SegmentSink>(
+        &mut self,
+        interface: &mut Interface,
+        header: &Header,
+        sink: &mut S,
+        mtu: usize,
+    ) {
+        let mut packet = [0; MAX_CONTROL];
+        let packet = &mut packet[..header.len()];
+        header.write(packet, false);
+        self.feed(interface, packet, sink, mtu);
+    }
+
+    /// A segment as the peer would send it now, without data: base of what is played.
+    pub(super) fn peer_header(&self, flow: Flow) -> Header {
+        let from =
+            Flow { local: flow.remote, remote: flow.local, local_port: flow.remote_port, remote_port: flow.local_port };
+        Header::ack(from, self.rcv_nxt(), self.acknowledged(), self.window)
+    }
+
+    fn on_progress(&mut self, una: Seq, now: Instant) {
+        let new = self.acknowledged();
+        if let Some((end, at)) = self.track.timed
+            && !new.before(end)
+        {
+            let sample = ((now - at).as_micros() as u32).max(1);
+            self.rtt_us =
+                if self.rtt_us == 0 { sample } else { (self.rtt_us / 8 * 7).saturating_add(sample / 8).max(1) };
+            self.track.timed = None;
+        }
+        if new != una {
+            self.repair.on_progress();
+            self.waiting_since = Some(now);
+        }
+        if self.outstanding() == 0 {
+            self.waiting_since = None;
+        }
+    }
+
+    /// Sends what the socket has to send. True if it has more.
+    pub(super) fn emit<S: SegmentSink>(
+        &mut self,
+        interface: &mut Interface,
+        sink: &mut S,
+        now: Instant,
+        mtu: usize,
+    ) -> bool {
+        self.track.now = now;
+        let first = self.track.segments;
+        loop {
+            let before = self.track.segments;
+            let unsent = (self.record.snd_nxt.plus(self.written)).since(self.track.snd_max);
+            let mss = i32::from(self.record.mss);
+            // Nagle's rule only while a whole segment waits: it keeps smoltcp from cutting small ones off a full queue, and does
+            // not hold the end of a message back.
+            self.socket().set_nagle_enabled(unsent >= mss);
+            let mut wire = Wire { packet: None, sink, track: &mut self.track, mtu };
+            interface.poll_egress(socket_time(now), &mut wire, &mut self.sockets);
+            let sent = self.track.segments;
+            if sent == before {
+                break;
+            }
+            self.active = now;
+            if sent.wrapping_sub(first) >= TURN_SEGMENTS {
+                return true;
+            }
+        }
+        if self.waiting_since.is_none() && self.outstanding() > 0 {
+            self.waiting_since = Some(now);
+        }
+        !sink.has_room()
+    }
+
+    /// When the socket wants to be polled again.
+    pub(super) fn socket_deadline(&mut self, interface: &mut Interface, now: Instant) -> Option<Instant> {
+        let at = interface.poll_at(socket_time(now), &self.sockets)?;
+        // "Now" although nothing was sent just before: smoltcp is waiting for a window. Look again, but do not spin.
+        Some(wall_time(at).max(now + Duration::from_millis(1)))
+    }
+
+    pub(super) fn peer_has_room(&self) -> bool {
+        self.window != 0
+    }
+
+    /// Appends to the send queue. Tells how much fitted, and whether the queue turned out to be what limits the sender: then
+    /// nothing is taken until everything is acknowledged and a larger buffer is in place.
+    pub(super) fn queue(&mut self, data: &[&[u8]], limit: usize) -> (usize, bool) {
+        if self.wanted.1 {
+            return (0, true);
+        }
+        let mut taken = 0;
+        for part in data {
+            let sent = self.socket().send_slice(part).unwrap_or(0);
+            self.written = self.written.wrapping_add(sent as u32);
+            taken += sent;
+            if sent < part.len() {
+                break;
+            }
+        }
+        if taken == 0 && self.classes.1 < super::pool::largest_class(limit) {
+            let flight = self.outstanding();
+            if flight as usize >= self.send_capacity() / 4 * 3 {
+                self.wanted.1 = true;
+                self.flight = flight;
+            }
+        }
+        (taken, self.wanted.1)
+    }
+
+    /// Moves received octets out.
+    pub(super) fn receive(&mut self, into: &mut [u8], now: Instant) -> usize {
+        // Not `may_recv`: octets that arrived before a reset or the last FIN are still the user's.
+        let taken = self.socket().recv_slice(into).unwrap_or(0);
+        self.consumed = self.consumed.wrapping_add(taken as u32);
+        if taken > 0 {
+            self.measure_rate(now);
+        }
+        taken
+    }
+
+    /// Whether the freed room is worth an ACK of its own that smoltcp would not send: half the buffer, or the first
+    /// segment after the window had closed (RFC 9293 §3.8.6.2.2).
+    pub(super) fn window_update_due(&self) -> bool {
+        let socket = self.socket_ref();
+        if !matches!(socket.state(), tcp::State::Established | tcp::State::FinWait1 | tcp::State::FinWait2) {
+            return false;
+        }
+        let rcv_nxt = self.rcv_nxt();
+        let room = (socket.recv_capacity() - socket.recv_queue()) as i32;
+        let limit = i32::from(u16::MAX) << self.record.own_shift;
+        let known = self.track.rcv_adv.since(rcv_nxt);
+        let gain = room.min(limit) - known;
+        gain >= socket.recv_capacity() as i32 / 2
+            || known < 2 * i32::from(self.record.mss) && gain >= self.track.edge_step as i32
+    }
+
+    /// Makes the socket state its acknowledgement and window at once.
+    pub(super) fn announce<S: SegmentSink>(&mut self, interface: &mut Interface, flow: Flow, sink: &mut S, mtu: usize) {
+        let header = Header { seq: self.rcv_nxt().minus(1), garbage: true, ..self.peer_header(flow) };
+        self.play(interface, &header, sink, mtu);
+    }
+
+    /// Notes how fast the user reads: a whole window in a round trip means that the window is what limits the sender.
+    pub(super) fn measure_rate(&mut self, now: Instant) {
+        let span = Duration::from_micros(u64::from(self.rtt_us.clamp(1_000, 500_000)));
+        if now - self.rate.0 > span {
+            self.rate = (now, self.consumed);
+        } else if self.consumed.wrapping_sub(self.rate.1) as usize >= CLASS_BYTES[usize::from(self.classes.0)] / 2 {
+            self.wanted.0 = true;
+        }
+    }
+
+    /// Everything is acknowledged in both directions and nothing is buffered: the socket can be replaced.
+    pub(super) fn at_rest(&self) -> bool {
+        let socket = self.socket_ref();
+        socket.state() == tcp::State::Established
+            && socket.send_queue() == 0
+            && socket.recv_queue() == 0
+            && self.outstanding() == 0
+            && !self.rcv_high.after(self.rcv_nxt())
+    }
+
+    /// The record of a connection at rest.
+    pub(super) fn to_record(&self) -> Record {
+        Record {
+            snd_nxt: self.snd_una(),
+            rcv_nxt: self.rcv_nxt(),
+            rcv_adv: self.track.rcv_adv,
+            rtt_us: self.rtt_us,
+            window: self.window,
+            rx_class: self.classes.0,
+            tx_class: self.classes.1,
+            ..self.record
+        }
+    }
+}

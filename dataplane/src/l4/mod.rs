@@ -1,0 +1,37 @@
+//! TCP: flows found by our own table, handshakes and rest kept as small records, smoltcp for whoever has data under way.
+//!
+//! A connection is *hydrated* into a smoltcp socket when it has something to send or receive and *dehydrated* into a record
+//! when it is quiet: a hundred thousand idle connections cost some tens of megabytes, and the cost of a segment does not
+//! depend on their number. Reading order: [`segment`], [`tcp`], [`handshake`], [`established`], [`drive`], [`live`], [`hydrate`].
+
+mod conn; // states, slab
+mod drive; // output of a turn
+mod established; // segments of open connections
+mod flow; // five-tuples and their owners
+mod handshake; // SYNs
+mod hydrate; // record to socket
+mod isn; // sequence numbers and cookies
+mod live; // a connection with a socket
+mod options; // settings
+mod pool; // sockets and buffers
+mod record; // connections without a socket
+mod repair; // loss recovery beyond smoltcp's
+mod segment; // the wire format
+mod seq; // sequence arithmetic
+mod sink; // where segments go
+mod stats; // counters
+mod stream; // what users hold
+mod tcp; // one core's TCP
+mod wire; // the one-frame device
+
+#[cfg(test)]
+mod tests;
+
+pub use flow::{Flow, owner};
+pub use handshake::ConnectError;
+pub use options::{Congestion, Secrets, SynCookies, TcpOptions};
+pub use record::End;
+pub use sink::{Capabilities, SegmentSink, Sent};
+pub use stats::Stats;
+pub use stream::{TcpHandle, TcpStream};
+pub use tcp::{Listen, Outcome};

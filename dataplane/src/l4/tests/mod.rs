@@ -1,0 +1,7 @@
+//! Two hosts on a virtual wire, in virtual time: what one core's TCP does, observed from outside.
+
+mod bulk;
+mod close;
+mod open;
+mod rest;
+mod world;

@@ -1,0 +1,210 @@
+//! The one-frame device between a connection's smoltcp socket and the port: lends frames, and finishes what smoltcp wrote.
+//!
+//! smoltcp neither verifies nor computes checksums here; both are done once, at the edge. What it writes is corrected on the way
+//! out: the window field is put into the scale that this host announced, and the right edge of the window never moves back
+//! nor forward in crumbs (RFC 9293 §3.8.6.2).
+
+use smoltcp::{
+    phy::{ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken},
+    time::Instant as SocketInstant,
+};
+
+use crate::clock::Instant;
+
+use super::{
+    segment::{IPV4_HEADER, IPV6_HEADER, flag},
+    seq::Seq,
+    sink::{Capabilities, SegmentSink, Sent},
+};
+use crate::io::checksum::Sum;
+
+/// How much faster smoltcp's clock runs than the wall: its fixed minimum retransmission timeout of 1 s becomes 125 ms, its
+/// millisecond round-trip times get a resolution of 125 µs.
+pub(super) const CLOCK_SCALE: u64 = 8;
+
+/// Wall time as smoltcp is told it.
+#[inline]
+pub(super) fn socket_time(now: Instant) -> SocketInstant {
+    SocketInstant::from_micros((now.as_nanos() / (1_000 / CLOCK_SCALE)) as i64)
+}
+
+/// The wall time at which smoltcp's clock reaches `at`.
+#[inline]
+pub(super) fn wall_time(at: SocketInstant) -> Instant {
+    Instant::from_nanos(at.total_micros().max(0) as u64 * (1_000 / CLOCK_SCALE))
+}
+
+/// The device's shape as smoltcp sees it.
+pub(super) fn capabilities(mtu: usize) -> DeviceCapabilities {
+    let mut capabilities = DeviceCapabilities::default();
+    capabilities.medium = Medium::Ip;
+    capabilities.max_transmission_unit = mtu;
+    capabilities.checksum = ChecksumCapabilities::ignored();
+    capabilities
+}
+
+/// What is learnt from the segments that a socket sends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Track {
+    pub(super) now: Instant,
+    /// Highest point sent, FIN included.
+    pub(super) snd_max: Seq,
+    /// Last acknowledgement sent.
+    pub(super) acked: Seq,
+    /// Right edge of the window as the peer knows it.
+    pub(super) rcv_adv: Seq,
+    /// The scale this host announced.
+    pub(super) own_shift: u8,
+    /// The scale the socket believes it announced.
+    pub(super) socket_shift: u8,
+    /// Least advance of the right edge that is worth telling.
+    pub(super) edge_step: u32,
+    /// Segments sent, wrapping.
+    pub(super) segments: u32,
+    /// Data segments sent again, wrapping.
+    pub(super) retransmits: u32,
+    /// When data was last sent.
+    pub(super) data_at: Instant,
+    /// End and time of the segment being timed (RFC 6298 §3).
+    pub(super) timed: Option<(Seq, Instant)>,
+}
+
+impl Track {
+    /// Finishes a packet that smoltcp wrote.
+    fn finish(&mut self, packet: &mut [u8], port: Capabilities) -> Sent {
+        let v4 = packet[0] >> 4 == 4;
+        let tcp_at = if v4 { IPV4_HEADER } else { IPV6_HEADER };
+        let len = packet.len();
+        let tcp = &mut packet[tcp_at..];
+        let seq = Seq(u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]));
+        let ack = Seq(u32::from_be_bytes([tcp[8], tcp[9], tcp[10], tcp[11]]));
+        let payload = (len - tcp_at - usize::from(tcp[12] >> 4) * 4) as u32;
+        let fin = tcp[13] & flag::FIN != 0;
+        self.on_sent(seq, payload, fin);
+        self.acked = ack;
+        let window = self.window(ack, u16::from_be_bytes([tcp[14], tcp[15]]));
+        tcp[14..16].copy_from_slice(&window.to_be_bytes());
+        tcp[16..18].fill(0);
+        let tcp_len = len - tcp_at;
+        let pseudo = if v4 {
+            Sum::new().add_pseudo(&packet[12..16], &packet[16..20], 6, tcp_len)
+        } else {
+            Sum::new().add_pseudo(&packet[8..24], &packet[24..40], 6, tcp_len)
+        };
+        let sum = if port.checksum { pseudo.folded() } else { pseudo.add(&packet[tcp_at..]).finish() };
+        packet[tcp_at + 16..tcp_at + 18].copy_from_slice(&sum.to_be_bytes());
+        if v4 {
+            packet[10..12].fill(0);
+            let sum = Sum::new().add(&packet[..IPV4_HEADER]).finish();
+            packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        }
+        Sent { tcp_at, checksum_partial: port.checksum, segment_size: 0 }
+    }
+
+    fn on_sent(&mut self, seq: Seq, payload: u32, fin: bool) {
+        self.segments = self.segments.wrapping_add(1);
+        let end = seq.plus(payload + u32::from(fin));
+        if payload == 0 && !fin {
+            return;
+        }
+        self.data_at = self.now;
+        if seq.before(self.snd_max) {
+            self.retransmits = self.retransmits.wrapping_add(1);
+            self.timed = None; // Karn's algorithm: an acknowledgement of it would say nothing.
+        } else if self.timed.is_none() {
+            self.timed = Some((end, self.now));
+        }
+        self.snd_max = self.snd_max.max(end);
+    }
+
+    /// The window field to send for the one that the socket wrote.
+    pub(super) fn window(&mut self, ack: Seq, field: u16) -> u16 {
+        let edge = ack.plus(u32::from(field) << self.socket_shift);
+        if edge.since(self.rcv_adv) >= self.edge_step as i32 {
+            self.rcv_adv = edge;
+        }
+        let window = self.rcv_adv.since(ack).max(0) as u32 >> self.own_shift;
+        window.min(u32::from(u16::MAX)) as u16
+    }
+}
+
+/// The device: at most one packet in, segments out through the sink.
+pub(super) struct Wire<'a, S> {
+    pub(super) packet: Option<&'a [u8]>,
+    pub(super) sink: &'a mut S,
+    pub(super) track: &'a mut Track,
+    pub(super) mtu: usize,
+}
+
+impl<S: SegmentSink> Device for Wire<'_, S> {
+    type RxToken<'t>
+        = Arrived<'t>
+    where
+        Self: 't;
+    type TxToken<'t>
+        = Lent<'t, S>
+    where
+        Self: 't;
+
+    fn receive(&mut self, _: SocketInstant) -> Option<(Arrived<'_>, Lent<'_, S>)> {
+        let packet = self.packet.take()?;
+        Some((Arrived(packet), Lent { sink: self.sink, track: self.track }))
+    }
+
+    fn transmit(&mut self, _: SocketInstant) -> Option<Lent<'_, S>> {
+        self.sink.has_room().then_some(Lent { sink: self.sink, track: self.track })
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        capabilities(self.mtu)
+    }
+}
+
+/// The packet handed in.
+pub(super) struct Arrived<'a>(&'a [u8]);
+
+impl RxToken for Arrived<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(self.0)
+    }
+}
+
+/// Leave to send one packet.
+pub(super) struct Lent<'a, S> {
+    sink: &'a mut S,
+    track: &'a mut Track,
+}
+
+impl<S: SegmentSink> TxToken for Lent<'_, S> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let port = self.sink.capabilities();
+        let Some(buffer) = self.sink.reserve(len) else {
+            // An ACK in reply to a segment while frames are short. smoltcp must write somewhere; the peer will ask again.
+            return f(&mut vec![0; len]);
+        };
+        let packet = &mut buffer[..len];
+        let result = f(packet);
+        let sent = self.track.finish(packet, port);
+        self.sink.commit(sent);
+        result
+    }
+}
+
+/// Swallows what a socket says while it is being hydrated.
+pub(super) struct Discard(pub(super) [u8; 128]);
+
+impl SegmentSink for Discard {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { checksum: true }
+    }
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn reserve(&mut self, len: usize) -> Option<&mut [u8]> {
+        self.0.get_mut(..len)
+    }
+
+    fn commit(&mut self, _: Sent) {}
+}
