@@ -34,13 +34,13 @@ pub(super) struct Live {
     /// As it was when the socket was made.
     pub(super) record: Record,
     /// Octets handed to the socket by the user.
-    written: u32,
+    pub(super) written: u32,
     /// Octets taken from the socket by the user.
-    consumed: u32,
+    pub(super) consumed: u32,
     /// End of the farthest segment received, in or out of order.
     rcv_high: Seq,
     /// The window field of the newest acceptable segment.
-    window: u16,
+    pub(super) window: u16,
     /// Smoothed round-trip time, microseconds; 0 unknown.
     pub(super) rtt_us: u32,
     /// When the peer was last heard.
@@ -57,7 +57,7 @@ pub(super) struct Live {
     /// Octets in flight when the send buffer was found too small: the congestion window to go on with.
     pub(super) flight: u32,
     /// Start of the receive-rate measurement and octets consumed at that time.
-    rate: (Instant, u32),
+    pub(super) rate: (Instant, u32),
     /// Repair of losses.
     pub(super) repair: super::repair::Repair,
 }
@@ -348,78 +348,6 @@ impl Live {
         let at = interface.poll_at(socket_time(now), &self.sockets)?;
         // "Now" although nothing was sent just before: smoltcp is waiting for a window. Look again, but do not spin.
         Some(wall_time(at).max(now + Duration::from_millis(1)))
-    }
-
-    pub(super) fn peer_has_room(&self) -> bool {
-        self.window != 0
-    }
-
-    /// Appends to the send queue. Tells how much fitted, and whether the queue turned out to be what limits the sender: then
-    /// nothing is taken until everything is acknowledged and a larger buffer is in place.
-    pub(super) fn queue(&mut self, data: &[&[u8]], limit: usize) -> (usize, bool) {
-        if self.wanted.1 {
-            return (0, true);
-        }
-        let mut taken = 0;
-        for part in data {
-            let sent = self.socket().send_slice(part).unwrap_or(0);
-            self.written = self.written.wrapping_add(sent as u32);
-            taken += sent;
-            if sent < part.len() {
-                break;
-            }
-        }
-        if taken == 0 && self.classes.1 < super::pool::largest_class(limit) {
-            let flight = self.outstanding();
-            if flight as usize >= self.send_capacity() / 4 * 3 {
-                self.wanted.1 = true;
-                self.flight = flight;
-            }
-        }
-        (taken, self.wanted.1)
-    }
-
-    /// Moves received octets out.
-    pub(super) fn receive(&mut self, into: &mut [u8], now: Instant) -> usize {
-        // Not `may_recv`: octets that arrived before a reset or the last FIN are still the user's.
-        let taken = self.socket().recv_slice(into).unwrap_or(0);
-        self.consumed = self.consumed.wrapping_add(taken as u32);
-        if taken > 0 {
-            self.measure_rate(now);
-        }
-        taken
-    }
-
-    /// Whether the freed room is worth an ACK of its own that smoltcp would not send: half the buffer, or the first
-    /// segment after the window had closed (RFC 9293 §3.8.6.2.2).
-    pub(super) fn window_update_due(&self) -> bool {
-        let socket = self.socket_ref();
-        if !matches!(socket.state(), tcp::State::Established | tcp::State::FinWait1 | tcp::State::FinWait2) {
-            return false;
-        }
-        let rcv_nxt = self.rcv_nxt();
-        let room = (socket.recv_capacity() - socket.recv_queue()) as i32;
-        let limit = i32::from(u16::MAX) << self.record.own_shift;
-        let known = self.track.rcv_adv.since(rcv_nxt);
-        let gain = room.min(limit) - known;
-        gain >= socket.recv_capacity() as i32 / 2
-            || known < 2 * i32::from(self.record.mss) && gain >= self.track.edge_step as i32
-    }
-
-    /// Makes the socket state its acknowledgement and window at once.
-    pub(super) fn announce<S: SegmentSink>(&mut self, interface: &mut Interface, flow: Flow, sink: &mut S, mtu: usize) {
-        let header = Header { seq: self.rcv_nxt().minus(1), garbage: true, ..self.peer_header(flow) };
-        self.play(interface, &header, sink, mtu);
-    }
-
-    /// Notes how fast the user reads: a whole window in a round trip means that the window is what limits the sender.
-    pub(super) fn measure_rate(&mut self, now: Instant) {
-        let span = Duration::from_micros(u64::from(self.rtt_us.clamp(1_000, 500_000)));
-        if now - self.rate.0 > span {
-            self.rate = (now, self.consumed);
-        } else if self.consumed.wrapping_sub(self.rate.1) as usize >= CLASS_BYTES[usize::from(self.classes.0)] / 2 {
-            self.wanted.0 = true;
-        }
     }
 
     /// Everything is acknowledged in both directions and nothing is buffered: the socket can be replaced.

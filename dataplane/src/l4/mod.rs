@@ -22,6 +22,7 @@ mod sink; // where segments go
 mod stats; // counters
 mod stream; // what users hold
 mod tcp; // one core's TCP
+mod window; // the user's side of a socket
 mod wire; // the one-frame device
 
 #[cfg(test)]
