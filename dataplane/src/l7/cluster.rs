@@ -5,8 +5,8 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
-use rustls_pki_types::ServerName;
 
+use super::tls::ClientTls;
 use crate::clock::Instant;
 use crate::sync::counter::Counter;
 
@@ -42,25 +42,6 @@ impl<T> PerCore<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointId(pub u64);
 
-/// TLS towards a cluster.
-#[derive(Clone, Debug)]
-pub struct UpstreamTls {
-    /// Trust, client certificate, versions, ALPN. Two endpoints share connections only if this is the same `Arc`.
-    pub config: Arc<rustls::ClientConfig>,
-    /// The name to ask for (SNI) and to find in the certificate.
-    pub server_name: ServerName<'static>,
-}
-
-impl UpstreamTls {
-    fn same(a: Option<&UpstreamTls>, b: Option<&UpstreamTls>) -> bool {
-        match (a, b) {
-            (None, None) => true,
-            (Some(a), Some(b)) => Arc::ptr_eq(&a.config, &b.config) && a.server_name == b.server_name,
-            _ => false,
-        }
-    }
-}
-
 /// What a cluster is made from.
 #[derive(Clone, Debug)]
 pub struct ClusterSpec {
@@ -75,7 +56,7 @@ pub struct ClusterSpec {
     /// Unused connections kept per endpoint and core.
     pub max_idle_per_core: usize,
     /// TLS towards the endpoints.
-    pub tls: Option<UpstreamTls>,
+    pub tls: Option<ClientTls>,
 }
 
 /// Endpoints that can stand in for one another.
@@ -92,7 +73,7 @@ pub struct Cluster {
     /// Unused connections kept per endpoint and core.
     pub max_idle_per_core: usize,
     /// TLS towards the endpoints.
-    pub tls: Option<UpstreamTls>,
+    pub tls: Option<ClientTls>,
     /// Whose turn it is, on each core.
     turns: PerCore<Counter>,
 }
@@ -165,7 +146,7 @@ const MAX_DOUBLINGS: u64 = 5;
 
 impl Cluster {
     pub(super) fn build(spec: &ClusterSpec, cores: usize, old: Option<&Cluster>, next_id: &mut u64) -> Cluster {
-        let kept = old.filter(|old| UpstreamTls::same(old.tls.as_ref(), spec.tls.as_ref()));
+        let kept = old.filter(|old| old.tls == spec.tls);
         let endpoint = |address: &SocketAddr| {
             let same =
                 |endpoint: &&Arc<Endpoint>| endpoint.address == *address && endpoint.seen.cores() == cores.max(1);

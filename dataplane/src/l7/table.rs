@@ -15,6 +15,7 @@ use super::http1::Limits;
 use super::http1::forwarded::ForwardedFields;
 use super::http1::target::without_query;
 use super::route::{PathMatch, RouteError, RouteTable, comparable};
+use super::tls::ServerTls;
 
 /// Everything layer 7 is made from.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +66,7 @@ pub struct ListenerSpec {
     /// Where it listens; an unspecified address takes every local one.
     pub address: SocketAddr,
     /// TLS towards clients.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<ServerTls>,
     /// Times.
     pub timeouts: Timeouts,
     /// Sizes.
@@ -143,7 +144,7 @@ pub struct Listener {
     /// Where it listens.
     pub address: SocketAddr,
     /// TLS towards clients.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<ServerTls>,
     /// Times.
     pub timeouts: Timeouts,
     /// Sizes.

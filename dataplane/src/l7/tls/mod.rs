@@ -16,7 +16,7 @@ mod spec; // what a configuration is made of, and what can be wrong with it
 mod stream; // the byte stream
 mod tickets; // keys for resumption
 
-pub use client::{ClientTls, Connector};
+pub use client::{ClientTls, Connector, Connectors};
 pub use error::{CertificateFault, TlsError};
 pub use identity::{Authenticated, Identity};
 pub use server::ServerTls;

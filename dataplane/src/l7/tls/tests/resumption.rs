@@ -104,3 +104,20 @@ fn a_session_does_not_outlive_the_clients_certificate() {
         assert!(asked.is_err());
     }
 }
+
+#[test]
+fn a_core_keeps_its_sessions_when_nothing_changed_and_loses_them_otherwise() {
+    let ca = Ca::new("ca");
+    let (pair, own) = (ca.dns(&["server.example"]), ca.spiffe("spiffe://mesh/web", 7));
+    let server = server(&ServerSpec { tickets: tickets(), ..server_spec(&pair) });
+    let built = |spec: &ClientSpec<'_>| ClientTls::build(spec).expect("good").0;
+    let (one, same) = (built(&client_spec(&ca)), built(&client_spec(&ca)));
+    let other = built(&ClientSpec { identity: Some(own.as_spec()), ..client_spec(&ca) });
+    assert!(one == same && one != other);
+    let mut connectors = Connectors::default();
+    assert!(!resumed(&server, &connectors.of(&one)));
+    assert!(resumed(&server, &connectors.of(&same)));
+    assert!(!resumed(&server, &connectors.of(&other)), "shows another certificate");
+    connectors.retain([&other]);
+    assert!(!resumed(&server, &connectors.of(&one)), "forgotten");
+}
