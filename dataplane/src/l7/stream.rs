@@ -7,6 +7,7 @@ use core::task::{Context, Poll};
 use super::tls::TlsError;
 
 mod duplex;
+mod tcp;
 
 pub use duplex::{Duplex, duplex};
 
