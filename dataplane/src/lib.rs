@@ -12,5 +12,7 @@ pub mod stats; // what a core counts
 pub mod sync; // what cores share: rings, the snapshot cell, counters
 pub mod io; // ports: memory, pcap, TAP, AF_XDP, DPDK
 pub mod wheel; // timers, set and fired in constant time
+pub mod l2; // Ethernet, ARP, neighbours
+pub mod l3; // IP: checks, routes, forwarding, ICMP
 pub mod l4; // TCP
 pub mod l7; // streams and sessions: futures on the core's own executor

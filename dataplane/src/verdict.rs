@@ -75,6 +75,8 @@ drop_reasons! {
     ArpMalformed = "arp_malformed",
     /// An ARP request for an address that is not ours, or an answer nobody asked for.
     ArpIgnored = "arp_ignored",
+    /// Another station claims one of our addresses (RFC 5227 §2.4): find it, one of the two is misconfigured.
+    AddressConflict = "address_conflict",
     /// The next hop's hardware address is being resolved and the queue for it is full.
     NeighborQueueFull = "neighbor_queue_full",
     /// The next hop did not answer ARP or ND: it is down or the address is wrong.

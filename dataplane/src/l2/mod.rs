@@ -1,0 +1,68 @@
+//! Ethernet: what came in and for whom, who our neighbours are, and the header on the way out.
+//!
+//! Stages in packet order: [`parse`], [`input`] (with [`arp`] answered in place), and at the end of the pipeline [`output`].
+//! What the configuration says is in the immutable [`Table`]; what a core has learnt from the link is in its own [`State`].
+//! Cores share nothing: the worker copies each [neighbour message](is_neighbor_message) to all cores, and each learns for itself.
+
+pub mod parse; // Ethernet header to offsets
+pub mod input; // is it for this station?
+pub mod arp; // RFC 826: who has an IPv4 address
+pub mod neighbor; // what a core knows about the stations on its links
+pub mod pending; // packets that wait for a neighbour to answer
+pub mod solicit; // asking: ARP requests and neighbour solicitations
+pub mod output; // next hop to Ethernet header
+pub mod table; // what the configuration says about links
+
+pub use neighbor::{Limits, State};
+pub use table::{Adjacency, LinkPort, StaticNeighbor, Table};
+
+use crate::{
+    batch::Egress,
+    clock::Instant,
+    frame::{Arena, Frame},
+    meta::{Meta, Network},
+    stats::CoreStats,
+};
+
+/// Bytes of an Ethernet header without tags.
+pub const HEADER: usize = 14;
+
+/// EtherType of IPv4.
+pub const ETHERTYPE_IPV4: u16 = 0x0800;
+/// EtherType of ARP.
+pub const ETHERTYPE_ARP: u16 = 0x0806;
+/// EtherType of IPv6.
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
+
+/// What a turn lends to the stages that make packets of their own: the time, memory, the queue for what they make, and counters.
+pub struct Turn<'a> {
+    /// The time of this turn.
+    pub now: Instant,
+    /// Memory for new packets.
+    pub arena: &'a Arena,
+    /// Where new packets go.
+    pub egress: &'a mut Egress,
+    /// Where packets lost outside a batch are counted.
+    pub stats: &'a CoreStats,
+}
+
+impl core::fmt::Debug for Turn<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Turn").field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+/// Whether a parsed packet tells something about a neighbour, so that every core must see it: ARP, or a neighbour solicitation
+/// or advertisement (RFC 4861 §4.3, §4.4). To be asked after [`parse`] and before [`input`].
+#[inline]
+pub fn is_neighbor_message(frame: &Frame, meta: &Meta) -> bool {
+    match meta.network {
+        Network::Arp => true,
+        Network::Ipv6 => {
+            let at = usize::from(meta.l3);
+            let data = frame.data();
+            data.get(at + 6) == Some(&58) && data.get(at + 40).is_some_and(|kind| matches!(kind, 135 | 136))
+        }
+        _ => false,
+    }
+}

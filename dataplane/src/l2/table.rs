@@ -1,0 +1,194 @@
+//! What the configuration says about links: our own addresses, the next hops that routes use, static neighbours.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+use crate::{io::MacAddr, meta::PortId};
+
+/// One port as a station on its link.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LinkPort {
+    /// Our hardware address.
+    pub mac: MacAddr,
+    /// Longest IP packet, in bytes.
+    pub mtu: u16,
+    /// Our IPv4 addresses with the prefixes that are on the link.
+    pub v4: Vec<Ipv4Net>,
+    /// Our IPv6 addresses with the prefixes that are on the link, without the link-local one.
+    pub v6: Vec<Ipv6Net>,
+    /// Our link-local address (RFC 4291 §2.5.6), made from the hardware address.
+    pub link_local: Ipv6Addr,
+}
+
+impl LinkPort {
+    /// A port that has no address at all: what an unknown [`PortId`] stands for.
+    pub(crate) const fn absent() -> Self {
+        Self { mac: MacAddr([0; 6]), mtu: 0, v4: Vec::new(), v6: Vec::new(), link_local: Ipv6Addr::UNSPECIFIED }
+    }
+
+    /// Whether `address` is ours on this port.
+    pub fn owns(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.v4.iter().any(|net| net.addr() == address),
+            IpAddr::V6(address) => self.owns_v6(address),
+        }
+    }
+
+    fn owns_v6(&self, address: Ipv6Addr) -> bool {
+        self.link_local == address || self.v6.iter().any(|net| net.addr() == address)
+    }
+
+    /// Whether `address` is the solicited-node multicast group (RFC 4291 §2.7.1) of one of our addresses.
+    pub fn in_solicited_group(&self, address: Ipv6Addr) -> bool {
+        self.link_local_and_v6().any(|own| solicited_node(own) == address)
+    }
+
+    fn link_local_and_v6(&self) -> impl Iterator<Item = Ipv6Addr> + '_ {
+        core::iter::once(self.link_local).chain(self.v6.iter().map(Ipv6Net::addr))
+    }
+
+    /// Whether `address` lies in a prefix of this link.
+    pub fn is_on_link(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.v4.iter().any(|net| net.contains(&address)),
+            IpAddr::V6(address) => is_link_local(address) || self.v6.iter().any(|net| net.contains(&address)),
+        }
+    }
+
+    /// The address from which to speak to `peer` on this link: one that shares a prefix with it, else the first of its family.
+    pub fn source_for(&self, peer: IpAddr) -> Option<IpAddr> {
+        match peer {
+            IpAddr::V4(peer) => self.source_v4(peer).map(IpAddr::V4),
+            IpAddr::V6(peer) => self.source_v6(peer).map(IpAddr::V6),
+        }
+    }
+
+    /// [`Self::source_for`] for IPv4.
+    pub fn source_v4(&self, peer: Ipv4Addr) -> Option<Ipv4Addr> {
+        let near = self.v4.iter().find(|net| net.contains(&peer));
+        near.or(self.v4.first()).map(Ipv4Net::addr)
+    }
+
+    /// [`Self::source_for`] for IPv6: the link-local address for a link-local peer (RFC 6724 §5 rule 2), else a global one.
+    pub fn source_v6(&self, peer: Ipv6Addr) -> Option<Ipv6Addr> {
+        if is_link_local(peer) {
+            return (!self.link_local.is_unspecified()).then_some(self.link_local);
+        }
+        let near = self.v6.iter().find(|net| net.contains(&peer));
+        near.or(self.v6.first()).map(Ipv6Net::addr)
+    }
+}
+
+/// Whether `address` is in fe80::/10.
+#[inline]
+pub const fn is_link_local(address: Ipv6Addr) -> bool {
+    address.segments()[0] & 0xffc0 == 0xfe80
+}
+
+/// The link-local address made from a hardware address (RFC 4291 appendix A, modified EUI-64).
+pub const fn link_local_of(mac: MacAddr) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.0;
+    Ipv6Addr::from_octets([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
+}
+
+/// The solicited-node multicast group of an address (RFC 4291 §2.7.1).
+pub const fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
+    let octets = address.octets();
+    Ipv6Addr::from_octets([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, octets[13], octets[14], octets[15]])
+}
+
+/// A next hop as the link sees it. The index of an adjacency is the index of its next hop in `l3`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Adjacency {
+    /// The port that leads there.
+    pub port: PortId,
+    /// The router to send to; `None` when the destination itself is on the link.
+    pub gateway: Option<IpAddr>,
+}
+
+/// A neighbour whose hardware address the operator gave: never asked for, never aged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StaticNeighbor {
+    /// The port it is on.
+    pub port: PortId,
+    /// Its IP address.
+    pub address: IpAddr,
+    /// Its hardware address.
+    pub mac: MacAddr,
+}
+
+/// The links of one generation. Immutable; made by `l3::Table::build`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Table {
+    ports: Box<[LinkPort]>,
+    adjacencies: Box<[Adjacency]>,
+    neighbors: Box<[StaticNeighbor]>,
+    absent: LinkPort,
+}
+
+impl Table {
+    /// A table of ports (indexed by [`PortId`]), next hops and static neighbours.
+    pub fn new(ports: Vec<LinkPort>, adjacencies: Vec<Adjacency>, neighbors: Vec<StaticNeighbor>) -> Self {
+        Self {
+            ports: ports.into(),
+            adjacencies: adjacencies.into(),
+            neighbors: neighbors.into(),
+            absent: LinkPort::absent(),
+        }
+    }
+
+    /// The port; one without any address when there is none of this index.
+    #[inline]
+    pub fn port(&self, id: PortId) -> &LinkPort {
+        self.ports.get(id.index()).unwrap_or(&self.absent)
+    }
+
+    /// All ports.
+    pub fn ports(&self) -> &[LinkPort] {
+        &self.ports
+    }
+
+    /// All next hops.
+    #[inline]
+    pub fn adjacencies(&self) -> &[Adjacency] {
+        &self.adjacencies
+    }
+
+    /// All static neighbours.
+    pub fn neighbors(&self) -> &[StaticNeighbor] {
+        &self.neighbors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_derived_as_rfc_4291_says() {
+        // The example of RFC 4291 appendix A and of §2.7.1.
+        let link_local = link_local_of(MacAddr([0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde]));
+        assert_eq!(link_local, "fe80::3656:78ff:fe9a:bcde".parse::<Ipv6Addr>().unwrap());
+        let group = solicited_node("4037::1:800:200e:8c6c".parse().unwrap());
+        assert_eq!(group, "ff02::1:ff0e:8c6c".parse::<Ipv6Addr>().unwrap());
+    }
+
+    #[test]
+    fn the_source_shares_the_peers_prefix() {
+        let port = LinkPort {
+            mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            mtu: 1500,
+            v4: vec!["10.0.1.1/24".parse().unwrap(), "10.0.2.1/24".parse().unwrap()],
+            v6: vec!["fd00:1::1/64".parse().unwrap()],
+            link_local: link_local_of(MacAddr([2, 0, 0, 0, 0, 1])),
+        };
+        let source = |peer: &str| port.source_for(peer.parse().unwrap()).unwrap().to_string();
+        assert_eq!(source("10.0.2.9"), "10.0.2.1");
+        assert_eq!(source("192.0.2.1"), "10.0.1.1");
+        assert_eq!(source("fe80::9"), port.link_local.to_string());
+        assert_eq!(source("2001:db8::1"), "fd00:1::1");
+        assert!(port.in_solicited_group("ff02::1:ff00:1".parse().unwrap()));
+        assert!(port.is_on_link("10.0.2.77".parse().unwrap()) && !port.is_on_link("10.0.3.1".parse().unwrap()));
+    }
+}

@@ -1,0 +1,130 @@
+//! Which addresses are ours: asked for the destination and the source of every packet, so a probe must cost next to nothing.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::meta::PortId;
+
+/// What an IPv4 address is to this host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// One of our addresses.
+    Unicast,
+    /// The broadcast address, or the network address (RFC 1812 §4.2.2.11), of a connected prefix.
+    Broadcast,
+}
+
+/// One slot of an open-addressed table; `key` 0 (never an address of ours) marks it as free.
+#[derive(Clone, Copy, Debug)]
+struct Slot<K> {
+    key: K,
+    kind: Kind,
+    port: PortId,
+}
+
+/// Our addresses of both families, without link-local ones (these belong to a port, see `l2::LinkPort`).
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    v4: Box<[Slot<u32>]>,
+    v6: Box<[Slot<u128>]>,
+}
+
+impl Addresses {
+    /// Of a list of addresses; the first entry of an address counts.
+    pub fn new(list: &[(IpAddr, Kind, PortId)]) -> Self {
+        let count = |v4: bool| list.iter().filter(|(address, ..)| address.is_ipv4() == v4).count();
+        // A quarter full at most: nearly every probe for a foreign address ends at the first slot.
+        let size = |n: usize| (4 * n).next_power_of_two().max(16);
+        let mut v4 = vec![Slot { key: 0, kind: Kind::Unicast, port: PortId(0) }; size(count(true))];
+        let mut v6 = vec![Slot { key: 0, kind: Kind::Unicast, port: PortId(0) }; size(count(false))];
+        for &(address, kind, port) in list {
+            match address {
+                IpAddr::V4(address) => place(&mut v4, hash4(address.to_bits()), address.to_bits(), 0, kind, port),
+                IpAddr::V6(address) => place(&mut v6, hash6(address.to_bits()), address.to_bits(), 0, kind, port),
+            }
+        }
+        Self { v4: v4.into(), v6: v6.into() }
+    }
+
+    /// What `address` is to us; `None` for a foreign one.
+    #[inline]
+    pub fn v4(&self, address: Ipv4Addr) -> Option<(Kind, PortId)> {
+        let key = address.to_bits();
+        probe(&self.v4, hash4(key), key, 0)
+    }
+
+    /// Whether `address` is ours on any port.
+    #[inline]
+    pub fn v6(&self, address: Ipv6Addr) -> bool {
+        let key = address.to_bits();
+        probe(&self.v6, hash6(key), key, 0).is_some()
+    }
+
+    /// Whether `address` is a unicast address of ours.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => matches!(self.v4(address), Some((Kind::Unicast, _))),
+            IpAddr::V6(address) => self.v6(address),
+        }
+    }
+}
+
+/// Multiplicative hashing; the keys in the table are ours, so nobody can make its chains long.
+#[inline]
+const fn hash4(key: u32) -> usize {
+    (key.wrapping_mul(0x9e37_79b1) >> 16) as usize
+}
+
+#[inline]
+const fn hash6(key: u128) -> usize {
+    (((key >> 64) as u64 ^ (key as u64)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
+}
+
+fn place<K: Copy + PartialEq>(slots: &mut [Slot<K>], hash: usize, key: K, free: K, kind: Kind, port: PortId) {
+    let mask = slots.len() - 1;
+    let mut at = hash & mask;
+    while slots[at].key != free && slots[at].key != key {
+        at = (at + 1) & mask;
+    }
+    if slots[at].key == free {
+        slots[at] = Slot { key, kind, port };
+    }
+}
+
+#[inline]
+fn probe<K: Copy + PartialEq>(slots: &[Slot<K>], hash: usize, key: K, free: K) -> Option<(Kind, PortId)> {
+    let mask = slots.len() - 1;
+    let mut at = hash & mask;
+    loop {
+        let slot = slots[at];
+        if slot.key == free {
+            return None;
+        }
+        if slot.key == key {
+            return Some((slot.kind, slot.port));
+        }
+        at = (at + 1) & mask;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn finds_what_was_put_in_and_nothing_else(ours in prop::collection::vec(1u32..2000, 0..60), asked in 0u32..2000) {
+            let list: Vec<_> = ours.iter()
+                .flat_map(|bits| [
+                    (IpAddr::V4(Ipv4Addr::from_bits(*bits)), Kind::Unicast, PortId(*bits as u16)),
+                    (IpAddr::V6(Ipv6Addr::from_bits(u128::from(*bits) << 50)), Kind::Unicast, PortId(1)),
+                ])
+                .collect();
+            let addresses = Addresses::new(&list);
+            let expected = ours.contains(&asked).then_some((Kind::Unicast, PortId(asked as u16)));
+            prop_assert_eq!(addresses.v4(Ipv4Addr::from_bits(asked)), expected);
+            prop_assert_eq!(addresses.v6(Ipv6Addr::from_bits(u128::from(asked) << 50)), expected.is_some());
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The hop limit and the MTU of the way out.
+
+use super::{
+    State, Table, fragment,
+    icmp::{self, Complaint},
+};
+use crate::{
+    batch::Batch,
+    frame::Frame,
+    io::checksum,
+    l2::Turn,
+    meta::{Flags, Meta, Network},
+    verdict::{DropReason, Verdict},
+};
+
+/// Counts down the hop limit of every routed packet that is not our own, and sees to it that it fits the way out.
+#[inline]
+pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) {
+    batch.each(Verdict::Continue, |frame, meta| {
+        let mtu = table.next_hop(meta.next_hop).mtu;
+        let at = usize::from(meta.l3);
+        let Some(header) = frame.data_mut().get_mut(at..).and_then(|packet| packet.first_chunk_mut::<20>()) else {
+            return Verdict::Drop(DropReason::IpTruncated);
+        };
+        let v4 = meta.network == Network::Ipv4;
+        let transit = !meta.flags.contains(Flags::ORIGINATED);
+        let hops = if v4 { header[8] } else { header[7] };
+        // RFC 1812 §5.3.1, RFC 8200 §3: the last hop is not ours to use.
+        if transit && hops <= 1 {
+            icmp::complain(table, state, turn, frame, meta, Complaint::TimeExceeded);
+            return Verdict::Drop(DropReason::TtlExceeded);
+        }
+        let in_pieces = frame.len() - at > usize::from(mtu) && !is_cut_later(frame, meta, mtu);
+        if in_pieces && (!v4 || must_not_fragment(frame, meta)) {
+            icmp::complain(table, state, turn, frame, meta, Complaint::TooBig { mtu });
+            return Verdict::Drop(DropReason::PacketTooBig);
+        }
+        if transit {
+            count_down(frame, at, v4, hops);
+        }
+        if in_pieces {
+            return match fragment::split(frame, meta, usize::from(mtu), turn) {
+                Ok(()) => Verdict::Continue,
+                Err(reason) => Verdict::Drop(reason),
+            };
+        }
+        Verdict::Continue
+    });
+}
+
+#[inline]
+fn count_down(frame: &mut Frame, at: usize, v4: bool, hops: u8) {
+    let packet = &mut frame.data_mut()[at..];
+    if v4 {
+        // RFC 1624: the word of TTL and protocol changes, and with it the checksum.
+        let old = u16::from_be_bytes([hops, packet[9]]);
+        let sum = checksum::update(u16::from_be_bytes([packet[10], packet[11]]), old, old - 0x100);
+        packet[8] = hops - 1;
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    } else {
+        packet[7] = hops - 1;
+    }
+}
+
+/// Whether the port cuts the packet into segments that fit.
+#[cold]
+fn is_cut_later(frame: &Frame, meta: &Meta, mtu: u16) -> bool {
+    let tcp_header = frame.data().get(usize::from(meta.l4) + 12).map_or(0, |offset| u32::from(offset >> 4) * 4);
+    let before = u32::from(meta.l4.saturating_sub(meta.l3)) + tcp_header;
+    meta.segment_size != 0 && before + u32::from(meta.segment_size) <= u32::from(mtu)
+}
+
+/// The sender said so, or the packet is a super-segment whose parts do not fit: to cut it, its sender has to know.
+#[cold]
+fn must_not_fragment(frame: &Frame, meta: &Meta) -> bool {
+    let dont_fragment = frame.data().get(usize::from(meta.l3) + 6).is_some_and(|flags| flags & 0x40 != 0);
+    dont_fragment || meta.segment_size != 0
+}

@@ -1,0 +1,227 @@
+//! ICMP for both families: which errors are sent and how many, and what errors we receive say about our flows.
+
+use core::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use super::{Table, extension::Fault, icmp4, icmp6, input::addresses_of};
+use crate::{
+    clock::Instant,
+    frame::Frame,
+    l2::Turn,
+    meta::{Flags, Meta, Network},
+};
+
+/// Errors per second and core, and how many at once (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
+const ERRORS: Bucket = Bucket::per_second(1_000, 200);
+/// Echo replies per second and core, and how many at once: generous, so that ping floods measure the link and not this limit.
+const REPLIES: Bucket = Bucket::per_second(100_000, 10_000);
+
+/// What a core counts for `l3`: how many ICMP messages may still be sent.
+#[derive(Debug)]
+pub struct State {
+    errors: Bucket,
+    replies: Bucket,
+    identification: u16,
+}
+
+impl State {
+    /// A core's state at the start.
+    pub const fn new() -> Self {
+        Self { errors: ERRORS, replies: REPLIES, identification: 0 }
+    }
+
+    pub(super) fn may_reply(&mut self, now: Instant) -> bool {
+        self.replies.take(now)
+    }
+
+    pub(super) fn may_complain(&mut self, now: Instant) -> bool {
+        self.errors.take(now)
+    }
+
+    /// Identification of the next IPv4 packet of our own (RFC 6864: only to be unique among fragments).
+    pub(super) fn identification(&mut self) -> u16 {
+        self.identification = self.identification.wrapping_add(1);
+        self.identification
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A token bucket, kept as the time at which it would be full again.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    interval: Duration,
+    burst: Duration,
+    full_at: Instant,
+}
+
+impl Bucket {
+    const fn per_second(rate: u32, burst: u32) -> Self {
+        let interval = Duration::from_nanos(1_000_000_000 / rate as u64);
+        Self {
+            interval,
+            burst: Duration::from_nanos(interval.as_nanos() as u64 * burst as u64),
+            full_at: Instant::ZERO,
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        let full_at = self.full_at.max(now) + self.interval;
+        let ok = full_at - now <= self.burst;
+        if ok {
+            self.full_at = full_at;
+        }
+        ok
+    }
+}
+
+/// Why a packet did not arrive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unreachable {
+    /// No route.
+    Net,
+    /// The next hop does not answer, or a route says so.
+    Host,
+    /// Nobody serves the protocol.
+    Protocol,
+    /// Nobody serves the port.
+    Port,
+    /// A link-local source beyond its link (RFC 4443 §3.1, code 2).
+    BeyondScope,
+}
+
+/// An error about a packet, in the words of both families.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Complaint {
+    Unreachable(Unreachable),
+    TimeExceeded,
+    TooBig { mtu: u16 },
+    Problem { code: u8, pointer: u32, even_to_groups: bool },
+}
+
+/// Tells the sender that its packet did not arrive.
+pub(super) fn unreachable(
+    table: &Table,
+    state: &mut State,
+    turn: &mut Turn<'_>,
+    frame: &Frame,
+    meta: &Meta,
+    why: Unreachable,
+) {
+    complain(table, state, turn, frame, meta, Complaint::Unreachable(why));
+}
+
+/// Tells the sender which field of its IPv6 packet is wrong, unless the fault is to be passed over in silence.
+pub(super) fn parameter_problem(
+    table: &Table,
+    state: &mut State,
+    turn: &mut Turn<'_>,
+    frame: &Frame,
+    meta: &Meta,
+    fault: Fault,
+) {
+    if let Fault::Problem { code, pointer, even_to_groups } = fault {
+        complain(table, state, turn, frame, meta, Complaint::Problem { code, pointer, even_to_groups });
+    }
+}
+
+/// Sends an error about a packet to its sender, if one may be sent.
+#[cold]
+pub(super) fn complain(
+    table: &Table,
+    state: &mut State,
+    turn: &mut Turn<'_>,
+    frame: &Frame,
+    meta: &Meta,
+    complaint: Complaint,
+) {
+    let Some(packet) = frame.data().get(usize::from(meta.l3)..) else { return };
+    let Some((source, destination)) = addresses_of(packet) else { return };
+    let to_group = meta.flags.intersects(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST) || destination.is_multicast();
+    let even_to_groups = matches!(complaint, Complaint::Problem { even_to_groups: true, .. });
+    // RFC 1122 §3.2.2, RFC 4443 §2.4 (e): nothing about groups, later fragments, our own packets, or from nobody.
+    if (to_group && !even_to_groups)
+        || meta.flags.intersects(Flags::LATER_FRAGMENT | Flags::ORIGINATED)
+        || source.is_unspecified()
+    {
+        return;
+    }
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            icmp4::complain(table, state, turn, packet, source, destination, complaint);
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            icmp6::complain(table, state, turn, packet, meta, source, destination, complaint);
+        }
+        _ => {}
+    }
+}
+
+/// What an ICMP error says about one of our TCP flows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QuotedFlow {
+    /// Our end.
+    pub local: SocketAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+    /// Sequence number of the quoted segment: one outside the window is a forgery (RFC 5927 §4.1).
+    pub sequence: u32,
+    /// What happened to the segment.
+    pub error: FlowError,
+}
+
+/// What happened to a segment of ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FlowError {
+    /// It did not get there; another may (RFC 1122 §4.2.3.9: net, host or route failure, time exceeded).
+    Soft,
+    /// It was refused: protocol or port unreachable, or prohibited.
+    Hard,
+    /// It was longer than the path allows.
+    TooBig {
+        /// Longest IP packet the path takes, in bytes; 0 when an old router did not say.
+        mtu: u16,
+    },
+}
+
+/// Reads the packet quoted by an ICMP error that [`local`](super::local) left as `Deliver`. `None` when it quotes no TCP segment.
+pub fn quoted_flow(frame: &Frame, meta: &Meta) -> Option<QuotedFlow> {
+    let message = frame.data().get(usize::from(meta.l4)..)?;
+    match meta.network {
+        Network::Ipv4 => icmp4::quoted_flow(message),
+        Network::Ipv6 => icmp6::quoted_flow(message),
+        _ => None,
+    }
+}
+
+/// The flow of a quoted TCP header, as far as 8 bytes of it tell.
+pub(super) fn flow(source: IpAddr, destination: IpAddr, tcp: &[u8], error: FlowError) -> Option<QuotedFlow> {
+    let tcp = tcp.first_chunk::<8>()?;
+    Some(QuotedFlow {
+        local: SocketAddr::new(source, u16::from_be_bytes([tcp[0], tcp[1]])),
+        remote: SocketAddr::new(destination, u16::from_be_bytes([tcp[2], tcp[3]])),
+        sequence: u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]),
+        error,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_its_burst_and_then_its_rate() {
+        let mut bucket = Bucket::per_second(1_000, 5);
+        let at = Instant::from_millis;
+        let taken = |bucket: &mut Bucket, now| (0..100).filter(|_| bucket.take(now)).count();
+        assert_eq!(taken(&mut bucket, at(50)), 5);
+        assert_eq!(taken(&mut bucket, at(53)), 3);
+        assert_eq!(taken(&mut bucket, at(10_000)), 5, "no more than the burst is saved up");
+    }
+}

@@ -1,0 +1,188 @@
+//! ICMPv6 (RFC 4443). Neighbour discovery is next door, in `nd`.
+
+use core::net::{IpAddr, Ipv6Addr};
+
+use super::{
+    State, Table,
+    icmp::{self, Complaint, FlowError, QuotedFlow, Unreachable},
+    input::addresses_of,
+    nd,
+};
+use crate::{
+    frame::Frame,
+    io::checksum::Sum,
+    l2::{self, Turn, table::is_link_local},
+    meta::{Flags, Meta, Network},
+    verdict::{DropReason, Verdict},
+};
+
+const UNREACHABLE: u8 = 1;
+const TOO_BIG: u8 = 2;
+const TIME_EXCEEDED: u8 = 3;
+const PARAMETER_PROBLEM: u8 = 4;
+const ECHO_REQUEST: u8 = 128;
+const ECHO_REPLY: u8 = 129;
+const REDIRECT: u8 = 137;
+/// Longest error, IPv6 header included: the minimum MTU (RFC 4443 §2.4 (c)).
+const LONGEST_ERROR: usize = 1280;
+/// Hop limit of what we send, where no RFC asks for 255.
+const HOP_LIMIT: u8 = 64;
+/// Protocol number.
+pub(super) const PROTOCOL: u8 = 58;
+
+/// A message for this host: an echo request becomes the reply, a solicitation the advertisement, and an error about one of
+/// our flows is left for `l4`.
+pub(super) fn receive(
+    table: &Table,
+    state: &mut State,
+    link: &mut l2::State,
+    turn: &mut Turn<'_>,
+    frame: &mut Frame,
+    meta: &mut Meta,
+) -> Verdict {
+    let Some((source, destination, message)) = checked(frame, meta) else {
+        return Verdict::Drop(DropReason::IcmpMalformed);
+    };
+    match message[0] {
+        ECHO_REQUEST if !state.may_reply(turn.now) => Verdict::Drop(DropReason::IcmpRateLimited),
+        ECHO_REQUEST => echo(table, frame, meta, source, destination),
+        nd::SOLICITATION | nd::ADVERTISEMENT => nd::receive(table, link, turn, frame, meta, source, destination),
+        UNREACHABLE..=PARAMETER_PROBLEM
+            if quoted_flow(message).is_some_and(|flow| table.addresses.contains(flow.local.ip())) =>
+        {
+            Verdict::Deliver
+        }
+        _ => Verdict::Drop(DropReason::IcmpIgnored),
+    }
+}
+
+/// Addresses and message; `None` when it is cut off or its checksum is wrong.
+pub(super) fn checked<'a>(frame: &'a Frame, meta: &Meta) -> Option<(Ipv6Addr, Ipv6Addr, &'a [u8])> {
+    let packet = frame.data().get(usize::from(meta.l3)..)?;
+    let (IpAddr::V6(source), IpAddr::V6(destination)) = addresses_of(packet)? else { return None };
+    let message = frame.data().get(usize::from(meta.l4)..)?;
+    let sum = Sum::new().add_pseudo(&source.octets(), &destination.octets(), PROTOCOL, message.len()).add(message);
+    (message.len() >= 8 && sum.folded() == 0xffff).then_some((source, destination, message))
+}
+
+/// Turns a request into its reply, without the extension headers of the request.
+fn echo(table: &Table, frame: &mut Frame, meta: &mut Meta, source: Ipv6Addr, destination: Ipv6Addr) -> Verdict {
+    let at = usize::from(meta.l3);
+    // RFC 4443 §4.2: a request to a group is answered from a unicast address of the port.
+    let own = if destination.is_multicast() {
+        let Some(own) = table.link().port(meta.port).source_v6(source) else {
+            return Verdict::Drop(DropReason::IcmpIgnored);
+        };
+        own
+    } else {
+        destination
+    };
+    let extensions = usize::from(meta.l4).saturating_sub(at + 40);
+    if extensions > 0 {
+        frame.data_mut().copy_within(at..at + 40, at + extensions);
+        frame.trim_front(extensions);
+        meta.l4 -= extensions as u16;
+    }
+    let Some((ip, message)) = frame.data_mut().get_mut(at..).and_then(|packet| packet.split_at_mut_checked(40)) else {
+        return Verdict::Drop(DropReason::IpTruncated);
+    };
+    message[0] = ECHO_REPLY;
+    write_header(ip, own, source, HOP_LIMIT, message);
+    meta.flags |= Flags::ORIGINATED;
+    meta.flags.remove(Flags::LINK_MULTICAST);
+    meta.out = meta.port;
+    Verdict::Continue
+}
+
+/// Writes the IPv6 header before `message`, and the message's checksum.
+pub(super) fn write_header(ip: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr, hop_limit: u8, message: &mut [u8]) {
+    ip[..4].copy_from_slice(&[0x60, 0, 0, 0]);
+    ip[4..6].copy_from_slice(&(message.len() as u16).to_be_bytes());
+    ip[6] = PROTOCOL;
+    ip[7] = hop_limit;
+    ip[8..24].copy_from_slice(&source.octets());
+    ip[24..40].copy_from_slice(&destination.octets());
+    message[2..4].fill(0);
+    let sum = Sum::new().add_pseudo(&ip[8..24], &ip[24..40], PROTOCOL, message.len()).add(message).finish();
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// Sends an error about `packet`, which came in as `meta` says, to its sender.
+#[expect(clippy::too_many_arguments, reason = "a packet, its addresses and what is to be said about it")]
+pub(super) fn complain(
+    table: &Table,
+    state: &mut State,
+    turn: &mut Turn<'_>,
+    packet: &[u8],
+    meta: &Meta,
+    to: Ipv6Addr,
+    about: Ipv6Addr,
+    complaint: Complaint,
+) {
+    let (kind, code, rest) = match complaint {
+        Complaint::Unreachable(Unreachable::Net) => (UNREACHABLE, 0, 0),
+        Complaint::Unreachable(Unreachable::BeyondScope) => (UNREACHABLE, 2, 0),
+        Complaint::Unreachable(Unreachable::Host | Unreachable::Protocol) => (UNREACHABLE, 3, 0),
+        Complaint::Unreachable(Unreachable::Port) => (UNREACHABLE, 4, 0),
+        Complaint::TooBig { mtu } => (TOO_BIG, 0, u32::from(mtu)),
+        Complaint::TimeExceeded => (TIME_EXCEEDED, 0, 0),
+        Complaint::Problem { code, pointer, .. } => (PARAMETER_PROBLEM, code, pointer),
+    };
+    if is_error(packet) {
+        return;
+    }
+    let Some(source) = source(table, meta, to, about) else { return };
+    if !state.may_complain(turn.now) {
+        turn.stats.drops(DropReason::IcmpRateLimited).add(1);
+        return;
+    }
+    let quoted = &packet[..packet.len().min(LONGEST_ERROR - 48)];
+    let Some(mut frame) = turn.arena.alloc() else { return };
+    let Some(bytes) = frame.extend(48 + quoted.len()) else { return };
+    let (ip, message) = bytes.split_at_mut(40);
+    message[..4].copy_from_slice(&[kind, code, 0, 0]);
+    message[4..8].copy_from_slice(&rest.to_be_bytes());
+    message[8..].copy_from_slice(quoted);
+    write_header(ip, source, to, HOP_LIMIT, message);
+    let meta = Meta { out: meta.port, l4: 40, protocol: PROTOCOL, ..Meta::default() };
+    turn.egress.push_ip(frame, Network::Ipv6, meta);
+}
+
+/// RFC 4443 §2.2: the address that was spoken to if it is ours, else one of the port that the error leaves by.
+fn source(table: &Table, meta: &Meta, to: Ipv6Addr, about: Ipv6Addr) -> Option<Ipv6Addr> {
+    let link = table.link().port(meta.port);
+    if table.addresses.v6(about) || about == link.link_local {
+        return Some(about);
+    }
+    if is_link_local(to) {
+        return link.source_v6(to);
+    }
+    match table.source_for(IpAddr::V6(to))? {
+        (IpAddr::V6(source), _) => Some(source),
+        (IpAddr::V4(_), _) => None,
+    }
+}
+
+/// Whether the packet is itself an ICMPv6 error or a redirect, or one too short to tell (RFC 4443 §2.4 (e)).
+fn is_error(packet: &[u8]) -> bool {
+    packet[6] == PROTOCOL && !packet.get(40).is_some_and(|kind| *kind >= 128 && *kind != REDIRECT)
+}
+
+/// The TCP flow that an error quotes. A segment of ours has no extension headers.
+pub(super) fn quoted_flow(message: &[u8]) -> Option<QuotedFlow> {
+    let (head, packet) = message.split_first_chunk::<8>()?;
+    let error = match (head[0], head[1]) {
+        (TOO_BIG, _) => {
+            let mtu = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
+            FlowError::TooBig { mtu: u16::try_from(mtu).unwrap_or(u16::MAX) }
+        }
+        (UNREACHABLE, 1 | 4 | 5 | 6) | (PARAMETER_PROBLEM, 1) => FlowError::Hard,
+        (UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM, _) => FlowError::Soft,
+        _ => return None,
+    };
+    let (IpAddr::V6(source), IpAddr::V6(destination)) = addresses_of(packet)? else { return None };
+    if packet[0] >> 4 != 6 || packet[6] != 6 {
+        return None;
+    }
+    icmp::flow(source.into(), destination.into(), packet.get(40..)?, error)
+}

@@ -1,0 +1,216 @@
+//! May this packet be here, and is it ours? The checks of RFC 1812 §5.2.2 and RFC 8200 §3, martians, own addresses.
+//!
+//! What is for this host gets [`Verdict::Deliver`], the rest stays in transit. Padding behind the packet is cut off.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{
+    State, Table,
+    addresses::Kind,
+    extension,
+    icmp::{self, Unreachable},
+};
+use crate::{
+    batch::Batch,
+    frame::Frame,
+    io::checksum::Sum,
+    l2::{Turn, table::is_link_local},
+    meta::{Flags, Meta, Network},
+    verdict::{DropReason, Verdict},
+};
+
+/// Facts about an IPv4 address that its first octet decides.
+const NOT_A_SOURCE: u8 = 1;
+const NOT_A_DESTINATION: u8 = 2;
+const MULTICAST: u8 = 4;
+const CLASSES: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut classes = [0; 256];
+    // "This network" and loopback (RFC 1812 §4.2.2.11, §5.3.7).
+    classes[0] = NOT_A_SOURCE | NOT_A_DESTINATION;
+    classes[127] = NOT_A_SOURCE | NOT_A_DESTINATION;
+    let mut first = 224;
+    while first < 256 {
+        classes[first] = NOT_A_SOURCE | if first < 240 { MULTICAST } else { NOT_A_DESTINATION };
+        first += 1;
+    }
+    classes
+}
+
+/// Checks every packet in transit and decides whether it is for this host.
+#[inline]
+pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) {
+    batch.each(Verdict::Continue, |frame, meta| match meta.network {
+        Network::Ipv4 => ipv4(table, frame, meta),
+        Network::Ipv6 => ipv6(table, state, turn, frame, meta),
+        _ => Verdict::Drop(DropReason::L2UnknownType),
+    });
+}
+
+#[inline]
+fn ipv4(table: &Table, frame: &mut Frame, meta: &mut Meta) -> Verdict {
+    let at = usize::from(meta.l3);
+    // (1) The packet is at least as long as the smallest header.
+    let Some(packet) = frame.data().get(at..) else { return Verdict::Drop(DropReason::IpTruncated) };
+    let Some(header) = packet.first_chunk::<20>() else { return Verdict::Drop(DropReason::IpTruncated) };
+    // (3), (4) Version 4, and a header of at least 20 bytes.
+    let header_len = usize::from(header[0] & 0xf) * 4;
+    if header[0] >> 4 != 4 || header_len < 20 {
+        return Verdict::Drop(DropReason::IpBadHeader);
+    }
+    // (5) The total length covers the header, (1) and the link delivered all of it.
+    let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    if total < header_len || total > packet.len() {
+        return Verdict::Drop(if total < header_len { DropReason::IpBadHeader } else { DropReason::IpTruncated });
+    }
+    // (2) The header checksum.
+    if Sum::new().add(&packet[..header_len]).folded() != 0xffff {
+        return Verdict::Drop(DropReason::Ipv4BadChecksum);
+    }
+    let source = Ipv4Addr::new(header[12], header[13], header[14], header[15]);
+    let destination = Ipv4Addr::new(header[16], header[17], header[18], header[19]);
+    let fragment = u16::from_be_bytes([header[6], header[7]]);
+    meta.protocol = header[9];
+    meta.l4 = (at + header_len) as u16;
+    if packet.len() != total {
+        frame.truncate(at + total);
+    }
+    // More fragments, or an offset.
+    if fragment & 0x3fff != 0 {
+        meta.flags |= Flags::FRAGMENT;
+        if fragment & 0x1fff != 0 {
+            meta.flags |= Flags::LATER_FRAGMENT;
+        }
+    }
+    let (from, to) = (CLASSES[usize::from(source.octets()[0])], CLASSES[usize::from(destination.octets()[0])]);
+    if (from & NOT_A_SOURCE) | to != 0 {
+        return unusual_v4(from, to, source, destination, meta);
+    }
+    match table.addresses.v4(source) {
+        None => {}
+        Some((Kind::Unicast, _)) => return Verdict::Drop(DropReason::IpOwnSource),
+        Some((Kind::Broadcast, _)) => return Verdict::Drop(DropReason::IpMartian),
+    }
+    match table.addresses.v4(destination) {
+        None if meta.flags.intersects(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST) => {
+            // RFC 1812 §5.3.4: unicast that came by link broadcast is not forwarded.
+            Verdict::Drop(DropReason::NotForwardable)
+        }
+        None => Verdict::Continue,
+        Some((Kind::Unicast, _)) => Verdict::Deliver,
+        Some((Kind::Broadcast, _)) => {
+            meta.flags |= Flags::LINK_BROADCAST;
+            Verdict::Deliver
+        }
+    }
+}
+
+/// Addresses that never are in transit.
+#[cold]
+fn unusual_v4(from: u8, to: u8, source: Ipv4Addr, destination: Ipv4Addr, meta: &mut Meta) -> Verdict {
+    // A host without an address yet may speak to all (RFC 1122 §3.2.1.3 (a)); nothing here answers it.
+    let bootstraps = source.is_unspecified() && destination.is_broadcast();
+    if from & NOT_A_SOURCE != 0 && !bootstraps {
+        return Verdict::Drop(DropReason::IpMartian);
+    }
+    if destination.is_broadcast() {
+        meta.flags |= Flags::LINK_BROADCAST;
+        return Verdict::Deliver;
+    }
+    Verdict::Drop(if to & MULTICAST != 0 { DropReason::NotForwardable } else { DropReason::IpMartian })
+}
+
+#[inline]
+fn ipv6(table: &Table, state: &mut State, turn: &mut Turn<'_>, frame: &mut Frame, meta: &mut Meta) -> Verdict {
+    let at = usize::from(meta.l3);
+    let Some(packet) = frame.data().get(at..) else { return Verdict::Drop(DropReason::IpTruncated) };
+    let Some(header) = packet.first_chunk::<40>() else { return Verdict::Drop(DropReason::IpTruncated) };
+    if header[0] >> 4 != 6 {
+        return Verdict::Drop(DropReason::IpBadHeader);
+    }
+    let total = 40 + usize::from(u16::from_be_bytes([header[4], header[5]]));
+    if total > packet.len() {
+        return Verdict::Drop(DropReason::IpTruncated);
+    }
+    let source = address_at(header, 8);
+    let destination = address_at(header, 24);
+    meta.protocol = header[6];
+    meta.l4 = (at + 40) as u16;
+    if packet.len() != total {
+        frame.truncate(at + total);
+    }
+    // Only a host that checks its address has none (RFC 4862 §5.4.2), and it speaks to a multicast group.
+    let nobody = source.is_unspecified() && destination.is_multicast();
+    if (is_martian_v6(source) && !nobody) || is_martian_v6(destination) || source.is_multicast() {
+        return Verdict::Drop(DropReason::IpMartian);
+    }
+    let link = table.link().port(meta.port);
+    if table.addresses.v6(source) || source == link.link_local {
+        return Verdict::Drop(DropReason::IpOwnSource);
+    }
+    let ours = if destination.is_multicast() {
+        is_our_group(destination) || link.in_solicited_group(destination)
+    } else if is_link_local(destination) {
+        link.link_local == destination
+    } else {
+        table.addresses.v6(destination)
+    };
+    if ours {
+        if destination.is_multicast() {
+            meta.flags |= Flags::LINK_MULTICAST;
+        }
+        return match extension::walk(frame, meta) {
+            Ok(_) => Verdict::Deliver,
+            Err(fault) => {
+                icmp::parameter_problem(table, state, turn, frame, meta, fault);
+                Verdict::Drop(DropReason::Ipv6BadExtension)
+            }
+        };
+    }
+    if destination.is_multicast()
+        || is_link_local(destination)
+        || meta.flags.intersects(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST)
+    {
+        return Verdict::Drop(DropReason::NotForwardable);
+    }
+    if is_link_local(source) {
+        // RFC 4291 §2.5.6: never to another link; RFC 4443 §3.1 has a code for it.
+        icmp::unreachable(table, state, turn, frame, meta, Unreachable::BeyondScope);
+        return Verdict::Drop(DropReason::NotForwardable);
+    }
+    Verdict::Continue
+}
+
+#[inline]
+fn address_at(header: &[u8; 40], at: usize) -> Ipv6Addr {
+    let mut octets = [0; 16];
+    octets.copy_from_slice(&header[at..at + 16]);
+    Ipv6Addr::from_octets(octets)
+}
+
+/// Unspecified, loopback, or an IPv4 address in disguise (RFC 4291 §2.5.2, §2.5.3, §2.5.5.2): not on a link.
+#[inline]
+fn is_martian_v6(address: Ipv6Addr) -> bool {
+    let bits = address.to_bits();
+    bits >> 32 == 0xffff || bits <= 1
+}
+
+/// All nodes and all routers, on this node and on this link (RFC 4291 §2.7.1).
+#[inline]
+fn is_our_group(address: Ipv6Addr) -> bool {
+    let [scope, .., last] = address.segments();
+    matches!((scope, last), (0xff01 | 0xff02, 1 | 2)) && address.to_bits() << 16 >> 32 == 0
+}
+
+/// Source and destination of a checked packet, for stages that answer it.
+pub(super) fn addresses_of(packet: &[u8]) -> Option<(IpAddr, IpAddr)> {
+    if packet.first()? >> 4 == 4 {
+        let header = packet.first_chunk::<20>()?;
+        let source = Ipv4Addr::new(header[12], header[13], header[14], header[15]);
+        let destination = Ipv4Addr::new(header[16], header[17], header[18], header[19]);
+        return Some((source.into(), destination.into()));
+    }
+    let header = packet.first_chunk::<40>()?;
+    Some((address_at(header, 8).into(), address_at(header, 24).into()))
+}

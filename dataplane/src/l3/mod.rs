@@ -1,0 +1,65 @@
+//! IP: header checks, what is for this host, routes, hop limits and MTU.
+//!
+//! Stages in packet order: [`input`], [`local`] (ICMP and ND; TCP is left for `l4`), [`route`], [`forward`]. The worker calls [`tick`]
+//! once per turn and [`learn`] with the neighbour messages that other cores received. What the configuration says is in the
+//! immutable [`Table`], what a core counts and limits in its [`State`].
+//!
+//! Deliberately absent: reassembly of fragments addressed to this host, processing of IPv4 options (packets that carry them are
+//! forwarded unchanged; RFC 7126 advises against source routing), ICMP redirects, and the forwarding of multicast.
+
+pub mod input; // RFC 1812 §5.2.2, RFC 8200: may this packet be here, and is it ours?
+pub mod extension; // IPv6 extension headers of packets for us
+pub mod local; // ICMP, ND, and what nobody serves
+pub mod icmp; // errors received about our flows, and limits on those we send
+pub mod icmp4; // RFC 792
+pub mod icmp6; // RFC 4443
+pub mod nd; // RFC 4861: neighbour discovery
+pub mod route; // longest-prefix match
+pub mod forward; // TTL, MTU
+pub mod fragment; // RFC 791: a packet in pieces
+pub mod fib4; // IPv4 prefixes to next hops
+pub mod fib6; // IPv6 prefixes to next hops
+pub mod addresses; // which addresses are ours
+pub mod build; // from specification to table
+pub mod table; // what the configuration says
+
+#[cfg(test)]
+mod behaviour; // what a router must do, packet in and packet out
+#[cfg(test)]
+pub(crate) mod router; // the stages wired as the worker does, for tests
+
+pub use build::{BuildError, PortAddresses, Route, Spec, Target};
+pub use icmp::State;
+pub use table::{Action, NextHop, Table};
+
+use crate::{
+    frame::Frame,
+    l2::{self, Turn},
+    meta::{Flags, Meta, Network},
+    verdict::DropReason,
+};
+
+/// Once per turn: ages neighbours, and tells the senders of packets whose next hop did not answer (RFC 1812 §4.3.3.1,
+/// RFC 4443 §3.1).
+#[inline]
+pub fn tick(table: &Table, state: &mut State, link: &mut l2::State, turn: &mut Turn<'_>) {
+    if link.next_deadline().is_none_or(|at| at > turn.now) {
+        return;
+    }
+    link.tick(table.link(), turn);
+    while let Some((frame, meta)) = link.take_failed() {
+        turn.stats.drops(DropReason::NeighborUnreachable).add(1);
+        if !meta.flags.contains(Flags::ORIGINATED) {
+            icmp::unreachable(table, state, turn, &frame, &meta, icmp::Unreachable::Host);
+        }
+    }
+}
+
+/// Learns from a copy of a neighbour message that another core received. It is answered there; here it only fills the table.
+pub fn learn(table: &Table, link: &mut l2::State, turn: &mut Turn<'_>, frame: &Frame, meta: &Meta) {
+    match meta.network {
+        Network::Arp => l2::arp::learn(table.link(), link, turn, frame, meta),
+        Network::Ipv6 => nd::learn(table, link, turn, frame, meta),
+        _ => {}
+    }
+}

@@ -1,0 +1,171 @@
+//! Neighbour discovery (RFC 4861): solicitations answered in place, what neighbours say learnt.
+//!
+//! Routers do not listen to router advertisements of others (§6.2.7 concerns their consistency only), nor to redirects (§8).
+
+use core::net::{IpAddr, Ipv6Addr};
+
+use super::{Table, icmp6};
+use crate::{
+    frame::Frame,
+    io::MacAddr,
+    l2::{self, ETHERTYPE_IPV6, HEADER, Turn, neighbor::Claim, solicit::multicast_mac, table::solicited_node},
+    meta::{Meta, PortId},
+    verdict::{DropReason, Verdict},
+};
+
+pub(super) const SOLICITATION: u8 = 135;
+pub(super) const ADVERTISEMENT: u8 = 136;
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+/// Flags of an advertisement: we are a router; it answers a question; it replaces what was known.
+const ROUTER: u8 = 0x80;
+const SOLICITED: u8 = 0x40;
+const OVERRIDE: u8 = 0x20;
+
+/// A valid message (RFC 4861 §7.1.1, §7.1.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Message {
+    kind: u8,
+    flags: u8,
+    source: Ipv6Addr,
+    target: Ipv6Addr,
+    /// Of the source in a solicitation, of the target in an advertisement.
+    mac: Option<MacAddr>,
+}
+
+impl Message {
+    fn parse(frame: &Frame, meta: &Meta, source: Ipv6Addr, destination: Ipv6Addr) -> Option<Self> {
+        let hop_limit = *frame.data().get(usize::from(meta.l3) + 7)?;
+        let bytes = frame.data().get(usize::from(meta.l4)..)?;
+        let (head, options) = bytes.split_first_chunk::<24>()?;
+        let mut target = [0; 16];
+        target.copy_from_slice(&head[8..24]);
+        let kind = head[0];
+        let mac = link_address(options, if kind == SOLICITATION { 1 } else { 2 })?;
+        let message = Self { kind, flags: head[4], source, target: Ipv6Addr::from_octets(target), mac };
+        let nobody_asks = source.is_unspecified();
+        let valid = hop_limit == 255
+            && head[1] == 0
+            && !message.target.is_multicast()
+            && match kind {
+                SOLICITATION if nobody_asks => mac.is_none() && destination == solicited_node(message.target),
+                SOLICITATION => true,
+                _ => !(destination.is_multicast() && message.flags & SOLICITED != 0),
+            };
+        valid.then_some(message)
+    }
+}
+
+/// The link-layer address option of the given kind, if there is one; `None` outside when an option is malformed.
+fn link_address(mut options: &[u8], wanted: u8) -> Option<Option<MacAddr>> {
+    let mut found = None;
+    while let Some((kind, rest)) = options.split_first() {
+        let len = usize::from(*rest.first()?) * 8;
+        // §4.6: a length of zero is malformed.
+        if len == 0 {
+            return None;
+        }
+        let option = options.get(..len)?;
+        if *kind == wanted && found.is_none() {
+            let mac = MacAddr([option[2], option[3], option[4], option[5], option[6], option[7]]);
+            if mac.is_multicast() || mac == MacAddr::default() {
+                return None;
+            }
+            found = Some(mac);
+        }
+        options = &options[len..];
+    }
+    Some(found)
+}
+
+/// A message whose checksum is right, for this host.
+pub(super) fn receive(
+    table: &Table,
+    link: &mut l2::State,
+    turn: &mut Turn<'_>,
+    frame: &mut Frame,
+    meta: &mut Meta,
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+) -> Verdict {
+    let Some(message) = Message::parse(frame, meta, source, destination) else {
+        return Verdict::Drop(DropReason::IcmpMalformed);
+    };
+    let port = table.link().port(meta.port);
+    let ours = port.owns(IpAddr::V6(message.target));
+    if message.kind == ADVERTISEMENT {
+        if ours {
+            return Verdict::Drop(DropReason::AddressConflict);
+        }
+        let known = learn_message(table, link, turn, meta.port, message);
+        return if known { Verdict::Consumed } else { Verdict::Drop(DropReason::IcmpIgnored) };
+    }
+    if !ours {
+        return Verdict::Drop(DropReason::IcmpIgnored);
+    }
+    learn_message(table, link, turn, meta.port, message);
+    answer(frame, meta, port.mac, message)
+}
+
+/// Learns from a copy of a message that another core received and answered.
+pub(super) fn learn(table: &Table, link: &mut l2::State, turn: &mut Turn<'_>, frame: &Frame, meta: &Meta) {
+    let at = Meta { l4: meta.l3 + 40, ..*meta };
+    let Some((source, destination, _)) = icmp6::checked(frame, &at) else { return };
+    let Some(message) = Message::parse(frame, &at, source, destination) else { return };
+    let ours = table.link().port(meta.port).owns(IpAddr::V6(message.target));
+    if ours == (message.kind == SOLICITATION) {
+        learn_message(table, link, turn, meta.port, message);
+    }
+}
+
+fn learn_message(table: &Table, link: &mut l2::State, turn: &mut Turn<'_>, port: PortId, message: Message) -> bool {
+    let claim = if message.kind == SOLICITATION {
+        if message.source.is_unspecified() || message.mac.is_none() {
+            return false;
+        }
+        let address = IpAddr::V6(message.source);
+        let creates = table.link().port(port).is_on_link(address);
+        Claim { port, address, mac: message.mac, solicited: false, overrides: true, creates }
+    } else {
+        Claim {
+            port,
+            address: IpAddr::V6(message.target),
+            mac: message.mac,
+            solicited: message.flags & SOLICITED != 0,
+            overrides: message.flags & OVERRIDE != 0,
+            creates: false,
+        }
+    };
+    link.learn(table.link(), turn, claim)
+}
+
+/// Writes the advertisement over the solicitation (RFC 4861 §7.2.4).
+fn answer(frame: &mut Frame, meta: &mut Meta, own: MacAddr, asked: Message) -> Verdict {
+    let at = usize::from(meta.l3);
+    // Who checks its address for duplicates has none to be answered at: all nodes hear it.
+    let (to, flags) = if asked.source.is_unspecified() {
+        (ALL_NODES, ROUTER | OVERRIDE)
+    } else {
+        (asked.source, ROUTER | SOLICITED | OVERRIDE)
+    };
+    let Some(asker) = at.checked_sub(8).and_then(|from| frame.data().get(from..)?.first_chunk::<6>().copied()) else {
+        return Verdict::Drop(DropReason::IcmpMalformed);
+    };
+    let mac = if to == ALL_NODES { multicast_mac(to) } else { asked.mac.unwrap_or(MacAddr(asker)) };
+    frame.truncate(at);
+    let Some(packet) = frame.extend(40 + 32) else { return Verdict::Drop(DropReason::TooLong) };
+    let (ip, message) = packet.split_at_mut(40);
+    message[..8].copy_from_slice(&[ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0]);
+    message[8..24].copy_from_slice(&asked.target.octets());
+    message[24..26].copy_from_slice(&[2, 1]); // target link-layer address, one unit of eight bytes
+    message[26..32].copy_from_slice(&own.0);
+    icmp6::write_header(ip, asked.target, to, 255, message);
+    frame.trim_front(at - HEADER);
+    let Some(header) = frame.data_mut().first_chunk_mut::<HEADER>() else {
+        return Verdict::Drop(DropReason::IcmpMalformed);
+    };
+    header[..6].copy_from_slice(&mac.0);
+    header[6..12].copy_from_slice(&own.0);
+    header[12..].copy_from_slice(&ETHERTYPE_IPV6.to_be_bytes());
+    (meta.l3, meta.l4, meta.out) = (HEADER as u16, (HEADER + 40) as u16, meta.port);
+    Verdict::Transmit(meta.port)
+}

@@ -1,0 +1,120 @@
+//! What the configuration says about IP: our addresses, the prefixes, the next hops. Immutable, one per generation.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use super::{addresses::Addresses, fib4::Fib4, fib6::Fib6};
+use crate::{
+    l2::{self, table::is_link_local},
+    meta::PortId,
+};
+
+/// What is done with a packet for a prefix.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Action {
+    /// There is no route: tell the sender, drop.
+    NoRoute,
+    /// To the next hop on its port: a router or, for a connected prefix, the destination itself.
+    Forward,
+    /// One of our own addresses, or a broadcast address of a link.
+    Local,
+    /// Drop in silence.
+    Blackhole,
+    /// Tell the sender that the host is unreachable, drop.
+    Unreachable,
+}
+
+/// Where a prefix leads. Its gateway, if any, is in the [`l2::Adjacency`] of the same index.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct NextHop {
+    /// What is done.
+    pub action: Action,
+    /// The port of [`Action::Forward`] and [`Action::Local`].
+    pub port: PortId,
+    /// Longest IP packet that port carries, in bytes.
+    pub mtu: u16,
+}
+
+/// Index of the next hop that stands for "no route".
+pub const NO_ROUTE: u32 = 0;
+
+/// IP as the configuration describes it. Made by [`Table::build`].
+#[derive(Debug)]
+pub struct Table {
+    pub(super) link: Arc<l2::Table>,
+    pub(super) addresses: Addresses,
+    pub(super) fib4: Arc<Fib4>,
+    pub(super) fib6: Arc<Fib6>,
+    pub(super) next_hops: Box<[NextHop]>,
+    /// Index of the connected next hop of each port.
+    pub(super) on_link: Box<[u32]>,
+}
+
+impl Table {
+    /// The links of the same generation, for the stages of `l2`.
+    #[inline]
+    pub fn link(&self) -> &Arc<l2::Table> {
+        &self.link
+    }
+
+    /// Which addresses are ours.
+    #[inline]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The next hop of an index found by [`Table::lookup_v4`] or [`Table::lookup_v6`].
+    #[inline]
+    pub fn next_hop(&self, index: u32) -> NextHop {
+        let none = NextHop { action: Action::NoRoute, port: PortId(0), mtu: 0 };
+        self.next_hops.get(index as usize).copied().unwrap_or(none)
+    }
+
+    /// The next hop for destinations on the link of `port` itself.
+    #[inline]
+    pub fn on_link(&self, port: PortId) -> u32 {
+        self.on_link.get(port.index()).copied().unwrap_or(NO_ROUTE)
+    }
+
+    /// Longest-prefix match; the index of a next hop.
+    #[inline]
+    pub fn lookup_v4(&self, destination: Ipv4Addr) -> u32 {
+        self.fib4.lookup(destination.to_bits())
+    }
+
+    /// Longest-prefix match; the index of a next hop.
+    #[inline]
+    pub fn lookup_v6(&self, destination: Ipv6Addr) -> u32 {
+        self.fib6.lookup(destination.to_bits())
+    }
+
+    /// The IPv4 prefixes.
+    pub fn fib4(&self) -> &Arc<Fib4> {
+        &self.fib4
+    }
+
+    /// The IPv6 prefixes.
+    pub fn fib6(&self) -> &Arc<Fib6> {
+        &self.fib6
+    }
+
+    /// The address a packet of ours to `destination` is sent from, and the port it leaves by: an address of that port (RFC 1812
+    /// §4.3.2.4, RFC 6724 §5). `None` when there is no way there or the port has no address of that family.
+    pub fn source_for(&self, destination: IpAddr) -> Option<(IpAddr, PortId)> {
+        let index = match destination {
+            IpAddr::V4(destination) => self.lookup_v4(destination),
+            IpAddr::V6(destination) if is_link_local(destination) => return None,
+            IpAddr::V6(destination) => self.lookup_v6(destination),
+        };
+        let hop = self.next_hop(index);
+        if hop.action != Action::Forward {
+            return None;
+        }
+        let gateway = self.link.adjacencies().get(index as usize).and_then(|adjacency| adjacency.gateway);
+        // A link-local gateway says nothing about which global address to use.
+        let gateway = gateway.filter(|gateway| !matches!(gateway, IpAddr::V6(address) if is_link_local(*address)));
+        let near = gateway.filter(|gateway| gateway.is_ipv4() == destination.is_ipv4()).unwrap_or(destination);
+        let source = self.link.port(hop.port).source_for(near)?;
+        Some((source, hop.port))
+    }
+}
