@@ -74,6 +74,8 @@ pub struct PortStats {
     pub tx_packets: Counter,
     /// Bytes sent.
     pub tx_bytes: Counter,
+    /// Packets the driver refused for good: the interface is down, or the packet is not one it can send.
+    pub tx_errors: Counter,
     /// Packets copied on their way out because their memory was not this port's.
     pub tx_copies: Counter,
 }

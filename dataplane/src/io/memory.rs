@@ -36,6 +36,17 @@ impl MemoryPort {
         (Self::new(Rc::clone(&a), Rc::clone(&b), depth), Self::new(b, a, depth))
     }
 
+    /// A wire whose two ends are this port.
+    pub(super) fn looped(depth: usize) -> Self {
+        let lane = Lane::default();
+        Self::new(Rc::clone(&lane), lane, depth)
+    }
+
+    /// Whether there is nothing to receive.
+    pub(super) fn is_idle(&self) -> bool {
+        self.incoming.borrow().is_empty()
+    }
+
     /// Marks received packets as having a good transport checksum, as a NIC with receive offload does.
     #[must_use]
     pub fn with_trusted_checksums(mut self) -> Self {

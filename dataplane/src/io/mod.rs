@@ -6,9 +6,15 @@
 //! A core that is restarted asks its device for a new seed.
 
 pub mod checksum;
+pub mod error; // why a port did not open, and the remedy
+pub mod spec; // what the operator asked for
+mod device; // what all cores share of a port
+mod link; // network interfaces of the kernel
+pub mod memory;
+pub mod pcap;
+pub mod tap;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
-pub mod memory;
 
 use core::fmt;
 use std::os::fd::RawFd;
@@ -22,6 +28,10 @@ use crate::{
     stats::PortStats,
 };
 
+pub use device::{Device, QueueSeed};
+pub use error::PortError;
+pub use spec::{DriverSpec, PortSpec};
+
 /// A hardware (MAC) address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct MacAddr(pub [u8; 6]);
@@ -34,6 +44,15 @@ impl MacAddr {
     #[inline]
     pub const fn is_multicast(self) -> bool {
         self.0[0] & 1 != 0
+    }
+
+    /// A unicast, locally administered address that is always the same for `name`: FNV-1a of its bytes.
+    pub fn local(name: &str) -> Self {
+        let hash = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let [_, _, a, b, c, d, e, f] = hash.to_be_bytes();
+        Self([(a & 0xfc) | 0x02, b, c, d, e, f])
     }
 }
 
@@ -84,31 +103,32 @@ pub type TxQueue = ArrayVec<(Frame, Meta), BATCH>;
 pub enum Port {
     /// A wire within the process.
     Memory(memory::MemoryPort),
-    /// A queue of a DPDK device. Boxed: it holds two batches of buffer pointers.
-    #[cfg(feature = "dpdk")]
-    Dpdk(Box<dpdk::DpdkQueue>),
+    /// Capture files.
+    Pcap(pcap::PcapPort),
+    /// A queue of a TAP interface.
+    Tap(tap::TapPort),
 }
 
 impl Port {
     /// Receives into `batch` as many packets as there are and fit. Each gets `id` as its port.
     #[inline]
     pub fn rx(&mut self, id: PortId, arena: &Arena, batch: &mut Batch, stats: &PortStats) {
-        let _ = arena;
         match self {
             Self::Memory(port) => port.rx(id, batch, stats),
-            #[cfg(feature = "dpdk")]
-            Self::Dpdk(port) => port.rx(id, batch, stats),
+            Self::Pcap(port) => port.rx(id, arena, batch, stats),
+            Self::Tap(port) => port.rx(id, arena, batch, stats),
         }
     }
 
     /// Sends packets from the front of `queue`. What stays in it did not fit; the caller decides whether to try again or drop it.
+    /// What the driver refuses for good leaves the queue and is counted in [`PortStats::tx_errors`].
     #[inline]
     pub fn tx(&mut self, arena: &Arena, queue: &mut TxQueue, stats: &PortStats) {
         let _ = arena;
         match self {
             Self::Memory(port) => port.tx(queue, stats),
-            #[cfg(feature = "dpdk")]
-            Self::Dpdk(port) => port.tx(queue, stats),
+            Self::Pcap(port) => port.tx(queue, stats),
+            Self::Tap(port) => port.tx(queue, stats),
         }
     }
 
@@ -116,18 +136,26 @@ impl Port {
     #[inline]
     pub fn flush(&mut self) {
         match self {
-            Self::Memory(_) => {}
-            #[cfg(feature = "dpdk")]
-            Self::Dpdk(port) => port.flush(),
+            Self::Memory(_) | Self::Tap(_) => {}
+            Self::Pcap(port) => port.flush(),
         }
     }
 
     /// A descriptor that becomes readable when packets arrive, to sleep on; `None` when the port can only be polled.
     pub fn wait_fd(&self) -> Option<RawFd> {
         match self {
-            Self::Memory(_) => None,
-            #[cfg(feature = "dpdk")]
-            Self::Dpdk(_) => None,
+            Self::Memory(_) | Self::Pcap(_) => None,
+            Self::Tap(port) => Some(port.wait_fd()),
+        }
+    }
+
+    /// Makes sure that an arriving packet will wake a sleeper on [`Port::wait_fd`]; called before each sleep. `false` when there
+    /// is something to do already, so that the core must not sleep.
+    pub fn prepare_sleep(&mut self) -> bool {
+        match self {
+            Self::Memory(port) => port.is_idle(),
+            Self::Pcap(port) => port.is_idle(),
+            Self::Tap(_) => true,
         }
     }
 }

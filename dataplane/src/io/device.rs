@@ -1,0 +1,144 @@
+//! From a specification to ports: the device that all cores share, and the seed that travels to a core.
+
+use ipnet::IpNet;
+
+use super::{
+    MacAddr, Port, PortInfo,
+    error::{Cause, PortError},
+    memory::MemoryPort,
+    pcap::{PcapDevice, PcapSeed},
+    spec::{DriverSpec, PortSpec},
+    tap::{TapDevice, TapSeed},
+};
+use crate::frame::Arena;
+
+/// Packets a memory port's wire holds.
+const MEMORY_DEPTH: usize = 1024;
+
+/// An open device, kept by the management thread. It closes when it and all its ports are dropped.
+#[derive(Debug)]
+pub struct Device {
+    name: String,
+    info: PortInfo,
+    driver: Driver,
+}
+
+#[derive(Debug)]
+enum Driver {
+    Tap(TapDevice),
+    Pcap(PcapDevice),
+    Memory,
+}
+
+impl Device {
+    /// Opens what `spec` describes, to be served by `queues` cores.
+    ///
+    /// # Errors
+    /// The device does not exist, is in a state or use that forbids it, or a privilege is missing; the error says which, and what
+    /// to do.
+    pub fn open(spec: &PortSpec, queues: u16) -> Result<Self, PortError> {
+        let opened = match &spec.driver {
+            DriverSpec::Tap(tap) => TapDevice::open(spec, tap, queues).map(|(info, tap)| (info, Driver::Tap(tap))),
+            DriverSpec::Pcap(pcap) => {
+                PcapDevice::open(spec, pcap, queues).map(|(info, pcap)| (info, Driver::Pcap(pcap)))
+            }
+            // Comes with the sockets.
+            DriverSpec::AfXdp(_) => Err(Cause::NoXdpSockets),
+            DriverSpec::Memory => Ok((memory_info(spec, queues), Driver::Memory)),
+        };
+        let (info, driver) = opened.map_err(|cause| cause.of(&spec.name))?;
+        Ok(Self { name: spec.name.clone(), info, driver })
+    }
+
+    /// The port's name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What was found out when it was opened.
+    pub fn info(&self) -> &PortInfo {
+        &self.info
+    }
+
+    /// The seed of queue `queue`, for one core. A queue that already has a port yields another one only once that port is dropped.
+    ///
+    /// # Errors
+    /// There is no such queue, or the kernel is out of descriptors.
+    pub fn queue(&self, queue: u16) -> Result<QueueSeed, PortError> {
+        let of = |cause: Cause| cause.of(&self.name);
+        if queue >= self.info.queues {
+            return Err(of(Cause::NoQueue { queue, has: self.info.queues }));
+        }
+        let seed = match &self.driver {
+            Driver::Tap(tap) => Seed::Tap(tap.queue(queue).map_err(of)?),
+            Driver::Pcap(pcap) => Seed::Pcap(pcap.queue().map_err(of)?),
+            Driver::Memory => Seed::Memory,
+        };
+        Ok(QueueSeed { name: self.name.clone(), seed })
+    }
+
+    /// Replaces the destinations that the port takes from the kernel, when it shares the interface with it (`capture = "owned"`);
+    /// every other port receives all there is and changes nothing.
+    ///
+    /// # Errors
+    /// The kernel refused; addresses added before that stay added.
+    pub fn own(&mut self, owned: &[IpNet]) -> Result<(), PortError> {
+        let _ = owned;
+        match &mut self.driver {
+            Driver::Tap(_) | Driver::Pcap(_) | Driver::Memory => Ok(()),
+        }
+    }
+}
+
+/// A queue on its way to the core that will poll it.
+#[derive(Debug)]
+pub struct QueueSeed {
+    name: String,
+    seed: Seed,
+}
+
+#[derive(Debug)]
+enum Seed {
+    Tap(TapSeed),
+    Pcap(PcapSeed),
+    Memory,
+}
+
+const _: () = {
+    const fn crosses_threads<T: Send>() {}
+    crosses_threads::<Device>();
+    crosses_threads::<QueueSeed>();
+};
+
+impl QueueSeed {
+    /// The port's name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Binds the queue to the core's frame memory.
+    ///
+    /// # Errors
+    /// The memory's shape does not suit the port, or the queue is in use.
+    pub fn attach(self, arena: &Arena) -> Result<Port, PortError> {
+        let port = match self.seed {
+            Seed::Tap(tap) => tap.attach(arena).map(Port::Tap),
+            Seed::Pcap(pcap) => Ok(Port::Pcap(pcap.attach())),
+            Seed::Memory => Ok(Port::Memory(MemoryPort::looped(MEMORY_DEPTH))),
+        };
+        port.map_err(|cause| cause.of(&self.name))
+    }
+}
+
+fn memory_info(spec: &PortSpec, queues: u16) -> PortInfo {
+    PortInfo {
+        mac: spec.mac.unwrap_or_else(|| MacAddr::local(&spec.name)),
+        mtu: spec.mtu,
+        queues,
+        capabilities: super::Capabilities { rx_max: u32::from(spec.mtu) + ETHERNET, ..Default::default() },
+        driver: "memory".to_owned(),
+    }
+}
+
+/// Bytes of an Ethernet header with one VLAN tag.
+pub(super) const ETHERNET: u32 = 18;
