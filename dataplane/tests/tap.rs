@@ -1,4 +1,5 @@
 //! TAP ports against the kernel at the other end. Needs root.
+#![allow(clippy::disallowed_types)] // The kernel's sockets are the other end of the wire.
 
 mod netns;
 

@@ -15,6 +15,7 @@ impl Sum {
     /// Adds bytes as big-endian 16-bit words.
     #[inline]
     #[must_use]
+    #[expect(clippy::should_implement_trait, reason = "`sum + bytes` would hide that the bytes are walked")]
     pub fn add(self, bytes: &[u8]) -> Self {
         // Eight bytes at a time in native order: the one's-complement sum is independent of byte order up to a swap of the
         // result (RFC 1071 §2 B), which is done once at the end of the block.
