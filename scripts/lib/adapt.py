@@ -12,7 +12,7 @@ from pathlib import Path
 TABLE = re.compile(r"^\s*\[\[?\s*([A-Za-z0-9_.]+)\s*\]\]?")
 PEM = re.compile(r'"([^"]*?)([^"/]+\.(?:pem|key))"')
 DRIVER_ONLY = {"af_xdp": ("xdp_mode", "zero_copy", "capture", "busy_poll_us"), "dpdk": ("device",)}
-EAL_ARGUMENTS = ["--no-pci", "--in-memory", "--no-telemetry"]
+EAL_ARGUMENTS = ["--no-pci"]
 HUGE_PAGES_NEEDED = 256
 
 

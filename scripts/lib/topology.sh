@@ -90,9 +90,3 @@ join_taps() {
     ns gw ip link set "${PORTS[index]}" master "br$index" up || return 1
   done
 }
-taps_present() {
-  local port
-  for port in "${PORTS[@]}"; do
-    ns gw test -e "/sys/class/net/$port" || return 1
-  done
-}
