@@ -1,6 +1,7 @@
 //! Both sides of TLS against each other in memory, against OpenSSL, and against damaged input.
 
 mod handshake; // who is let in, and what the other side learns if not
+mod openssl; // the same against another implementation
 mod pki; // certificates for the tests
 mod resumption; // tickets, across reloads and changes of policy
 mod specs; // mistakes in configurations
