@@ -2,6 +2,7 @@
 
 mod handshake; // who is let in, and what the other side learns if not
 mod openssl; // the same against another implementation
+mod over_tcp; // on our own TCP
 mod pki; // certificates for the tests
 mod resumption; // tickets, across reloads and changes of policy
 mod specs; // mistakes in configurations
