@@ -8,3 +8,6 @@ pub mod diagnostic;
 
 /// The configuration file: text, raw tables, checked configuration.
 pub mod config;
+
+/// The threads that move packets.
+pub mod cores;

@@ -16,3 +16,5 @@ pub mod l2; // Ethernet, ARP, neighbours
 pub mod l3; // IP: checks, routes, forwarding, ICMP
 pub mod l4; // TCP
 pub mod l7; // streams and sessions: futures on the core's own executor
+pub mod tables; // one generation of what the configuration decides
+pub mod worker; // the poll loop

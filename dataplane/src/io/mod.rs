@@ -5,12 +5,14 @@
 //! thread; there [`QueueSeed::attach`] binds it to the core's frame memory and yields the [`Port`] that the worker polls.
 //! A core that is restarted asks its device for a new seed.
 
-pub mod checksum;
+pub mod affinity; // threads to processors
+pub mod checksum; // RFC 1071, RFC 1624
 pub mod error; // why a port did not open, and the remedy
 pub mod spec; // what the operator asked for
 mod device; // what all cores share of a port
 mod link; // network interfaces of the kernel
-pub mod memory;
+pub mod memory; // a wire within one thread
+pub mod park; // sleeping on ports
 pub mod pcap;
 pub mod tap;
 #[cfg(feature = "dpdk")]

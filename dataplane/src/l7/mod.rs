@@ -2,6 +2,7 @@
 //! route is found, an upstream is picked, and what is forwarded can be understood in one way only.
 
 pub mod cluster;
+pub mod app;
 pub mod exec;
 pub mod http1;
 pub mod reason;

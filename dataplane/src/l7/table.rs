@@ -294,12 +294,16 @@ impl Table {
 
     /// The listener that a connection to `local` belongs to.
     pub fn listener(&self, local: SocketAddr) -> Option<&Listener> {
+        self.listeners.get(self.listener_index(local)? as usize)
+    }
+
+    /// Its place among [`Self::listeners`].
+    pub fn listener_index(&self, local: SocketAddr) -> Option<u32> {
         let any: IpAddr = match local {
             SocketAddr::V4(_) => core::net::Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => core::net::Ipv6Addr::UNSPECIFIED.into(),
         };
-        let index = self.by_address.get(&local).or_else(|| self.by_address.get(&SocketAddr::new(any, local.port())))?;
-        self.listeners.get(*index as usize)
+        self.by_address.get(&local).or_else(|| self.by_address.get(&SocketAddr::new(any, local.port()))).copied()
     }
 
     /// All listeners.

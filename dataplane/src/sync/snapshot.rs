@@ -38,9 +38,12 @@ impl<T: Send + Sync + 'static> Publisher<T> {
 
     /// A reader for one core.
     pub fn reader(&self) -> Reader<T> {
-        let guard = epoch::pin();
-        let (generation, current) = load(&self.shared, &guard);
-        Reader { shared: Arc::clone(&self.shared), generation, current }
+        self.subscription().reader()
+    }
+
+    /// Makes readers later and elsewhere: a core that restarts needs another one.
+    pub fn subscription(&self) -> Subscription<T> {
+        Subscription { shared: Arc::clone(&self.shared) }
     }
 
     /// Publishes `next` with one swap and returns its generation number.
@@ -76,6 +79,20 @@ impl<T: Send + Sync + 'static> Publisher<T> {
         let current = self.generation();
         self.live.retain(|(generation, value)| *generation == current || Arc::strong_count(value) > 1);
         self.live.len() - 1
+    }
+}
+
+/// The right to read. Holds no generation alive.
+pub struct Subscription<T> {
+    shared: Arc<Shared<T>>,
+}
+
+impl<T> Subscription<T> {
+    /// A reader that starts with the newest value.
+    pub fn reader(&self) -> Reader<T> {
+        let guard = epoch::pin();
+        let (generation, current) = load(&self.shared, &guard);
+        Reader { shared: Arc::clone(&self.shared), generation, current }
     }
 }
 
@@ -122,6 +139,7 @@ fn load<T>(shared: &Shared<T>, guard: &epoch::Guard) -> (u64, Arc<T>) {
 }
 
 #[cfg(all(test, not(loom)))]
+#[expect(clippy::disallowed_methods, reason = "tests may start threads, look at the clock and sleep")]
 mod tests {
     use super::*;
 

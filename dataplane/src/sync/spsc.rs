@@ -122,6 +122,7 @@ impl<T> Consumer<T> {
 }
 
 #[cfg(all(test, not(loom)))]
+#[expect(clippy::disallowed_methods, reason = "tests may start threads, look at the clock and sleep")]
 mod tests {
     use std::collections::VecDeque;
 

@@ -1,0 +1,164 @@
+//! Packets that landed on the wrong core.
+//!
+//! A flow belongs to one core. A packet of that flow received elsewhere is copied into a bounded ring to its owner — one ring per
+//! ordered pair of cores, so that each has one writer and one reader — and the owner takes it into its own frame memory.
+//! Neighbour messages go to every other core in the same way, so that all of them learn.
+
+use std::sync::Arc;
+
+use crate::{
+    batch::Batch,
+    frame::{Arena, Frame},
+    io::park::Waker,
+    meta::{Flags, Meta},
+    sync::spsc::{self, Consumer, Producer},
+};
+
+/// Packets a ring holds. At 2 KiB each this is 1 MiB per ordered pair of cores.
+const RING: usize = 512;
+
+/// A packet on its way between two cores.
+#[derive(Debug)]
+struct Parcel {
+    bytes: Vec<u8>,
+    meta: Meta,
+}
+
+/// One core's ends of all rings.
+#[derive(Default)]
+pub struct Links {
+    /// By core; `None` for this core itself.
+    to: Vec<Option<Outbox>>,
+    from: Vec<Consumer<Parcel>>,
+}
+
+struct Outbox {
+    ring: Producer<Parcel>,
+    waker: Arc<Waker>,
+    /// Something was pushed since the owner was last woken.
+    pending: bool,
+}
+
+/// Rings between all pairs of `wakers.len()` cores, for packets of up to `frame_size` bytes. `wakers[i]` wakes core `i`.
+pub fn mesh(wakers: &[Arc<Waker>], frame_size: usize) -> Vec<Links> {
+    let cores = wakers.len();
+    let mut links: Vec<Links> = (0..cores).map(|_| Links::default()).collect();
+    for from in 0..cores {
+        for to in 0..cores {
+            if from == to {
+                links[from].to.push(None);
+                continue;
+            }
+            let slot = || Parcel { bytes: Vec::with_capacity(frame_size), meta: Meta::default() };
+            let (ring, inbox) = spsc::channel(RING, slot);
+            links[from].to.push(Some(Outbox { ring, waker: Arc::clone(&wakers[to]), pending: false }));
+            links[to].from.push(inbox);
+        }
+    }
+    links
+}
+
+impl Links {
+    /// Cores in the mesh, this one included; 0 and 1 mean that nothing is ever handed over.
+    pub fn cores(&self) -> usize {
+        self.to.len()
+    }
+
+    /// Copies a packet to `core`. `false` when its ring is full, or it is this core.
+    #[inline]
+    pub fn send(&mut self, core: usize, frame: &Frame, meta: Meta) -> bool {
+        let Some(Some(outbox)) = self.to.get_mut(core) else { return false };
+        let sent = outbox.ring.push_with(|parcel| {
+            parcel.bytes.clear();
+            // Within the capacity reserved by `mesh`: no frame is longer than a chunk.
+            parcel.bytes.extend_from_slice(frame.data());
+            parcel.meta = meta;
+            parcel.meta.flags |= Flags::HANDED_OVER;
+        });
+        outbox.pending |= sent;
+        sent
+    }
+
+    /// Copies a packet to all other cores; returns how many rings were full.
+    pub fn send_all(&mut self, frame: &Frame, meta: Meta) -> u64 {
+        let mut lost = 0;
+        for core in 0..self.to.len() {
+            if self.to[core].is_some() && !self.send(core, frame, meta) {
+                lost += 1;
+            }
+        }
+        lost
+    }
+
+    /// Wakes the cores that were sent something in this turn and sleep. Once per turn.
+    #[inline]
+    pub fn flush(&mut self) {
+        for outbox in self.to.iter_mut().flatten() {
+            if core::mem::take(&mut outbox.pending) {
+                outbox.waker.wake();
+            }
+        }
+    }
+
+    /// Takes packets from the other cores into `batch`. Returns how many were lost for want of a frame.
+    pub fn receive(&mut self, arena: &Arena, batch: &mut Batch) -> u64 {
+        let mut lost = 0;
+        for inbox in &mut self.from {
+            while batch.room() > 0 {
+                let taken = inbox.pop_with(|parcel| match arena.copy_from(&parcel.bytes) {
+                    // There is room: checked above.
+                    Some(frame) => drop(batch.push(frame, parcel.meta)),
+                    None => lost += 1,
+                });
+                if taken.is_none() {
+                    break;
+                }
+            }
+        }
+        lost
+    }
+
+    /// Whether a packet waits for this core.
+    pub fn has_mail(&mut self) -> bool {
+        self.from.iter_mut().any(|inbox| !inbox.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meta::PortId;
+
+    fn cores(n: usize) -> Vec<Links> {
+        let wakers: Vec<_> = (0..n).map(|_| Arc::new(Waker::new().unwrap())).collect();
+        mesh(&wakers, 2048)
+    }
+
+    #[test]
+    fn a_packet_reaches_its_owner_and_nobody_else() {
+        let mut links = cores(3);
+        let arena = Arena::new(8, 2048).unwrap();
+        let frame = arena.copy_from(b"segment").unwrap();
+        assert!(links[0].send(2, &frame, Meta { port: PortId(5), ..Meta::default() }));
+        assert!(!links[0].send(0, &frame, Meta::default()), "not to oneself");
+        assert!(!links[1].has_mail() && links[2].has_mail());
+        let mut batch = Batch::new();
+        assert_eq!(links[2].receive(&arena, &mut batch), 0);
+        let slot = &batch.slots()[0];
+        assert_eq!(slot.frame.as_ref().unwrap().data(), b"segment");
+        assert!(slot.meta.flags.contains(Flags::HANDED_OVER));
+        assert_eq!(slot.meta.port, PortId(5));
+    }
+
+    #[test]
+    fn a_full_ring_and_an_empty_arena_are_reported() {
+        let mut links = cores(2);
+        let arena = Arena::new(1, 2048).unwrap();
+        let frame = arena.copy_from(b"x").unwrap();
+        for _ in 0..RING {
+            assert_eq!(links[0].send_all(&frame, Meta::default()), 0);
+        }
+        assert_eq!(links[0].send_all(&frame, Meta::default()), 1);
+        assert_eq!(links[1].receive(&arena, &mut Batch::new()), RING as u64, "the only chunk is in use");
+    }
+}

@@ -1,0 +1,326 @@
+//! The poll loop of one core: a flat list of stages, run to completion over each batch.
+//!
+//! Reading order: [`Worker::turn`], then the stages it names in their own modules. Nothing here decides anything about a packet; it
+//! only says what looks at it next. A stage never calls another.
+
+pub mod handover; // packets that landed on the wrong core
+pub mod idle; // what a core does without work
+mod meter; // where the cycles went
+mod owner; // whose flow is it
+mod ports; // a core's ports
+mod segments; // between the pipeline and TCP
+
+use core::time::Duration;
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use crate::{
+    batch::{Batch, Egress},
+    clock::{Clock, Instant},
+    frame::Arena,
+    io::{
+        Port, PortInfo,
+        park::{SleepSet, Waker},
+    },
+    l2::{self, Turn},
+    l3,
+    l4::{Secrets, Stats as TcpStats, TcpHandle, TcpOptions},
+    l7::{
+        app::{App, Host},
+        exec::Executor,
+    },
+    stats::{CoreStats, Stage},
+    sync::snapshot::Reader,
+    tables::{Current, Generation, Phase, Tables},
+};
+use handover::Links;
+use idle::{Idle, Idler};
+use meter::Meter;
+use ports::Ports;
+
+/// Packets this host may originate in one turn.
+const EGRESS: usize = 4096;
+/// Session polls in one turn: bounds how long packets wait while sessions run.
+const POLLS: usize = 256;
+
+/// What a worker is made from. All of it belongs to one core.
+pub struct Spec {
+    /// Number of this core, from 0.
+    pub core: usize,
+    /// The process's clock.
+    pub clock: Clock,
+    /// Time at the start.
+    pub now: Instant,
+    /// Frame memory; the ports are attached to it.
+    pub arena: Arena,
+    /// Ports, by `PortId`.
+    pub ports: Vec<(Port, PortInfo)>,
+    /// Tables.
+    pub reader: Reader<Tables>,
+    /// Rings to the other cores. Outlives the worker, so that a restarted one finds them.
+    pub links: Rc<RefCell<Links>>,
+    /// Wakes this core.
+    pub waker: Arc<Waker>,
+    /// Waiting for packets.
+    pub idle: Idle,
+    /// TCP settings of this core.
+    pub tcp: TcpOptions,
+    /// Keys of the process.
+    pub secrets: Secrets,
+    /// Counters of the core.
+    pub stats: Arc<CoreStats>,
+    /// Counters of its TCP.
+    pub tcp_stats: Arc<TcpStats>,
+    /// Random, per core: for what needs no secrecy but must differ (retransmission jitter, ICMP identifiers).
+    pub seed: u64,
+}
+
+/// One core.
+pub struct Worker<A> {
+    app: A,
+    host: Host,
+    // The executor goes before what its tasks use, and the arena last: fields drop in order.
+    ports: Ports,
+    batch: Batch,
+    egress: Egress,
+    reader: Reader<Tables>,
+    link: l2::State,
+    net: l3::State,
+    links: Rc<RefCell<Links>>,
+    stats: Arc<CoreStats>,
+    meter: Meter,
+    clock: Clock,
+    idler: Idler,
+    arena: Arena,
+}
+
+impl<A: App> Worker<A> {
+    /// A worker at rest, running `app` on its connections.
+    pub fn new(spec: Spec, app: impl FnOnce(&Host) -> A) -> Self {
+        let host = Host {
+            core: spec.core,
+            exec: Executor::new(spec.now),
+            tcp: TcpHandle::new(spec.tcp, &spec.secrets, spec.tcp_stats, spec.now),
+            tables: Current::new(&spec.reader),
+        };
+        let ports = Ports::new(spec.ports, Arc::clone(&spec.stats));
+        let idler = Idler::new(spec.idle, spec.waker, ports.wait_fds().map(SleepSet::new));
+        let mut link = l2::State::new(l2::Limits::default(), spec.seed);
+        link.adopt(host.tables.get().l3.link());
+        spec.stats.generation.set(spec.reader.generation());
+        Self {
+            app: app(&host),
+            host,
+            ports,
+            batch: Batch::new(),
+            egress: Egress::new(EGRESS),
+            reader: spec.reader,
+            link,
+            net: l3::State::new(),
+            links: spec.links,
+            meter: Meter::new(spec.clock.clone(), Arc::clone(&spec.stats)),
+            stats: spec.stats,
+            clock: spec.clock,
+            idler,
+            arena: spec.arena,
+        }
+    }
+
+    /// What the sessions of this core use.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> &Arc<CoreStats> {
+        &self.stats
+    }
+
+    /// The application.
+    pub fn app(&mut self) -> &mut A {
+        &mut self.app
+    }
+
+    /// The frame memory.
+    pub fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    /// Polls until the tables say [`Phase::Stop`].
+    pub fn run(&mut self) {
+        loop {
+            let now = self.clock.now();
+            let busy = self.turn(now);
+            if busy {
+                self.idler.busy();
+                continue;
+            }
+            if self.host.tables.get().phase == Phase::Stop {
+                return;
+            }
+            let patience = self.patience(now);
+            let links = &self.links;
+            if self.idler.idle(patience, || links.borrow_mut().has_mail()) {
+                self.stats.sleeps.add(1);
+            }
+        }
+    }
+
+    /// One turn at the time `now`: everything that arrived goes all its way. Returns whether there was anything to do.
+    pub fn turn(&mut self, now: Instant) -> bool {
+        self.refresh();
+        let generation = self.host.tables.get();
+        self.host.tcp.set_now(now);
+        let mut work = 0;
+        for port in 0..self.ports.len() {
+            self.meter.skip();
+            self.ports.rx(port, &self.arena, &mut self.batch);
+            if !self.batch.is_empty() {
+                work += self.batch.len();
+                self.meter.lap(Stage::Rx, self.batch.len());
+                self.incoming(&generation, now);
+            }
+        }
+        work += self.mail(&generation, now);
+        work += self.timers(&generation, now);
+        work += self.sessions(&generation);
+        work += self.outgoing(&generation, now);
+        self.meter.skip();
+        self.ports.flush(&self.arena);
+        self.links.borrow_mut().flush();
+        if work > 0 {
+            self.meter.lap(Stage::Tx, 0);
+        }
+        self.stats.free_frames.set(self.arena.available() as u64);
+        self.meter.turn(work > 0);
+        work > 0
+    }
+
+    /// The next time at which [`Worker::turn`] has something to do without new packets; `None` if never.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let deadlines = [self.host.exec.next_deadline(), self.host.tcp.next_deadline(), self.link.next_deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn patience(&self, now: Instant) -> Duration {
+        if self.host.exec.has_runnable() || !self.egress.is_empty() {
+            return Duration::ZERO;
+        }
+        let timer = self.next_deadline().map_or(idle::MAX_SLEEP, |at| at.saturating_duration_since(now));
+        timer.min(self.ports.patience())
+    }
+
+    /// Takes the newest tables. One load when they are the same.
+    #[inline]
+    fn refresh(&mut self) {
+        if self.reader.refresh() {
+            self.host.tables.replace(&self.reader);
+            self.link.adopt(self.host.tables.get().l3.link());
+            self.app.tables_changed(&self.host);
+            self.stats.generation.set(self.reader.generation());
+        }
+    }
+
+    /// A batch from a port: all stages, in packet order.
+    fn incoming(&mut self, generation: &Generation, now: Instant) {
+        let n = self.batch.len();
+        let Self { batch, meter, arena, egress, stats, link, net, host, ports, links, .. } = self;
+        let table = &*generation.l3;
+        let mut turn = Turn { now, arena, egress, stats };
+        l2::parse::run(batch);
+        meter.lap(Stage::L2Parse, n);
+        owner::share_neighbor_messages(&mut links.borrow_mut(), stats, batch);
+        l2::input::run(table.link(), link, &mut turn, batch);
+        meter.lap(Stage::L2Input, n);
+        l3::input::run(table, net, &mut turn, batch);
+        meter.lap(Stage::L3Input, n);
+        l3::local::run(table, net, link, &mut turn, batch);
+        meter.lap(Stage::L3Local, n);
+        if owner::hand_over(&mut links.borrow_mut(), stats, host.core, batch) {
+            meter.lap(Stage::Handover, n);
+        }
+        let mut sink = segments::Sink::new(arena, egress, ports.common_capabilities());
+        let segments = segments::input(&host.tcp, now, generation, batch, &mut sink);
+        meter.lap(Stage::Tcp, segments);
+        self.transit(table, now);
+    }
+
+    /// From route to port: what is forwarded, and what this host sends.
+    fn transit(&mut self, table: &l3::Table, now: Instant) {
+        let n = self.batch.len();
+        let Self { batch, meter, arena, egress, stats, link, net, ports, .. } = self;
+        let mut turn = Turn { now, arena, egress, stats };
+        l3::route::run(table, net, &mut turn, batch);
+        meter.lap(Stage::L3Route, n);
+        l3::forward::run(table, net, &mut turn, batch);
+        meter.lap(Stage::L3Forward, n);
+        l2::output::run(table.link(), link, &mut turn, batch);
+        meter.lap(Stage::L2Output, n);
+        ports.finish(arena, batch);
+        meter.lap(Stage::Tx, n);
+    }
+
+    /// Packets that other cores handed over: neighbour messages are learnt, segments go to TCP.
+    fn mail(&mut self, generation: &Generation, now: Instant) -> usize {
+        let lost = self.links.borrow_mut().receive(&self.arena, &mut self.batch);
+        self.stats.drops(crate::verdict::DropReason::NoFrame).add(lost);
+        let n = self.batch.len();
+        if n == 0 {
+            return 0;
+        }
+        let Self { batch, meter, arena, egress, stats, link, host, ports, .. } = self;
+        let mut turn = Turn { now, arena, egress, stats };
+        owner::receive(&generation.l3, link, &mut turn, batch);
+        let mut sink = segments::Sink::new(arena, egress, ports.common_capabilities());
+        let segments = segments::input(&host.tcp, now, generation, batch, &mut sink);
+        meter.lap(Stage::Tcp, segments);
+        ports.finish(arena, batch);
+        n
+    }
+
+    fn timers(&mut self, generation: &Generation, now: Instant) -> usize {
+        let due = self.next_deadline().is_some_and(|at| at <= now);
+        self.host.exec.set_now(now);
+        if due {
+            self.meter.skip();
+            let Self { arena, egress, stats, link, net, .. } = self;
+            l3::tick(&generation.l3, net, link, &mut Turn { now, arena, egress, stats });
+            self.meter.lap(Stage::Timers, 1);
+        }
+        usize::from(due)
+    }
+
+    /// Starts sessions for new connections and runs those that can go on.
+    fn sessions(&mut self, generation: &Generation) -> usize {
+        let mut accepted = 0;
+        while let Some(stream) = self.host.tcp.accept() {
+            accepted += 1;
+            if generation.phase == Phase::Serve {
+                self.app.accept(&self.host, stream);
+            }
+        }
+        if !self.host.exec.has_runnable() {
+            return accepted;
+        }
+        self.meter.skip();
+        let polls = self.host.exec.run(POLLS);
+        self.meter.lap(Stage::Tasks, polls);
+        accepted + polls
+    }
+
+    /// What this host wants to send: segments of TCP, and what the stages have made in this turn.
+    fn outgoing(&mut self, generation: &Generation, now: Instant) -> usize {
+        self.meter.skip();
+        let segments = segments::output(&self.host.tcp, now, &self.arena, &mut self.egress, &self.ports);
+        if segments > 0 {
+            self.meter.lap(Stage::TcpOutput, segments);
+        }
+        let mut sent = 0;
+        while !self.egress.is_empty() {
+            sent += self.egress.fill(&mut self.batch);
+            self.transit(&generation.l3, now);
+        }
+        let (reason, refused) = self.egress.take_refused();
+        self.stats.drops(reason).add(refused);
+        sent
+    }
+}

@@ -1,0 +1,116 @@
+//! A core's ports: receive into a batch, collect what goes out, send it.
+
+use core::time::Duration;
+use std::{os::fd::RawFd, sync::Arc};
+
+use crate::{
+    batch::{Batch, Slot},
+    frame::{Arena, Frame},
+    io::{Capabilities, Port, PortInfo, TxQueue, checksum},
+    meta::{Flags, Meta, PortId},
+    stats::CoreStats,
+    verdict::{DropReason, Verdict},
+};
+
+struct Attached {
+    port: Port,
+    capabilities: Capabilities,
+    queue: TxQueue,
+    sent: bool,
+}
+
+/// All ports of a core, by [`PortId`].
+pub(super) struct Ports {
+    ports: Vec<Attached>,
+    stats: Arc<CoreStats>,
+}
+
+impl Ports {
+    pub(super) fn new(ports: Vec<(Port, PortInfo)>, stats: Arc<CoreStats>) -> Self {
+        let attach = |(port, info): (Port, PortInfo)| Attached {
+            port,
+            capabilities: info.capabilities,
+            queue: TxQueue::new(),
+            sent: false,
+        };
+        Self { ports: ports.into_iter().map(attach).collect(), stats }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ports.len()
+    }
+
+    /// What every port can do: what TCP may leave to the port without knowing which it will be.
+    pub(super) fn common_capabilities(&self) -> Capabilities {
+        let all = self.ports.iter().map(|attached| attached.capabilities);
+        all.reduce(|a, b| Capabilities {
+            tx_checksum: a.tx_checksum && b.tx_checksum,
+            tx_segment: a.tx_segment.min(b.tx_segment),
+            rx_max: a.rx_max.max(b.rx_max),
+        })
+        .unwrap_or_default()
+    }
+
+    #[inline]
+    pub(super) fn rx(&mut self, index: usize, arena: &Arena, batch: &mut Batch) {
+        let id = PortId(index as u16);
+        self.ports[index].port.rx(id, arena, batch, self.stats.port(id));
+    }
+
+    /// Ends the batch: each packet is queued to its port or freed, and every loss counted.
+    #[inline]
+    pub(super) fn finish(&mut self, arena: &Arena, batch: &mut Batch) {
+        for Slot { frame, meta, verdict } in batch.drain() {
+            match (verdict, frame) {
+                (Verdict::Transmit(port), Some(frame)) => self.queue(arena, port, frame, meta),
+                (Verdict::Drop(reason), _) => self.stats.drops(reason).add(1),
+                (Verdict::Taken | Verdict::Consumed, _) => {}
+                // Nobody claimed it: a packet for this host that no stage serves.
+                (Verdict::Continue | Verdict::Deliver | Verdict::Transmit(_), _) => {
+                    self.stats.drops(DropReason::NoListener).add(1);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn queue(&mut self, arena: &Arena, port: PortId, mut frame: Frame, mut meta: Meta) {
+        let Some(attached) = self.ports.get_mut(port.index()) else {
+            self.stats.drops(DropReason::TxError).add(1);
+            return;
+        };
+        if meta.flags.contains(Flags::CHECKSUM_PARTIAL) && !attached.capabilities.tx_checksum {
+            checksum::complete(&mut frame, &mut meta);
+        }
+        attached.sent = true;
+        if attached.queue.is_full() {
+            attached.port.tx(arena, &mut attached.queue, self.stats.port(port));
+        }
+        if attached.queue.try_push((frame, meta)).is_err() {
+            self.stats.drops(DropReason::TxFull).add(1);
+        }
+    }
+
+    /// Hands the turn's packets to the drivers and kicks them. What a driver does not take now waits for the next turn.
+    pub(super) fn flush(&mut self, arena: &Arena) {
+        for (index, attached) in self.ports.iter_mut().enumerate() {
+            if !attached.queue.is_empty() {
+                attached.port.tx(arena, &mut attached.queue, self.stats.port(PortId(index as u16)));
+            }
+            if core::mem::replace(&mut attached.sent, !attached.queue.is_empty()) {
+                attached.port.flush();
+            }
+        }
+    }
+
+    /// Descriptors to sleep on; `None` when a port can only be polled.
+    pub(super) fn wait_fds(&self) -> Option<Vec<RawFd>> {
+        self.ports.iter().map(|attached| attached.port.wait_fd()).collect()
+    }
+
+    /// How long the core may sleep for the ports' sake: not at all while packets wait to be sent.
+    pub(super) fn patience(&self) -> Duration {
+        let waiting = self.ports.iter().any(|attached| !attached.queue.is_empty());
+        if waiting { Duration::ZERO } else { super::idle::MAX_SLEEP }
+    }
+}
