@@ -52,7 +52,8 @@ impl Tcp {
             live.announce(&mut core.interface, conn.flow, sink, mtu);
         }
         let more = live.emit(&mut core.interface, sink, now, mtu);
-        let again = live.note_retransmits();
+        let (again, by_timer) = live.note_retransmits();
+        core.stats.timer_retransmits.add(u64::from(by_timer));
         core.stats.retransmits.add(u64::from(again));
         core.stats.early_retransmits.add(u64::from(probed));
         core.stats.segments_out.add(u64::from(live.track.segments.wrapping_sub(first)));

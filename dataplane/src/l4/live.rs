@@ -21,6 +21,8 @@ use super::{
 
 /// Segments one connection may send in one turn before the others have theirs.
 const TURN_SEGMENTS: u32 = 64;
+/// Steps in which one acknowledgement is announced to the socket at most.
+const MAX_ACK_STEPS: u32 = 16;
 /// Largest send or receive window that can lie between two segments of one connection (RFC 5961 §5.2 uses it to judge old ACKs).
 const MAX_WINDOW: i32 = 4 << 20;
 
@@ -246,6 +248,7 @@ impl Live {
         }
         (self.heard, self.active) = (now, now);
         self.track.now = now;
+        self.split_ack(interface, segment, una, sink, mtu);
         self.feed(interface, packet, sink, mtu);
         self.on_progress(una, now);
         self.mend(interface, segment.flow, duplicate, sink, mtu);
@@ -267,6 +270,28 @@ impl Live {
         let at = socket_time(self.track.now);
         let mut wire = Wire { packet: Some(packet), sink, track: &mut self.track, mtu };
         interface.poll_ingress_single(at, &mut wire, &mut self.sockets);
+    }
+
+    /// Announces an acknowledgement of several segments in steps of one. smoltcp opens its congestion window per ACK, not per
+    /// octet, and would grow at half the rate or less when the receiver acknowledges every second segment or a whole batch
+    /// (RFC 3465 asks for octets).
+    fn split_ack<S: SegmentSink>(
+        &mut self,
+        interface: &mut Interface,
+        segment: &Segment,
+        una: Seq,
+        sink: &mut S,
+        mtu: usize,
+    ) {
+        let span = segment.ack.since(una).max(0) as u32;
+        let step = u32::from(self.record.mss).max(span / MAX_ACK_STEPS);
+        if span <= step {
+            return;
+        }
+        let header = self.peer_header(segment.flow);
+        for at in (step..span).step_by(step as usize) {
+            self.play(interface, &Header { ack: Some(una.plus(at)), ..header }, sink, mtu);
+        }
     }
 
     /// Plays a segment without data from the peer to the socket; what it answers goes to `sink`.

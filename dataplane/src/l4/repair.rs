@@ -113,13 +113,15 @@ impl Live {
         true
     }
 
-    /// After sending: retransmissions that nobody here asked for come from the retransmission timer. Returns how many there were.
-    pub(super) fn note_retransmits(&mut self) -> u32 {
+    /// After sending: retransmissions that nobody here asked for come from the retransmission timer. Returns how many there were,
+    /// and whether it was the timer.
+    pub(super) fn note_retransmits(&mut self) -> (u32, bool) {
         let count = self.track.retransmits.wrapping_sub(self.repair.retransmits);
         self.repair.retransmits = self.track.retransmits;
-        if count > 0 && self.repair.recover.is_none() {
+        let timer = count > 0 && self.repair.recover.is_none() && self.repair.resent.is_none();
+        if timer {
             self.repair.resent = Some(self.track.snd_max);
         }
-        count
+        (count, timer)
     }
 }

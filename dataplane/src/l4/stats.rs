@@ -37,6 +37,8 @@ pub struct Stats {
     pub retransmits: Counter,
     /// Retransmissions that the loss probe or a partial acknowledgement started, before the retransmission timer.
     pub early_retransmits: Counter,
+    /// Times the retransmission timer fired.
+    pub timer_retransmits: Counter,
     /// SYNs and SYN-ACKs sent again.
     pub handshake_retransmits: Counter,
     /// Resets sent.
