@@ -6,66 +6,44 @@
 //! copied through a ring (`sync::spsc`), so no counter here is atomic.
 #![allow(unsafe_code)] // The memory under all packets: chunks are handed to the kernel and to NICs by address.
 
+mod error;
+#[cfg(feature = "dpdk")]
+mod mbuf;
+
 use core::{
-    cell::{Cell, UnsafeCell},
+    cell::{Cell, RefCell, UnsafeCell},
     fmt,
     mem::ManuallyDrop,
     ptr::NonNull,
 };
+use std::os::fd::RawFd;
+
+pub use error::ArenaError;
 
 /// Room kept before the packet in a freshly allocated frame, in bytes: enough for Ethernet, two VLAN tags and a tunnel header,
 /// and what AF_XDP leaves before a received packet (`XDP_PACKET_HEADROOM`).
 pub const HEADROOM: usize = 256;
-
-/// Why an arena could not be made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ArenaError {
-    /// The chunk size is not a power of two from 2048 to 65536 bytes, or the count is 0 or above 2^24.
-    Shape {
-        /// Bytes per chunk that were asked for.
-        chunk_size: usize,
-        /// Chunks that were asked for.
-        chunks: usize,
-    },
-    /// The kernel refused the mapping.
-    OutOfMemory {
-        /// Bytes that were asked for.
-        bytes: usize,
-        /// `errno` of `mmap`.
-        errno: i32,
-    },
-}
-
-impl fmt::Display for ArenaError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Shape { chunk_size, chunks } => write!(
-                f,
-                "frame memory of {chunks} × {chunk_size} bytes is not possible: frame_size must be a power of two from 2048 to \
-                 65536, frames_per_core from 1 to 16777216"
-            ),
-            Self::OutOfMemory { bytes, errno } => write!(
-                f,
-                "no memory for {bytes} bytes of frames ({}): lower frames_per_core",
-                std::io::Error::from_raw_os_error(*errno)
-            ),
-        }
-    }
-}
-
-impl core::error::Error for ArenaError {}
 
 struct Inner {
     base: NonNull<u8>,
     shift: u32,
     count: u32,
     free: UnsafeCell<Vec<u32>>,
-    /// Cleared when the `Arena` is dropped: from then on the last frame to come home frees the memory.
-    owned: Cell<bool>,
+    /// `Arena` values: the core's, and one per port that lends chunks to the kernel. Once there is none, the last frame to come
+    /// home frees the memory.
+    owners: Cell<u32>,
     /// Allocations that found the arena empty.
     exhausted: Cell<u64>,
-    /// File descriptor of the AF_XDP socket that registered this memory as UMEM, or -1.
-    umem_fd: Cell<i32>,
+    /// AF_XDP sockets bound to this memory.
+    umem_sockets: RefCell<Vec<UmemSocket>>,
+}
+
+/// A bound socket that others can share the registration of this memory with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct UmemSocket {
+    pub(crate) fd: RawFd,
+    /// Sharing takes over the mode.
+    pub(crate) zero_copy: bool,
 }
 
 impl Inner {
@@ -117,9 +95,9 @@ impl Arena {
             shift: chunk_size.trailing_zeros(),
             count: chunks as u32,
             free: UnsafeCell::new(free),
-            owned: Cell::new(true),
+            owners: Cell::new(1),
             exhausted: Cell::new(0),
-            umem_fd: Cell::new(-1),
+            umem_sockets: RefCell::default(),
         });
         Ok(Self { inner: NonNull::from(Box::leak(inner)) })
     }
@@ -183,9 +161,16 @@ impl Arena {
         (self.inner().base, self.inner().bytes())
     }
 
-    /// The descriptor of the socket that registered this memory with the kernel, or -1.
-    pub(crate) fn umem_fd(&self) -> &Cell<i32> {
-        &self.inner().umem_fd
+    /// The bound sockets that have registered this memory with the kernel.
+    pub(crate) fn umem_sockets(&self) -> &RefCell<Vec<UmemSocket>> {
+        &self.inner().umem_sockets
+    }
+
+    /// The same memory for another owner on this core: it stays mapped until the last owner is gone and all chunks are home.
+    pub(crate) fn share(&self) -> Self {
+        let owners = &self.inner().owners;
+        owners.set(owners.get() + 1);
+        Self { inner: self.inner }
     }
 
     /// Whether `frame` lives in this arena, so that it can be sent by a port on this memory without a copy.
@@ -228,13 +213,20 @@ impl Arena {
     }
 }
 
+impl fmt::Debug for Arena {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Arena({} of {} × {} bytes free)", self.available(), self.capacity(), self.chunk_size())
+    }
+}
+
 impl Drop for Arena {
     fn drop(&mut self) {
-        self.inner().owned.set(false);
+        let owners = self.inner().owners.get() - 1;
+        self.inner().owners.set(owners);
         // SAFETY: as in `alloc`.
         let idle = unsafe { (*self.inner().free.get()).len() } == self.capacity();
-        if idle {
-            // SAFETY: the owner is gone and every chunk is home: nobody else points at `inner`.
+        if idle && owners == 0 {
+            // SAFETY: the last owner is gone and every chunk is home: nobody else points at `inner`.
             unsafe { destroy(self.inner) }
         }
     }
@@ -360,39 +352,6 @@ impl Frame {
     }
 }
 
-/// DPDK mbufs behind the same type.
-#[cfg(feature = "dpdk")]
-impl Frame {
-    /// Makes a frame of a received, single-segment mbuf.
-    ///
-    /// # Safety
-    /// The mbuf is owned by the caller and nobody else; `chunk` is its `buf_addr`, `head` its `data_off`, `len` its `data_len`,
-    /// `capacity` its `buf_len`, and `head + len <= capacity`.
-    #[inline]
-    pub(crate) unsafe fn from_mbuf(
-        mbuf: NonNull<tidegate_dpdk_sys::rte_mbuf>,
-        chunk: NonNull<u8>,
-        head: u32,
-        len: u32,
-        capacity: u32,
-    ) -> Self {
-        Self { chunk, head, len, capacity, home: Home::Mbuf(mbuf) }
-    }
-
-    /// The mbuf and the position of the packet in it (`data_off`, length), ownership given away; the frame back when its home
-    /// is an arena.
-    #[inline]
-    pub(crate) fn into_mbuf(self) -> Result<(NonNull<tidegate_dpdk_sys::rte_mbuf>, u32, u32), Self> {
-        match self.home {
-            Home::Mbuf(mbuf) => {
-                let frame = ManuallyDrop::new(self);
-                Ok((mbuf, frame.head, frame.len))
-            }
-            Home::Arena(_) => Err(self),
-        }
-    }
-}
-
 impl Drop for Frame {
     #[inline]
     fn drop(&mut self) {
@@ -403,7 +362,7 @@ impl Drop for Frame {
                 // SAFETY: as in `Arena::alloc`: single-threaded, no other live reference.
                 let free = unsafe { &mut *inner.free.get() };
                 free.push(inner.index(self.chunk));
-                if !inner.owned.get() && free.len() == inner.count as usize {
+                if inner.owners.get() == 0 && free.len() == inner.count as usize {
                     // SAFETY: the arena is gone and this was the last frame.
                     unsafe { destroy(home) }
                 }
@@ -474,9 +433,11 @@ mod tests {
         assert_eq!((frame.len(), frame.headroom()), (60, 256));
         let (offset, len) = frame.into_offset(&arena).unwrap();
         assert_eq!((len, arena.available()), (60, 1));
+        let other = arena.share();
+        drop(arena);
         // SAFETY: lent by `into_offset`.
-        unsafe { arena.restore(offset) };
-        assert_eq!(arena.available(), 2);
+        unsafe { other.restore(offset) };
+        assert_eq!(other.available(), 2);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use ipnet::IpNet;
 
 use super::{
     MacAddr, Port, PortInfo,
+    af_xdp::{AfXdpDevice, AfXdpSeed},
     error::{Cause, PortError},
     memory::MemoryPort,
     pcap::{PcapDevice, PcapSeed},
@@ -25,6 +26,7 @@ pub struct Device {
 
 #[derive(Debug)]
 enum Driver {
+    AfXdp(AfXdpDevice),
     Tap(TapDevice),
     Pcap(PcapDevice),
     Memory,
@@ -42,8 +44,9 @@ impl Device {
             DriverSpec::Pcap(pcap) => {
                 PcapDevice::open(spec, pcap, queues).map(|(info, pcap)| (info, Driver::Pcap(pcap)))
             }
-            // Comes with the sockets.
-            DriverSpec::AfXdp(_) => Err(Cause::NoXdpSockets),
+            DriverSpec::AfXdp(xdp) => {
+                AfXdpDevice::open(spec, xdp, queues).map(|(info, xdp)| (info, Driver::AfXdp(xdp)))
+            }
             DriverSpec::Memory => Ok((memory_info(spec, queues), Driver::Memory)),
         };
         let (info, driver) = opened.map_err(|cause| cause.of(&spec.name))?;
@@ -70,6 +73,7 @@ impl Device {
             return Err(of(Cause::NoQueue { queue, has: self.info.queues }));
         }
         let seed = match &self.driver {
+            Driver::AfXdp(xdp) => Seed::AfXdp(xdp.queue(queue)),
             Driver::Tap(tap) => Seed::Tap(tap.queue(queue).map_err(of)?),
             Driver::Pcap(pcap) => Seed::Pcap(pcap.queue().map_err(of)?),
             Driver::Memory => Seed::Memory,
@@ -83,8 +87,8 @@ impl Device {
     /// # Errors
     /// The kernel refused; addresses added before that stay added.
     pub fn own(&mut self, owned: &[IpNet]) -> Result<(), PortError> {
-        let _ = owned;
         match &mut self.driver {
+            Driver::AfXdp(xdp) => xdp.own(owned).map_err(|cause| cause.of(&self.name)),
             Driver::Tap(_) | Driver::Pcap(_) | Driver::Memory => Ok(()),
         }
     }
@@ -99,6 +103,7 @@ pub struct QueueSeed {
 
 #[derive(Debug)]
 enum Seed {
+    AfXdp(AfXdpSeed),
     Tap(TapSeed),
     Pcap(PcapSeed),
     Memory,
@@ -122,6 +127,7 @@ impl QueueSeed {
     /// The memory's shape does not suit the port, or the queue is in use.
     pub fn attach(self, arena: &Arena) -> Result<Port, PortError> {
         let port = match self.seed {
+            Seed::AfXdp(xdp) => xdp.attach(arena).map(Port::AfXdp),
             Seed::Tap(tap) => tap.attach(arena).map(Port::Tap),
             Seed::Pcap(pcap) => Ok(Port::Pcap(pcap.attach())),
             Seed::Memory => Ok(Port::Memory(MemoryPort::looped(MEMORY_DEPTH))),

@@ -15,6 +15,7 @@ pub mod memory; // a wire within one thread
 pub mod park; // sleeping on ports
 pub mod pcap;
 pub mod tap;
+pub mod af_xdp;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 
@@ -109,6 +110,8 @@ pub enum Port {
     Pcap(pcap::PcapPort),
     /// A queue of a TAP interface.
     Tap(tap::TapPort),
+    /// A queue of a network interface.
+    AfXdp(af_xdp::AfXdpPort),
 }
 
 impl Port {
@@ -119,6 +122,7 @@ impl Port {
             Self::Memory(port) => port.rx(id, batch, stats),
             Self::Pcap(port) => port.rx(id, arena, batch, stats),
             Self::Tap(port) => port.rx(id, arena, batch, stats),
+            Self::AfXdp(port) => port.rx(id, batch, stats),
         }
     }
 
@@ -131,6 +135,7 @@ impl Port {
             Self::Memory(port) => port.tx(queue, stats),
             Self::Pcap(port) => port.tx(queue, stats),
             Self::Tap(port) => port.tx(queue, stats),
+            Self::AfXdp(port) => port.tx(queue, stats),
         }
     }
 
@@ -140,6 +145,7 @@ impl Port {
         match self {
             Self::Memory(_) | Self::Tap(_) => {}
             Self::Pcap(port) => port.flush(),
+            Self::AfXdp(port) => port.flush(),
         }
     }
 
@@ -148,6 +154,7 @@ impl Port {
         match self {
             Self::Memory(_) | Self::Pcap(_) => None,
             Self::Tap(port) => Some(port.wait_fd()),
+            Self::AfXdp(port) => Some(port.wait_fd()),
         }
     }
 
@@ -158,6 +165,7 @@ impl Port {
             Self::Memory(port) => port.is_idle(),
             Self::Pcap(port) => port.is_idle(),
             Self::Tap(_) => true,
+            Self::AfXdp(port) => port.prepare_sleep(),
         }
     }
 }
