@@ -1,6 +1,6 @@
 //! AF_XDP ports on veth interfaces, with the kernel or a raw socket at the other end. Needs root.
 #![allow(unsafe_code)] // poll(2), to sleep as a core does.
-#![allow(clippy::disallowed_methods)] // A thread that sends while the port sleeps.
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros)] // A thread sends while the port sleeps; a child reports.
 
 mod netns;
 

@@ -103,6 +103,7 @@ pub type TxQueue = ArrayVec<(Frame, Meta), BATCH>;
 
 /// A port as one core sees it: one receive and one transmit queue. An enum, not a trait object, so that the poll loop inlines it.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "few per core, and a box would be one more cache line per batch")]
 pub enum Port {
     /// A wire within the process.
     Memory(memory::MemoryPort),
