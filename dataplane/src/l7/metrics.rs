@@ -10,6 +10,8 @@ use crate::sync::counter::Counter;
 pub struct HttpStats {
     /// Client connections accepted.
     pub connections: Counter,
+    /// Client connections whose TLS handshake failed.
+    pub handshake_failures: Counter,
     /// Client connections open.
     pub open_connections: Counter,
     /// Requests under way.

@@ -11,6 +11,7 @@ mod exchange;
 pub mod exec;
 mod facts;
 mod flow;
+pub mod gateway;
 pub mod http1;
 pub mod metrics;
 mod pace;

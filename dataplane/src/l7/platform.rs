@@ -19,9 +19,6 @@ pub trait Platform: 'static {
     /// The tables for whatever starts now.
     fn tables(&self) -> Self::Tables;
 
-    /// Number of the current generation; a change makes the pool let go of endpoints that are no more.
-    fn generation(&self) -> u64;
-
     /// Whether open connections shall finish what they are doing and close.
     fn is_draining(&self) -> bool;
 

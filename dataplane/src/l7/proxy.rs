@@ -35,7 +35,6 @@ pub struct Proxy<P: Platform> {
     access: RefCell<Option<Producer<AccessRecord>>>,
     date: DateCell,
     unix_origin_ns: Cell<u64>,
-    generation: Cell<u64>,
     random: Cell<u64>,
     idle: RefCell<Slab<Waker>>,
 }
@@ -67,7 +66,6 @@ impl<P: Platform> Proxy<P> {
     /// Makes the proxy and starts the task that keeps its pool clean.
     pub fn new(parts: ProxyParts<P>) -> Rc<Proxy<P>> {
         let proxy = Rc::new(Proxy {
-            generation: Cell::new(parts.platform.generation()),
             platform: parts.platform,
             executor: parts.executor,
             core: parts.core,
@@ -154,17 +152,20 @@ impl<P: Platform> Proxy<P> {
         self.stats.pool_idle.set(pool.len() as u64);
     }
 
-    fn sweep(&self) {
+    /// New tables are current: lets go of endpoints that are no more, and of idle clients when the program is going down.
+    pub fn tables_changed(&self) {
         let mut pool = self.pool.borrow_mut();
-        let generation = self.platform.generation();
-        if self.generation.replace(generation) != generation {
-            let tables = self.platform.tables();
-            pool.keep_endpoints(|endpoint| tables.has_endpoint(endpoint));
-        }
         if self.platform.is_draining() {
             pool.clear();
             self.idle.borrow().iter().for_each(|(_, waker)| waker.wake_by_ref());
         }
+        let tables = self.platform.tables();
+        pool.keep_endpoints(|endpoint| tables.has_endpoint(endpoint));
+        self.stats.pool_idle.set(pool.len() as u64);
+    }
+
+    fn sweep(&self) {
+        let mut pool = self.pool.borrow_mut();
         pool.sweep(self.now());
         self.stats.pool_idle.set(pool.len() as u64);
     }

@@ -45,7 +45,6 @@ const CAPACITY: usize = 4096;
 pub(super) struct Bench {
     pub(super) tables: RefCell<Rc<Table>>,
     pub(super) draining: Cell<bool>,
-    pub(super) generation: Cell<u64>,
     opened: Rc<RefCell<Vec<(SocketAddr, Duplex)>>>,
     outcomes: RefCell<VecDeque<Option<UpstreamError>>>,
     splits: Rc<RefCell<(Vec<usize>, Vec<usize>)>>,
@@ -57,9 +56,6 @@ impl Platform for Bench {
 
     fn tables(&self) -> Rc<Table> {
         Rc::clone(&self.tables.borrow())
-    }
-    fn generation(&self) -> u64 {
-        self.generation.get()
     }
     fn is_draining(&self) -> bool {
         self.draining.get()
@@ -149,7 +145,6 @@ impl World {
         let bench = Bench {
             tables: RefCell::new(Rc::new(Table::build(spec, None).expect("valid"))),
             draining: Cell::new(false),
-            generation: Cell::new(1),
             opened: Rc::clone(&opened),
             outcomes: RefCell::default(),
             splits: Rc::clone(&splits),

@@ -164,7 +164,7 @@ fn a_reload_moves_new_requests_and_keeps_old_ones() {
     moved.clusters[0].endpoints = vec![std::net::SocketAddr::from(([10, 0, 2, 1], 9))];
     let old = world.proxy.platform.tables.borrow().clone();
     *world.proxy.platform.tables.borrow_mut() = Rc::new(Table::build(&moved, Some(&old)).expect("valid"));
-    world.proxy.platform.generation.set(2);
+    world.proxy.tables_changed();
     world.play(&format!("{OK} eof u\n{GET} open\n{GOT}{OK}"));
     assert_eq!((world.endpoint(1), world.proxy.pooled()), (9, 1));
     // The listener goes: what is under way is finished, then the connection closes.
@@ -184,7 +184,8 @@ fn a_reload_moves_new_requests_and_keeps_old_ones() {
 fn draining_closes_idle_connections_and_lets_others_finish() {
     let mut world = play(&format!("{GET} open\n{GOT}{OK}"));
     world.proxy.platform.draining.set(true);
-    world.play("wait 1100\n eof c\n eof u");
+    world.proxy.tables_changed();
+    world.play("eof c\n eof u");
     assert_eq!(world.proxy.pooled(), 0);
     world.proxy.platform.draining.set(false);
     world.connect_client();
