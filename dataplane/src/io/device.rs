@@ -1,5 +1,8 @@
 //! From a specification to ports: the device that all cores share, and the seed that travels to a core.
 
+#[cfg(feature = "dpdk")]
+use std::cell::RefCell;
+
 use ipnet::IpNet;
 
 use super::{
@@ -10,6 +13,11 @@ use super::{
     pcap::{PcapDevice, PcapSeed},
     spec::{DriverSpec, PortSpec},
     tap::{TapDevice, TapSeed},
+};
+#[cfg(feature = "dpdk")]
+use super::{
+    dpdk::{DpdkPort, DpdkPortSpec, DpdkSeed, Eal},
+    spec::DpdkSpec,
 };
 use crate::frame::Arena;
 
@@ -27,6 +35,9 @@ pub struct Device {
 #[derive(Debug)]
 enum Driver {
     AfXdp(AfXdpDevice),
+    #[cfg(feature = "dpdk")]
+    /// In a cell because taking a queue must be exclusive; devices do not leave their lock.
+    Dpdk(RefCell<DpdkPort>),
     Tap(TapDevice),
     Pcap(PcapDevice),
     Memory,
@@ -48,9 +59,25 @@ impl Device {
                 AfXdpDevice::open(spec, xdp, queues).map(|(info, xdp)| (info, Driver::AfXdp(xdp)))
             }
             DriverSpec::Memory => Ok((memory_info(spec, queues), Driver::Memory)),
+            DriverSpec::Dpdk(_) => Err(Cause::NoDpdk),
         };
         let (info, driver) = opened.map_err(|cause| cause.of(&spec.name))?;
         Ok(Self { name: spec.name.clone(), info, driver })
+    }
+
+    /// Opens a DPDK port.
+    #[cfg(feature = "dpdk")]
+    pub(super) fn on_dpdk(eal: &Eal, spec: &PortSpec, dpdk: &DpdkSpec, queues: u16) -> Result<Self, PortError> {
+        let port = DpdkPortSpec {
+            queues,
+            mtu: spec.mtu,
+            mac: spec.mac,
+            promiscuous: spec.mac.is_some(),
+            checksum_offload: dpdk.checksum_offload,
+            ..DpdkPortSpec::new(&spec.name, &dpdk.device)
+        };
+        let port = DpdkPort::open(eal, &port).map_err(|error| Cause::Dpdk(error).of(&spec.name))?;
+        Ok(Self { name: spec.name.clone(), info: port.info().clone(), driver: Driver::Dpdk(RefCell::new(port)) })
     }
 
     /// The port's name in the configuration.
@@ -68,17 +95,20 @@ impl Device {
     /// # Errors
     /// There is no such queue, or the kernel is out of descriptors.
     pub fn queue(&self, queue: u16) -> Result<QueueSeed, PortError> {
-        let of = |cause: Cause| cause.of(&self.name);
+        let name = &self.name;
+        let of = |cause: Cause| cause.of(name);
         if queue >= self.info.queues {
             return Err(of(Cause::NoQueue { queue, has: self.info.queues }));
         }
         let seed = match &self.driver {
+            #[cfg(feature = "dpdk")]
+            Driver::Dpdk(port) => Seed::Dpdk(port.borrow_mut().queue(queue).map_err(|error| of(Cause::Dpdk(error)))?),
             Driver::AfXdp(xdp) => Seed::AfXdp(xdp.queue(queue)),
             Driver::Tap(tap) => Seed::Tap(tap.queue(queue).map_err(of)?),
             Driver::Pcap(pcap) => Seed::Pcap(pcap.queue().map_err(of)?),
             Driver::Memory => Seed::Memory,
         };
-        Ok(QueueSeed { name: self.name.clone(), seed })
+        Ok(QueueSeed { name: name.clone(), seed })
     }
 
     /// Replaces the destinations that the port takes from the kernel, when it shares the interface with it (`capture = "owned"`);
@@ -89,6 +119,8 @@ impl Device {
     pub fn own(&mut self, owned: &[IpNet]) -> Result<(), PortError> {
         match &mut self.driver {
             Driver::AfXdp(xdp) => xdp.own(owned).map_err(|cause| cause.of(&self.name)),
+            #[cfg(feature = "dpdk")]
+            Driver::Dpdk(_) => Ok(()),
             Driver::Tap(_) | Driver::Pcap(_) | Driver::Memory => Ok(()),
         }
     }
@@ -104,6 +136,8 @@ pub struct QueueSeed {
 #[derive(Debug)]
 enum Seed {
     AfXdp(AfXdpSeed),
+    #[cfg(feature = "dpdk")]
+    Dpdk(DpdkSeed),
     Tap(TapSeed),
     Pcap(PcapSeed),
     Memory,
@@ -128,6 +162,8 @@ impl QueueSeed {
     pub fn attach(self, arena: &Arena) -> Result<Port, PortError> {
         let port = match self.seed {
             Seed::AfXdp(xdp) => xdp.attach(arena).map(Port::AfXdp),
+            #[cfg(feature = "dpdk")]
+            Seed::Dpdk(dpdk) => Ok(Port::Dpdk(Box::new(dpdk.attach()))),
             Seed::Tap(tap) => tap.attach(arena).map(Port::Tap),
             Seed::Pcap(pcap) => Ok(Port::Pcap(pcap.attach())),
             Seed::Memory => Ok(Port::Memory(MemoryPort::looped(MEMORY_DEPTH))),

@@ -171,6 +171,11 @@ pub enum Cause {
         /// Its answer.
         errno: i32,
     },
+    /// DPDK did not start, or not for this device.
+    #[cfg(feature = "dpdk")]
+    Dpdk(super::dpdk::DpdkError),
+    /// The port is for DPDK, and this program was built without it or did not start it.
+    NoDpdk,
     /// A capture file that cannot be used.
     Pcap {
         /// The file.
@@ -273,6 +278,11 @@ impl fmt::Display for Cause {
                 "{step}: not permitted; run as root or with the capabilities CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF"
             ),
             Self::System { step, errno } => write!(f, "{step}: {}", io::Error::from_raw_os_error(*errno)),
+            #[cfg(feature = "dpdk")]
+            Self::Dpdk(error) => error.fmt(f),
+            Self::NoDpdk => f.write_str(
+                "`driver = \"dpdk\"` is not available: build with the `dpdk` feature (on by default), or use `af_xdp` or `tap`",
+            ),
             Self::Pcap { path, fault } => write!(f, "{}: {fault}", path.display()),
         }
     }

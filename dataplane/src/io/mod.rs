@@ -10,6 +10,7 @@ pub mod checksum; // RFC 1071, RFC 1624
 pub mod error; // why a port did not open, and the remedy
 pub mod spec; // what the operator asked for
 mod device; // what all cores share of a port
+mod drivers; // what all ports share
 mod link; // network interfaces of the kernel
 pub mod memory; // a wire within one thread
 pub mod park; // sleeping on ports
@@ -32,6 +33,7 @@ use crate::{
 };
 
 pub use device::{Device, QueueSeed};
+pub use drivers::Drivers;
 pub use error::PortError;
 pub use spec::{DriverSpec, PortSpec};
 
@@ -113,6 +115,9 @@ pub enum Port {
     Tap(tap::TapPort),
     /// A queue of a network interface.
     AfXdp(af_xdp::AfXdpPort),
+    /// A queue of a DPDK device. Boxed: it holds two batches of buffer pointers.
+    #[cfg(feature = "dpdk")]
+    Dpdk(Box<dpdk::DpdkQueue>),
 }
 
 impl Port {
@@ -124,6 +129,8 @@ impl Port {
             Self::Pcap(port) => port.rx(id, arena, batch, stats),
             Self::Tap(port) => port.rx(id, arena, batch, stats),
             Self::AfXdp(port) => port.rx(id, batch, stats),
+            #[cfg(feature = "dpdk")]
+            Self::Dpdk(port) => port.rx(id, batch, stats),
         }
     }
 
@@ -137,6 +144,8 @@ impl Port {
             Self::Pcap(port) => port.tx(queue, stats),
             Self::Tap(port) => port.tx(queue, stats),
             Self::AfXdp(port) => port.tx(queue, stats),
+            #[cfg(feature = "dpdk")]
+            Self::Dpdk(port) => port.tx(queue, stats),
         }
     }
 
@@ -147,6 +156,8 @@ impl Port {
             Self::Memory(_) | Self::Tap(_) => {}
             Self::Pcap(port) => port.flush(),
             Self::AfXdp(port) => port.flush(),
+            #[cfg(feature = "dpdk")]
+            Self::Dpdk(port) => port.flush(),
         }
     }
 
@@ -156,6 +167,8 @@ impl Port {
             Self::Memory(_) | Self::Pcap(_) => None,
             Self::Tap(port) => Some(port.wait_fd()),
             Self::AfXdp(port) => Some(port.wait_fd()),
+            #[cfg(feature = "dpdk")]
+            Self::Dpdk(_) => None,
         }
     }
 
@@ -167,6 +180,8 @@ impl Port {
             Self::Pcap(port) => port.is_idle(),
             Self::Tap(_) => true,
             Self::AfXdp(port) => port.prepare_sleep(),
+            #[cfg(feature = "dpdk")]
+            Self::Dpdk(_) => false,
         }
     }
 }

@@ -26,6 +26,8 @@ pub enum DriverSpec {
     AfXdp(AfXdpSpec),
     /// A TAP interface: the other end is this machine's own kernel.
     Tap(TapSpec),
+    /// A device under DPDK, physical or virtual.
+    Dpdk(DpdkSpec),
     /// Capture files in place of a wire, for tests and benches.
     Pcap(PcapSpec),
     /// A wire whose two ends are this port: what is sent is received again.
@@ -113,6 +115,15 @@ impl TapSpec {
     pub fn new(interface: impl Into<String>) -> Self {
         Self { interface: interface.into(), checksum_offload: true, gso: false }
     }
+}
+
+/// A DPDK port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DpdkSpec {
+    /// A virtual device with its arguments (`net_af_xdp0,iface=eth1`), or the PCI address or name of a device that DPDK finds.
+    pub device: String,
+    /// Use the device's checksum offloads where it has them.
+    pub checksum_offload: bool,
 }
 
 /// Capture files (classic pcap, Ethernet) as a port with one queue.

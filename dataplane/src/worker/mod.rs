@@ -158,8 +158,8 @@ impl<A: App> Worker<A> {
                 return;
             }
             let patience = self.patience(now);
-            let links = &self.links;
-            if self.idler.idle(patience, || links.borrow_mut().has_mail()) {
+            let Self { links, ports, .. } = self;
+            if self.idler.idle(patience, || links.borrow_mut().has_mail() || !ports.prepare_sleep()) {
                 self.stats.sleeps.add(1);
             }
         }

@@ -108,6 +108,11 @@ impl Ports {
         self.ports.iter().map(|attached| attached.port.wait_fd()).collect()
     }
 
+    /// Arms the ports' descriptors. `false` when a port has something to do already.
+    pub(super) fn prepare_sleep(&mut self) -> bool {
+        self.ports.iter_mut().all(|attached| attached.port.prepare_sleep())
+    }
+
     /// How long the core may sleep for the ports' sake: not at all while packets wait to be sent.
     pub(super) fn patience(&self) -> Duration {
         let waiting = self.ports.iter().any(|attached| !attached.queue.is_empty());

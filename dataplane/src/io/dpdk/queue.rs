@@ -120,6 +120,11 @@ impl DpdkQueue {
                     unsafe { mbuf::prepare(mbuf, head, len, offload) };
                     self.pending.push(mbuf.as_ptr());
                 }
+                // It will never fit: keeping it would block the queue.
+                Err(frame) if frame.len() > self.room => {
+                    stats.tx_errors.add(1);
+                    continue;
+                }
                 Err(frame) => match self.copy(&frame, offload) {
                     Some(mbuf) => {
                         self.pending.push(mbuf.as_ptr());
@@ -173,11 +178,8 @@ impl DpdkQueue {
         })
     }
 
-    /// A copy of the packet in an mbuf; `None` when it is too long or there is no buffer.
+    /// A copy of the packet, which fits, in an mbuf; `None` when there is no buffer.
     fn copy(&mut self, frame: &Frame, offload: Offload) -> Option<NonNull<sys::rte_mbuf>> {
-        if frame.len() > self.room {
-            return None;
-        }
         if self.spare.is_empty() {
             self.refill();
         }
