@@ -83,6 +83,8 @@ drop_reasons! {
     NeighborUnreachable = "neighbor_unreachable",
     /// The neighbour table is full.
     NeighborTableFull = "neighbor_table_full",
+    /// Too many new neighbours were asked for at once: somebody scans a connected prefix.
+    NeighborRateLimited = "neighbor_rate_limited",
     // l3
     /// The IP packet is shorter than its header says.
     IpTruncated = "ip_truncated",

@@ -8,11 +8,15 @@ pub mod parse; // Ethernet header to offsets
 pub mod input; // is it for this station?
 pub mod arp; // RFC 826: who has an IPv4 address
 pub mod neighbor; // what a core knows about the stations on its links
+pub mod entries; // the memory of the neighbour table
 pub mod pending; // packets that wait for a neighbour to answer
 pub mod solicit; // asking: ARP requests and neighbour solicitations
+pub mod bucket; // what may be sent only so often
 pub mod output; // next hop to Ethernet header
 pub mod table; // what the configuration says about links
 
+pub use bucket::Bucket;
+pub use entries::{Neighbor, Phase};
 pub use neighbor::{Limits, State};
 pub use table::{Adjacency, LinkPort, StaticNeighbor, Table};
 

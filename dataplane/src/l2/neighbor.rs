@@ -5,16 +5,15 @@
 //! When the table is full, the oldest entry that still waits for an answer gives way (it is the one least likely to get it), then one
 //! that was confirmed long ago and not used since.
 
-use core::{hash::BuildHasher, net::IpAddr, time::Duration};
+use core::{net::IpAddr, time::Duration};
 use std::{cmp::Reverse, collections::BinaryHeap};
-
-use foldhash::quality::FixedState;
-use hashbrown::HashTable;
 
 use super::{
     Adjacency, Table, Turn, arp,
+    bucket::Bucket,
+    entries::{Entries, NONE, Neighbor, Phase},
     output::finish,
-    pending::{Pending, Queue},
+    pending::Pending,
     solicit,
 };
 use crate::{
@@ -33,11 +32,10 @@ pub const DELAY: Duration = Duration::from_secs(5);
 pub const RETRANSMIT: Duration = Duration::from_secs(1);
 /// Questions before a neighbour counts as unreachable (MAX_MULTICAST_SOLICIT, MAX_UNICAST_SOLICIT).
 pub const TRIES: u8 = 3;
-/// Entries looked at to find one that can give way: bounds the cost of a packet to a new neighbour.
-const SWEEP: usize = 64;
 /// Timers handled per turn: bounds the length of a turn.
 const EXPIRIES_PER_TURN: usize = 64;
-const NONE: u32 = u32::MAX;
+/// New neighbours asked for per second and core, and at once: a scan of our links must not become a broadcast storm.
+const QUESTIONS: Bucket = Bucket::per_second(1_000, 250);
 
 /// Bounds of one core's neighbour table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,23 +52,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self { neighbors: 4096, waiting_per_neighbor: 4, waiting: 512 }
     }
-}
-
-/// Where an entry stands (RFC 4861 §7.3.2).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Phase {
-    /// Asked for, not answered yet.
-    Incomplete,
-    /// Confirmed within the last [`REACHABLE`].
-    Reachable,
-    /// Known, not confirmed lately and not used since.
-    Stale,
-    /// In use without confirmation; asked for when [`DELAY`] has passed.
-    Delay,
-    /// In use and being asked for.
-    Probe,
-    /// Given by the operator.
-    Static,
 }
 
 /// What a message says about a neighbour.
@@ -90,80 +71,23 @@ pub struct Claim {
     pub creates: bool,
 }
 
-/// An entry, for display.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Neighbor {
-    /// The port it is on.
-    pub port: PortId,
-    /// Its IP address.
-    pub address: IpAddr,
-    /// Its hardware address; zero while unknown.
-    pub mac: MacAddr,
-    /// Where the entry stands.
-    pub phase: Phase,
-}
-
-struct Entry {
-    /// Destination and source address, as the header begins.
-    addresses: [u8; 12],
-    /// Tells a slot's present entry from earlier ones.
-    serial: u32,
-    /// Until then the entry is used without a second look.
-    fresh_until: Instant,
-    address: IpAddr,
-    port: PortId,
-    phase: Phase,
-    tries: u8,
-    /// A timer of this slot is in the heap.
-    scheduled: bool,
-    live: bool,
-    /// When its phase asks for something to be done.
-    deadline: Instant,
-    /// When it was last confirmed, or used after the confirmation had run out.
-    touched: Instant,
-    waiting: Queue,
-    /// Neighbours in the list of incomplete entries, oldest first.
-    older: u32,
-    newer: u32,
-}
-
-impl Entry {
-    fn mac(&self) -> MacAddr {
-        let [a, b, c, d, e, f, ..] = self.addresses;
-        MacAddr([a, b, c, d, e, f])
-    }
-
-    fn set_mac(&mut self, mac: MacAddr) {
-        self.addresses[..6].copy_from_slice(&mac.0);
-    }
-
-    fn is_resolved(&self) -> bool {
-        self.phase != Phase::Incomplete
-    }
-}
-
 /// A core's neighbours.
 pub struct State {
-    entries: Vec<Entry>,
-    free: Vec<u32>,
-    index: HashTable<u32>,
-    hasher: FixedState,
+    entries: Entries,
     /// Entry of each next hop that has a gateway: slot and serial.
     adjacent: Vec<(u32, u32)>,
     timers: BinaryHeap<Reverse<(Instant, u32)>>,
     pending: Pending,
     failed: Vec<(Frame, Meta)>,
     limits: Limits,
-    dynamic: usize,
-    oldest: u32,
-    newest: u32,
-    hand: usize,
+    questions: Bucket,
+    /// When an address of ours was last defended, by port.
     defended: Vec<Option<Instant>>,
 }
 
 impl core::fmt::Debug for State {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("State").field("neighbors", &self.index.len()).field("waiting", &self.pending.len()).finish()
+        f.debug_struct("State").field("neighbors", &self.entries.len()).field("waiting", &self.pending.len()).finish()
     }
 }
 
@@ -171,19 +95,13 @@ impl State {
     /// An empty table. `seed` should be random: it keeps a sender from choosing addresses that collide.
     pub fn new(limits: Limits, seed: u64) -> Self {
         Self {
-            entries: Vec::with_capacity(limits.neighbors),
-            free: Vec::with_capacity(limits.neighbors),
-            index: HashTable::with_capacity(limits.neighbors),
-            hasher: FixedState::with_seed(seed),
+            entries: Entries::new(limits.neighbors, seed),
             adjacent: Vec::new(),
             timers: BinaryHeap::with_capacity(limits.neighbors),
             pending: Pending::new(limits.waiting_per_neighbor, limits.waiting),
             failed: Vec::with_capacity(limits.waiting),
             limits,
-            dynamic: 0,
-            oldest: NONE,
-            newest: NONE,
-            hand: 0,
+            questions: QUESTIONS,
             defended: Vec::new(),
         }
     }
@@ -191,29 +109,26 @@ impl State {
     /// Takes over a new generation of tables: static neighbours, our own addresses, next hops. What was learnt stays. To be called
     /// before the first packet of the generation.
     pub fn adopt(&mut self, table: &Table) {
-        for slot in 0..self.entries.len() as u32 {
-            let entry = &self.entries[slot as usize];
+        for slot in 0..self.entries.slots() {
+            let entry = &mut self.entries[slot];
+            entry.set_own_mac(table.port(entry.port).mac);
             let kept = table.neighbors().iter().any(|n| n.port == entry.port && n.address == entry.address);
-            if entry.live && ((entry.phase == Phase::Static && !kept) || entry.port.index() >= table.ports().len()) {
-                self.remove(slot);
-            } else {
-                let source = table.port(entry.port).mac;
-                self.entries[slot as usize].addresses[6..].copy_from_slice(&source.0);
+            let port_gone = entry.port.index() >= table.ports().len();
+            if entry.live && (port_gone || (entry.phase == Phase::Static && !kept)) {
+                self.give_up(slot);
             }
         }
         for neighbor in table.neighbors() {
-            let found = self.find(neighbor.port, neighbor.address);
-            let slot = found.unwrap_or_else(|| self.insert(table, neighbor.port, neighbor.address));
-            if self.entries[slot as usize].phase == Phase::Incomplete {
-                self.unlink(slot);
+            let found = self.entries.find(neighbor.port, neighbor.address);
+            let own = table.port(neighbor.port).mac;
+            let slot = found.unwrap_or_else(|| self.entries.insert(neighbor.port, own, neighbor.address));
+            self.entries.set_phase(slot, Phase::Static);
+            self.entries[slot].set_mac(neighbor.mac);
+            self.entries[slot].fresh_until = Instant::from_nanos(u64::MAX);
+            if !self.entries[slot].waiting.is_empty() {
+                // They leave with the next tick.
+                self.schedule(slot, Instant::ZERO);
             }
-            if self.entries[slot as usize].phase != Phase::Static {
-                self.dynamic -= 1;
-            }
-            let entry = &mut self.entries[slot as usize];
-            entry.set_mac(neighbor.mac);
-            entry.phase = Phase::Static;
-            entry.fresh_until = Instant::from_nanos(u64::MAX);
         }
         self.adjacent.clear();
         self.adjacent.resize(table.adjacencies().len(), (NONE, 0));
@@ -224,7 +139,7 @@ impl State {
     #[inline]
     pub(super) fn fresh(&self, next_hop: u32, now: Instant) -> Option<[u8; 12]> {
         let (slot, serial) = *self.adjacent.get(next_hop as usize)?;
-        let entry = self.entries.get(slot as usize)?;
+        let entry = self.entries.slot(slot)?;
         (entry.serial == serial && now < entry.fresh_until).then_some(entry.addresses)
     }
 
@@ -238,20 +153,20 @@ impl State {
         target: IpAddr,
         now: Instant,
     ) -> Option<[u8; 12]> {
-        let slot = self.find(next.port, target)?;
-        let entry = &mut self.entries[slot as usize];
+        let slot = self.entries.find(next.port, target)?;
+        let entry = &mut self.entries[slot];
         if now >= entry.fresh_until {
-            if !entry.is_resolved() {
+            if entry.phase == Phase::Incomplete {
                 return None;
             }
             if matches!(entry.phase, Phase::Reachable | Phase::Stale) {
-                entry.phase = Phase::Delay;
                 entry.touched = now;
                 entry.fresh_until = now + DELAY;
+                self.entries.set_phase(slot, Phase::Delay);
                 self.schedule(slot, now + DELAY);
             }
         }
-        let entry = &self.entries[slot as usize];
+        let entry = &self.entries[slot];
         if next.gateway.is_some()
             && let Some(cached) = self.adjacent.get_mut(next_hop as usize)
         {
@@ -269,43 +184,42 @@ impl State {
         frame: Frame,
         meta: Meta,
     ) -> Option<DropReason> {
-        let slot = match self.find(meta.out, target) {
+        let slot = match self.entries.find(meta.out, target) {
             Some(slot) => slot,
+            None if !self.questions.take(turn.now) => return Some(DropReason::NeighborRateLimited),
             None => {
                 let Some(slot) = self.create(table, turn, meta.out, target) else {
                     return Some(DropReason::NeighborTableFull);
                 };
-                self.link(slot);
                 self.ask(table, turn, slot);
                 slot
             }
         };
-        let entry = &mut self.entries[slot as usize];
+        let entry = &mut self.entries[slot];
         self.pending.push(&mut entry.waiting, frame, meta).map(|_| DropReason::NeighborQueueFull)
     }
 
     /// Takes a claim into account (RFC 826; RFC 4861 §7.2.3, §7.2.5). `false` when it concerns nobody we know.
     pub fn learn(&mut self, table: &Table, turn: &mut Turn<'_>, claim: Claim) -> bool {
-        let Some(slot) = self.find(claim.port, claim.address) else {
+        let Some(slot) = self.entries.find(claim.port, claim.address) else {
             let Some(mac) = claim.mac.filter(|_| claim.creates) else { return false };
             let Some(slot) = self.create(table, turn, claim.port, claim.address) else { return false };
             self.resolved(slot, mac, Phase::Stale, turn);
             return true;
         };
-        let entry = &mut self.entries[slot as usize];
+        let entry = &mut self.entries[slot];
         let changed = claim.mac.is_some_and(|mac| mac != entry.mac());
         match (entry.phase, claim.mac) {
             (Phase::Static, _) => {}
             (Phase::Incomplete, None) => return false,
             (Phase::Incomplete, Some(mac)) => {
-                self.unlink(slot);
                 self.resolved(slot, mac, if claim.solicited { Phase::Reachable } else { Phase::Stale }, turn);
             }
             (phase, _) if changed && !claim.overrides => {
                 // Two stations claim the address, and this one does not insist: doubt the entry, keep it.
                 if phase == Phase::Reachable {
-                    entry.phase = Phase::Stale;
-                    entry.fresh_until = Instant::ZERO;
+                    self.entries.set_phase(slot, Phase::Stale);
+                    self.entries[slot].fresh_until = Instant::ZERO;
                 }
             }
             (phase, mac) => {
@@ -329,21 +243,26 @@ impl State {
                 return;
             }
             self.timers.pop();
-            let entry = &mut self.entries[slot as usize];
-            entry.scheduled = false;
+            let entry = &mut self.entries[slot];
+            // A timer that was overtaken by an earlier one, or whose entry has gone.
+            if entry.timer != Some(at) {
+                continue;
+            }
+            entry.timer = None;
             if !entry.live {
                 continue;
             }
             match entry.phase {
-                Phase::Static | Phase::Reachable | Phase::Stale => {}
+                Phase::Static => self.release(slot, turn),
+                Phase::Reachable | Phase::Stale => {}
                 _ if entry.deadline > turn.now => {
                     let deadline = entry.deadline;
                     self.schedule(slot, deadline);
                 }
                 Phase::Incomplete | Phase::Probe if entry.tries >= TRIES => self.give_up(slot),
                 Phase::Delay => {
-                    entry.phase = Phase::Probe;
                     entry.tries = 0;
+                    self.entries.set_phase(slot, Phase::Probe);
                     self.ask(table, turn, slot);
                 }
                 Phase::Incomplete | Phase::Probe => self.ask(table, turn, slot),
@@ -368,7 +287,7 @@ impl State {
 
     /// All entries, in no order.
     pub fn neighbors(&self) -> impl Iterator<Item = Neighbor> + '_ {
-        self.entries.iter().filter(|entry| entry.live).map(|entry| Neighbor {
+        self.entries.iter().map(|entry| Neighbor {
             port: entry.port,
             address: entry.address,
             mac: entry.mac(),
@@ -387,11 +306,17 @@ impl State {
     }
 
     fn resolved(&mut self, slot: u32, mac: MacAddr, phase: Phase, turn: &mut Turn<'_>) {
-        let entry = &mut self.entries[slot as usize];
+        self.entries.set_phase(slot, phase);
+        let entry = &mut self.entries[slot];
         entry.set_mac(mac);
-        entry.phase = phase;
         entry.touched = turn.now;
         entry.fresh_until = if phase == Phase::Reachable { turn.now + REACHABLE } else { Instant::ZERO };
+        self.release(slot, turn);
+    }
+
+    /// Sends what has waited for a neighbour that is now known.
+    fn release(&mut self, slot: u32, turn: &mut Turn<'_>) {
+        let entry = &mut self.entries[slot];
         while let Some((mut frame, mut meta)) = self.pending.pop(&mut entry.waiting) {
             match finish(&mut frame, &mut meta, &entry.addresses) {
                 Verdict::Drop(reason) => turn.stats.drops(reason).add(1),
@@ -401,7 +326,7 @@ impl State {
     }
 
     fn ask(&mut self, table: &Table, turn: &mut Turn<'_>, slot: u32) {
-        let entry = &mut self.entries[slot as usize];
+        let entry = &mut self.entries[slot];
         let known = (entry.phase == Phase::Probe).then(|| entry.mac());
         entry.tries += 1;
         if known.is_some() {
@@ -413,146 +338,35 @@ impl State {
         self.schedule(slot, turn.now + RETRANSMIT);
     }
 
+    /// Removes an entry; what waited for it has failed.
     fn give_up(&mut self, slot: u32) {
-        let mut waiting = self.entries[slot as usize].waiting;
-        while let Some(packet) = self.pending.pop(&mut waiting) {
+        let entry = &mut self.entries[slot];
+        while let Some(packet) = self.pending.pop(&mut entry.waiting) {
             self.failed.push(packet);
         }
-        self.entries[slot as usize].waiting = Queue::EMPTY;
-        self.remove(slot);
+        self.entries.remove(slot);
     }
 
     fn schedule(&mut self, slot: u32, at: Instant) {
-        let entry = &mut self.entries[slot as usize];
+        let entry = &mut self.entries[slot];
         entry.deadline = at;
-        // One timer per slot: an earlier one that fires finds the deadline moved and comes back.
-        if !entry.scheduled {
-            entry.scheduled = true;
+        // A timer that fires too early finds the deadline moved and comes back, so only an earlier one is new.
+        if entry.timer.is_none_or(|timer| at < timer) {
+            entry.timer = Some(at);
             self.timers.push(Reverse((at, slot)));
         }
     }
 
-    fn find(&self, port: PortId, address: IpAddr) -> Option<u32> {
-        let same = |slot: &u32| {
-            let entry = &self.entries[*slot as usize];
-            entry.address == address && entry.port == port
-        };
-        self.index.find(hash(&self.hasher, port, address), same).copied()
-    }
-
     /// Makes an entry within the limits, evicting another if need be.
     fn create(&mut self, table: &Table, turn: &mut Turn<'_>, port: PortId, address: IpAddr) -> Option<u32> {
-        if self.dynamic >= self.limits.neighbors {
-            let victim = if self.oldest == NONE { self.idle_victim(turn.now)? } else { self.oldest };
-            let mut waiting = core::mem::replace(&mut self.entries[victim as usize].waiting, Queue::EMPTY);
-            while self.pending.pop(&mut waiting).is_some() {
+        if self.entries.dynamic() >= self.limits.neighbors {
+            let victim = self.entries.victim(turn.now)?;
+            let entry = &mut self.entries[victim];
+            while self.pending.pop(&mut entry.waiting).is_some() {
                 turn.stats.drops(DropReason::NeighborTableFull).add(1);
             }
-            self.remove(victim);
+            self.entries.remove(victim);
         }
-        Some(self.insert(table, port, address))
+        Some(self.entries.insert(port, table.port(port).mac, address))
     }
-
-    fn insert(&mut self, table: &Table, port: PortId, address: IpAddr) -> u32 {
-        let slot = self.free.pop().unwrap_or(self.entries.len() as u32);
-        let mut addresses = [0; 12];
-        addresses[6..].copy_from_slice(&table.port(port).mac.0);
-        let previous = self.entries.get(slot as usize);
-        let entry = Entry {
-            addresses,
-            serial: previous.map_or(1, |entry| entry.serial.wrapping_add(1)),
-            fresh_until: Instant::ZERO,
-            address,
-            port,
-            phase: Phase::Incomplete,
-            tries: 0,
-            scheduled: previous.is_some_and(|entry| entry.scheduled),
-            live: true,
-            deadline: Instant::ZERO,
-            touched: Instant::ZERO,
-            waiting: Queue::EMPTY,
-            older: NONE,
-            newer: NONE,
-        };
-        match self.entries.get_mut(slot as usize) {
-            Some(vacant) => *vacant = entry,
-            None => self.entries.push(entry),
-        }
-        self.dynamic += 1;
-        let (entries, hasher) = (&self.entries, &self.hasher);
-        let rehash = |slot: &u32| {
-            let entry = &entries[*slot as usize];
-            hash(hasher, entry.port, entry.address)
-        };
-        self.index.insert_unique(hash(hasher, port, address), slot, rehash);
-        slot
-    }
-
-    fn remove(&mut self, slot: u32) {
-        let entry = &mut self.entries[slot as usize];
-        let (port, address, phase) = (entry.port, entry.address, entry.phase);
-        entry.live = false;
-        entry.serial = entry.serial.wrapping_add(1);
-        entry.fresh_until = Instant::ZERO;
-        if phase == Phase::Incomplete {
-            self.unlink(slot);
-        }
-        if phase != Phase::Static {
-            self.dynamic -= 1;
-        }
-        let hash = hash(&self.hasher, port, address);
-        if let Ok(found) = self.index.find_entry(hash, |other| *other == slot) {
-            found.remove();
-        }
-        self.free.push(slot);
-    }
-
-    /// An entry that was confirmed long ago: the one untouched for longest among the next [`SWEEP`] that are not fresh.
-    fn idle_victim(&mut self, now: Instant) -> Option<u32> {
-        let n = self.entries.len();
-        let window = (self.hand..self.hand + SWEEP.min(n)).map(|at| at % n);
-        let idle = window.filter(|at| {
-            let entry = &self.entries[*at];
-            entry.live && entry.phase != Phase::Static && entry.fresh_until <= now
-        });
-        let victim = idle.min_by_key(|at| self.entries[*at].touched).map(|at| at as u32);
-        self.hand = (self.hand + SWEEP) % n.max(1);
-        victim
-    }
-
-    /// Appends to the list of incomplete entries.
-    fn link(&mut self, slot: u32) {
-        let newest = core::mem::replace(&mut self.newest, slot);
-        self.entries[slot as usize].older = newest;
-        self.entries[slot as usize].newer = NONE;
-        match self.entries.get_mut(newest as usize) {
-            Some(entry) => entry.newer = slot,
-            None => self.oldest = slot,
-        }
-    }
-
-    /// Takes an entry out of that list; one that is not in it stays out.
-    fn unlink(&mut self, slot: u32) {
-        let entry = &mut self.entries[slot as usize];
-        let older = core::mem::replace(&mut entry.older, NONE);
-        let newer = core::mem::replace(&mut entry.newer, NONE);
-        match self.entries.get_mut(older as usize) {
-            Some(entry) => entry.newer = newer,
-            None if self.oldest == slot => self.oldest = newer,
-            None => {}
-        }
-        match self.entries.get_mut(newer as usize) {
-            Some(entry) => entry.older = older,
-            None if self.newest == slot => self.newest = older,
-            None => {}
-        }
-    }
-}
-
-fn hash(hasher: &FixedState, port: PortId, address: IpAddr) -> u64 {
-    let bits = match address {
-        IpAddr::V4(address) => u128::from(address.to_bits()),
-        IpAddr::V6(address) => address.to_bits(),
-    };
-    hasher.hash_one((bits, port.0))
 }

@@ -22,6 +22,10 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) const EMPTY: Self = Self { head: NONE, tail: NONE, len: 0 };
+
+    pub(super) fn is_empty(self) -> bool {
+        self.len == 0
+    }
 }
 
 /// All waiting packets of a core.
@@ -91,7 +95,7 @@ mod tests {
         assert!(pending.push(&mut b, packet(4), Meta::default()).is_none());
         assert_eq!(pending.push(&mut b, packet(5), Meta::default()).unwrap().data(), [4], "total is used up");
         assert_eq!(pending.push(&mut c, packet(6), Meta::default()).unwrap().data(), [6]);
-        assert_eq!(c.len, 0);
+        assert!(c.is_empty());
         assert_eq!(pending.pop(&mut a).unwrap().0.data(), [2]);
         assert_eq!(pending.pop(&mut a).unwrap().0.data(), [3]);
         assert!(pending.pop(&mut a).is_none());

@@ -1,15 +1,12 @@
 //! ICMP for both families: which errors are sent and how many, and what errors we receive say about our flows.
 
-use core::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use core::net::{IpAddr, SocketAddr};
 
 use super::{Table, extension::Fault, icmp4, icmp6, input::addresses_of};
 use crate::{
     clock::Instant,
     frame::Frame,
-    l2::Turn,
+    l2::{Bucket, Turn},
     meta::{Flags, Meta, Network},
 };
 
@@ -50,34 +47,6 @@ impl State {
 impl Default for State {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// A token bucket, kept as the time at which it would be full again.
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    interval: Duration,
-    burst: Duration,
-    full_at: Instant,
-}
-
-impl Bucket {
-    const fn per_second(rate: u32, burst: u32) -> Self {
-        let interval = Duration::from_nanos(1_000_000_000 / rate as u64);
-        Self {
-            interval,
-            burst: Duration::from_nanos(interval.as_nanos() as u64 * burst as u64),
-            full_at: Instant::ZERO,
-        }
-    }
-
-    fn take(&mut self, now: Instant) -> bool {
-        let full_at = self.full_at.max(now) + self.interval;
-        let ok = full_at - now <= self.burst;
-        if ok {
-            self.full_at = full_at;
-        }
-        ok
     }
 }
 
@@ -209,19 +178,4 @@ pub(super) fn flow(source: IpAddr, destination: IpAddr, tcp: &[u8], error: FlowE
         sequence: u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]),
         error,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bucket_gives_its_burst_and_then_its_rate() {
-        let mut bucket = Bucket::per_second(1_000, 5);
-        let at = Instant::from_millis;
-        let taken = |bucket: &mut Bucket, now| (0..100).filter(|_| bucket.take(now)).count();
-        assert_eq!(taken(&mut bucket, at(50)), 5);
-        assert_eq!(taken(&mut bucket, at(53)), 3);
-        assert_eq!(taken(&mut bucket, at(10_000)), 5, "no more than the burst is saved up");
-    }
 }

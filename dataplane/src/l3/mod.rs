@@ -25,8 +25,6 @@ pub mod table; // what the configuration says
 
 #[cfg(test)]
 mod behaviour; // what a router must do, packet in and packet out
-#[cfg(test)]
-pub(crate) mod router; // the stages wired as the worker does, for tests
 
 pub use build::{BuildError, PortAddresses, Route, Spec, Target};
 pub use icmp::State;
@@ -43,9 +41,6 @@ use crate::{
 /// RFC 4443 §3.1).
 #[inline]
 pub fn tick(table: &Table, state: &mut State, link: &mut l2::State, turn: &mut Turn<'_>) {
-    if link.next_deadline().is_none_or(|at| at > turn.now) {
-        return;
-    }
     link.tick(table.link(), turn);
     while let Some((frame, meta)) = link.take_failed() {
         turn.stats.drops(DropReason::NeighborUnreachable).add(1);

@@ -2,13 +2,13 @@
 
 use core::time::Duration;
 
-use super::{PortAddresses, Route, Spec, State, Table, Target};
 use crate::{
     batch::{Batch, Egress},
     clock::Instant,
     frame::Arena,
     io::MacAddr,
     l2::{self, Limits, StaticNeighbor, Turn},
+    l3::{self, PortAddresses, Route, Spec, State, Table, Target},
     meta::{Meta, PortId},
     stats::CoreStats,
     verdict::{DropReason, Verdict},
@@ -117,8 +117,8 @@ impl Router {
         let turn = &mut Turn { now: *now, arena, egress, stats };
         l2::parse::run(&mut batch);
         l2::input::run(table.link(), link, turn, &mut batch);
-        super::input::run(table, state, turn, &mut batch);
-        super::local::run(table, state, link, turn, &mut batch);
+        l3::input::run(table, state, turn, &mut batch);
+        l3::local::run(table, state, link, turn, &mut batch);
         let mut sent = Vec::new();
         self.finish(&mut batch, &mut sent);
         self.originate(&mut sent);
@@ -132,7 +132,7 @@ impl Router {
         while self.now < end {
             self.now += Duration::from_millis(100);
             let Self { table, link, state, arena, egress, stats, now, .. } = self;
-            super::tick(table, state, link, &mut Turn { now: *now, arena, egress, stats });
+            l3::tick(table, state, link, &mut Turn { now: *now, arena, egress, stats });
             self.originate(&mut sent);
         }
         sent
@@ -162,8 +162,8 @@ impl Router {
     fn finish(&mut self, batch: &mut Batch, sent: &mut Vec<Sent>) {
         let Self { table, link, state, arena, egress, stats, now, .. } = self;
         let turn = &mut Turn { now: *now, arena, egress, stats };
-        super::route::run(table, state, turn, batch);
-        super::forward::run(table, state, turn, batch);
+        l3::route::run(table, state, turn, batch);
+        l3::forward::run(table, state, turn, batch);
         l2::output::run(table.link(), link, turn, batch);
         for slot in batch.drain() {
             match slot.verdict {

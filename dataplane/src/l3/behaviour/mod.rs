@@ -1,0 +1,8 @@
+//! What a router must do, packet in and packet out. Packets are built and read by an independent library.
+
+pub(crate) mod router; // the stages wired as the worker does
+mod packets; // packets to send, and how to read what comes back
+mod forwarding; // what a router does with packets in transit
+mod local; // ICMP and what is for the router itself
+mod neighbors; // ARP, ND, the neighbour table
+mod anything; // random bytes
