@@ -4,5 +4,6 @@ pub(crate) mod router; // the stages wired as the worker does
 mod packets; // packets to send, and how to read what comes back
 mod forwarding; // what a router does with packets in transit
 mod local; // ICMP and what is for the router itself
-mod neighbors; // ARP, ND, the neighbour table
+mod neighbors; // ARP and the neighbour table
+mod discovery; // ND
 mod anything; // random bytes
