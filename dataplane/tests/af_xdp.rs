@@ -210,6 +210,69 @@ fn from_port_to_port_nothing_is_copied() {
 }
 
 #[test]
+fn one_flush_sends_a_whole_batch() {
+    enter();
+    veth(1);
+    let arena = Arena::new(1024, 2048).unwrap();
+    let (_device, mut port) = open(&on("tgx-v0", |_| ()), &arena);
+    let raw = Raw::open("tgx-v1");
+    let stats = PortStats::default();
+    for batch in 0..2u8 {
+        let mut queue = TxQueue::new();
+        for number in 0..64u8 {
+            queue.push((arena.copy_from(&frame(&[batch, number])).unwrap(), Meta::default()));
+        }
+        port.tx(&arena, &mut queue, &stats);
+        assert!(queue.is_empty());
+    }
+    port.flush();
+    for number in 0..128u8 {
+        assert_eq!(raw.receive(is_ours)[14..16], [number / 64, number % 64]);
+    }
+}
+
+#[test]
+fn what_never_fits_does_not_block_the_rest() {
+    enter();
+    veth(1);
+    let (arena, large) = (Arena::new(256, 2048).unwrap(), Arena::new(4, 8192).unwrap());
+    let (_device, mut port) = open(&on("tgx-v0", |_| ()), &arena);
+    let raw = Raw::open("tgx-v1");
+    let sent = send(&mut port, &large, &[frame(b"one"), frame(&[9; 3000]), frame(b"two")]);
+    assert_eq!((sent.tx_packets.value(), sent.tx_errors.value()), (2, 1));
+    assert_eq!(&raw.receive(is_ours)[14..17], b"one");
+    assert_eq!(&raw.receive(is_ours)[14..17], b"two");
+    assert_eq!(large.available(), 4);
+}
+
+#[test]
+fn an_interface_that_goes_down_takes_nobody_with_it() {
+    enter();
+    veth(1);
+    let arena = Arena::new(256, 2048).unwrap();
+    let (device, mut port) = open(&on("tgx-v0", |_| ()), &arena);
+    let raw = Raw::open("tgx-v1");
+    ip("link set tgx-v0 down");
+    let stats = PortStats::default();
+    let mut queue = TxQueue::new();
+    queue.push((arena.copy_from(&frame(b"later")).unwrap(), Meta::default()));
+    port.tx(&arena, &mut queue, &stats);
+    port.flush();
+    assert!(!port.prepare_sleep(), "there is a packet to send");
+    // After a while the core may sleep nonetheless.
+    eventually("patience ends", || port.prepare_sleep());
+    ip("link set tgx-v0 up");
+    eventually("the packet goes out", || {
+        port.rx(PortId(0), &arena, &mut Batch::new(), &stats);
+        raw.poll().is_some_and(|packet| packet[14..19] == *b"later")
+    });
+    ip("link del tgx-v0");
+    port.rx(PortId(0), &arena, &mut Batch::new(), &stats);
+    drop((device, port));
+    assert_eq!(arena.available(), arena.capacity());
+}
+
+#[test]
 fn a_port_leaves_memory_for_others() {
     enter();
     veth(1);

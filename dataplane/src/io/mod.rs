@@ -14,7 +14,8 @@ mod drivers; // what all ports share
 mod link; // network interfaces of the kernel
 pub mod memory; // a wire within one thread
 pub mod park; // sleeping on ports
-pub mod pcap;
+pub mod pcap; // capture files
+pub mod segment; // super-segments into packets
 pub mod tap;
 pub mod af_xdp;
 #[cfg(feature = "dpdk")]

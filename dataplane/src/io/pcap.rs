@@ -313,3 +313,101 @@ fn record(file: &mut BufWriter<File>, number: u64, packet: &[u8]) -> io::Result<
     file.write_all(&header)?;
     file.write_all(packet)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{Device, DriverSpec, Port};
+
+    fn port(pcap: PcapSpec, arena: &Arena) -> Port {
+        let spec = PortSpec { name: "wire".to_owned(), driver: DriverSpec::Pcap(pcap), mac: None, mtu: 1500 };
+        Device::open(&spec, 1).unwrap().queue(0).unwrap().attach(arena).unwrap()
+    }
+
+    fn receive(port: &mut Port, arena: &Arena, stats: &PortStats) -> Vec<Vec<u8>> {
+        let mut batch = Batch::new();
+        port.rx(PortId(1), arena, &mut batch, stats);
+        batch.drain().map(|slot| slot.frame.unwrap().data().to_vec()).collect()
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wire.pcap");
+        let arena = Arena::new(64, 2048).unwrap();
+        let stats = PortStats::default();
+        let mut out = port(PcapSpec { write: Some(path.clone()), ..PcapSpec::default() }, &arena);
+        let mut queue = TxQueue::new();
+        for number in 0..5u8 {
+            queue.push((arena.copy_from(&vec![number; 60 + usize::from(number)]).unwrap(), Meta::default()));
+        }
+        out.tx(&arena, &mut queue, &stats);
+        out.flush();
+        assert_eq!((stats.tx_packets.value(), stats.tx_bytes.value()), (5, 310));
+        assert!(receive(&mut out, &arena, &stats).is_empty());
+
+        let mut once = port(PcapSpec { read: Some(path.clone()), ..PcapSpec::default() }, &arena);
+        assert!(!once.prepare_sleep());
+        let packets = receive(&mut once, &arena, &stats);
+        assert_eq!(packets.len(), 5);
+        assert_eq!(packets[4], [4; 64]);
+        assert!(once.prepare_sleep() && receive(&mut once, &arena, &stats).is_empty());
+
+        let mut forever = port(PcapSpec { read: Some(path), repeat: true, ..PcapSpec::default() }, &arena);
+        let packets = receive(&mut forever, &arena, &stats);
+        assert_eq!((packets.len(), packets[63][0], receive(&mut forever, &arena, &stats)[0][0]), (64, 3, 4));
+    }
+
+    fn file(dialect: fn(u32) -> [u8; 4], magic: u32, packets: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for word in [magic, 0x0002_0004, 0, 0, 65535, 1] {
+            bytes.extend(dialect(word));
+        }
+        for packet in packets {
+            for word in [1, 2, packet.len() as u32, packet.len() as u32] {
+                bytes.extend(dialect(word));
+            }
+            bytes.extend(*packet);
+        }
+        bytes
+    }
+
+    #[test]
+    fn all_dialects_are_read() {
+        for dialect in [u32::to_be_bytes, u32::to_le_bytes] {
+            for magic in [0xa1b2_c3d4, 0xa1b2_3c4d] {
+                let capture = Capture::parse(file(dialect, magic, &[b"one", b"three"])).unwrap();
+                assert_eq!(capture.packets, [(40, 3), (59, 5)]);
+            }
+        }
+    }
+
+    #[test]
+    fn faults_name_the_place() {
+        let good = file(u32::to_le_bytes, 0xa1b2_c3d4, &[b"one", b"three"]);
+        let fault = |bytes: &[u8]| Capture::parse(bytes.to_vec()).unwrap_err();
+        assert_eq!(fault(&good[..3]), PcapFault::Truncated { offset: 0 });
+        assert_eq!(fault(&good[..23]), PcapFault::Truncated { offset: 0 });
+        for cut in 44..good.len() {
+            assert_eq!(fault(&good[..cut]), PcapFault::Truncated { offset: 43 });
+        }
+        let mut long = good.clone();
+        long[32..36].fill(0xff);
+        assert_eq!(fault(&long), PcapFault::Truncated { offset: 24 });
+        let mut wifi = good;
+        wifi[20] = 105;
+        assert_eq!(fault(&wifi), PcapFault::LinkType { found: 105 });
+        let newer = fault(&[0x0a, 0x0d, 0x0d, 0x0a]);
+        assert!(newer.to_string().contains("editcap -F pcap"), "{newer}");
+
+        let spec = |read: &str| PortSpec {
+            name: "wire".to_owned(),
+            driver: DriverSpec::Pcap(PcapSpec { read: Some(read.into()), ..PcapSpec::default() }),
+            mac: None,
+            mtu: 1500,
+        };
+        let error = Device::open(&spec("/none.pcap"), 1).unwrap_err().to_string();
+        assert!(error.starts_with("port \"wire\": /none.pcap: No such file"), "{error}");
+        assert!(Device::open(&spec("/none.pcap"), 2).unwrap_err().to_string().contains("one core"));
+    }
+}

@@ -6,7 +6,7 @@ use std::{os::fd::RawFd, sync::Arc};
 use crate::{
     batch::{Batch, Slot},
     frame::{Arena, Frame},
-    io::{Capabilities, Port, PortInfo, TxQueue, checksum},
+    io::{Capabilities, Port, PortInfo, TxQueue, checksum, segment},
     meta::{Flags, Meta, PortId},
     stats::CoreStats,
     verdict::{DropReason, Verdict},
@@ -74,7 +74,21 @@ impl Ports {
     }
 
     #[inline]
-    fn queue(&mut self, arena: &Arena, port: PortId, mut frame: Frame, mut meta: Meta) {
+    fn queue(&mut self, arena: &Arena, port: PortId, frame: Frame, meta: Meta) {
+        let most = self.ports.get(port.index()).map_or(0, |attached| attached.capabilities.tx_segment as usize);
+        if meta.segment_size != 0 && frame.len() > usize::from(meta.l3) + most {
+            // A super-segment from a port that has them, to one that has not.
+            let cut = segment::cut(&frame, &meta, arena, |frame, meta| self.queue_packet(arena, port, frame, meta));
+            if let Err(reason) = cut {
+                self.stats.drops(reason).add(1);
+            }
+            return;
+        }
+        self.queue_packet(arena, port, frame, meta);
+    }
+
+    #[inline]
+    fn queue_packet(&mut self, arena: &Arena, port: PortId, mut frame: Frame, mut meta: Meta) {
         let Some(attached) = self.ports.get_mut(port.index()) else {
             self.stats.drops(DropReason::TxError).add(1);
             return;

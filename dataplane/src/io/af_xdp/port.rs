@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     batch::{BATCH, Batch},
-    frame::{Arena, Frame},
+    frame::{Arena, Frame, HEADROOM},
     io::TxQueue,
     meta::{Meta, PortId},
     stats::PortStats,
@@ -29,6 +29,8 @@ const REFILL_STEP: u32 = BATCH as u32 / 2;
 const RESERVE: usize = 16;
 /// Turns between two looks at the kernel's counters.
 const STATISTICS_TURNS: u32 = 4096;
+/// Kicks in a row that moved nothing before a core may sleep on packets that wait to be sent: the link is down.
+const PATIENT_KICKS: u32 = 1000;
 /// Packets that the kernel sends per kick in copy mode.
 const PER_KICK: u32 = 32;
 /// Milliseconds that a closing port waits for packets on their way out.
@@ -47,6 +49,8 @@ pub struct AfXdpPort {
     /// Packets that the kernel has and has not sent, and how many it may have.
     sending: u32,
     sending_limit: u32,
+    /// Kicks since the kernel last took a packet.
+    fruitless: u32,
     chunk_mask: u64,
     busy_poll: bool,
     turns: u32,
@@ -71,6 +75,7 @@ impl AfXdpPort {
             fill_target: share,
             sending: 0,
             sending_limit: wish.sizes.tx,
+            fruitless: 0,
             chunk_mask: umem::chunk_size(&arena) as u64 - 1,
             busy_poll: wish.busy_poll_us != 0,
             turns: 0,
@@ -103,6 +108,8 @@ impl AfXdpPort {
     pub(in crate::io) fn rx(&mut self, id: PortId, batch: &mut Batch, stats: &PortStats) {
         if self.sending > 0 {
             self.reap();
+            // What the kernel did not take in the turns before.
+            self.flush();
         }
         let (mut taken, mut packets, mut bytes) = (0, 0, 0);
         for _ in 0..batch.room() {
@@ -168,6 +175,12 @@ impl AfXdpPort {
             && let Some((frame, _)) = queue.get(packets)
         {
             if !self.can_send(frame) {
+                if frame.len() + HEADROOM > self.chunk_mask as usize + 1 {
+                    // It will never fit into a chunk: keeping it would block the queue.
+                    queue.remove(packets);
+                    stats.tx_errors.add(1);
+                    continue;
+                }
                 let Some(copy) = self.arena.copy_from(frame.data()) else { break };
                 queue[packets].0 = copy;
                 copies += 1;
@@ -221,18 +234,21 @@ impl AfXdpPort {
         }
         let Socket { fd, rings, .. } = self.bound();
         let mut untaken = rings.tx.untaken();
+        let mut fruitless = 0;
         for _ in 0..=untaken / PER_KICK {
             if untaken == 0 || !rings.tx.needs_wakeup() {
-                return;
+                break;
             }
             // EAGAIN after 32 packets, EBUSY and ENOBUFS when the device is behind: what counts is whether it took some.
             let _ = syscall::kick_tx(fd.as_fd());
             let left = rings.tx.untaken();
             if left == untaken {
-                return;
+                fruitless = self.fruitless.saturating_add(1);
+                break;
             }
             untaken = left;
         }
+        self.fruitless = fruitless;
     }
 
     pub(in crate::io) fn wait_fd(&self) -> RawFd {
@@ -246,8 +262,9 @@ impl AfXdpPort {
             self.flush();
         }
         self.refill();
+        let is_down = self.fruitless > PATIENT_KICKS;
         let rings = &mut self.bound_mut().rings;
-        rings.rx.is_empty() && (rings.tx.untaken() == 0 || !rings.tx.needs_wakeup())
+        rings.rx.is_empty() && (rings.tx.untaken() == 0 || !rings.tx.needs_wakeup() || is_down)
     }
 
     fn count_losses(&mut self, stats: &PortStats) {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{ErrorKind, IoSlice, Read, Write},
+    io::{self, ErrorKind, IoSlice, Read, Write},
     os::fd::{AsRawFd, RawFd},
 };
 
@@ -38,11 +38,12 @@ impl TapPort {
                     let _ = batch.push(frame, meta);
                 }
                 Ok(None) => stats.rx_errors.add(1),
-                Err(ErrorKind::WouldBlock) => break,
-                // The interface is down, or the packet was longer than the frame: this packet is lost, and one read per turn
-                // finds out when that is over.
-                Err(_) => {
-                    stats.rx_errors.add(1);
+                Err(error) => {
+                    // The packet was longer than the frame: it is lost. Everything else says that there is no packet, or no
+                    // interface any more.
+                    if matches!(error.raw_os_error(), Some(libc::EFAULT | libc::EINVAL)) {
+                        stats.rx_errors.add(1);
+                    }
                     break;
                 }
             }
@@ -52,12 +53,12 @@ impl TapPort {
     }
 
     /// Reads one packet into `frame`, with its virtio header in the headroom. `None` when that header is nonsense.
-    fn read(&mut self, mut frame: Frame, id: PortId) -> Result<Option<(Frame, Meta)>, ErrorKind> {
+    fn read(&mut self, mut frame: Frame, id: PortId) -> io::Result<Option<(Frame, Meta)>> {
         let room = frame.tailroom();
         if frame.prepend(vnet::LEN).is_none() || frame.extend(room).is_none() {
             return Ok(None);
         }
-        let len = self.queue.read(frame.data_mut()).map_err(|error| error.kind())?;
+        let len = self.queue.read(frame.data_mut())?;
         frame.truncate(len);
         let Some(header) = frame.data().first_chunk::<{ vnet::LEN }>().copied() else { return Ok(None) };
         frame.trim_front(vnet::LEN);
