@@ -123,7 +123,7 @@ backend_refs = [{ cluster = "pool" }]
     let good = check("good.toml", GOOD, Some(&certificates()));
     assert_eq!(good.report.text(Style::Plain), "");
     assert!(good.config.is_some());
-    assert_eq!(good.certs.identities.len(), 1);
+    assert_eq!(good.certs.files.len(), 4);
     // What is replaced, by what; the code of the only diagnostic and the text it points at.
     for (from, to, code, text) in [
         ("\"wan\"", "5", "wrong-type", "5"),

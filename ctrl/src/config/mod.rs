@@ -4,6 +4,7 @@
 //! not reported as well.
 
 pub mod decode;
+mod files;
 pub mod model;
 pub mod pem;
 pub mod raw;
@@ -79,8 +80,25 @@ pub struct Loaded {
     pub config: Config,
     /// The certificates, keys and revocation lists it refers to.
     pub certs: Certs,
+    /// Where the parts stand that a running gateway cannot change.
+    pub places: Places,
     /// Warnings; no errors.
     pub report: Report,
+}
+
+/// Where parts of the file stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// `[runtime]`.
+    pub runtime: Span,
+    /// `[admin]`.
+    pub admin: Span,
+    /// `[dpdk]`.
+    pub dpdk: Span,
+    /// `[tcp]`.
+    pub tcp: Span,
+    /// Each `[[port]]`.
+    pub ports: Vec<Span>,
 }
 
 /// Loads and checks a file with everything it refers to.
@@ -110,7 +128,10 @@ pub fn load_with(path: &Path, surroundings: &Surroundings<'_>) -> Result<Loaded,
     })?;
     let checked = check(Source::new(name.as_str(), text), surroundings);
     match checked.config {
-        Some(config) => Ok(Loaded { path: path.to_owned(), config, certs: checked.certs, report: checked.report }),
+        Some(config) => {
+            let (certs, places, report) = (checked.certs, checked.places, checked.report);
+            Ok(Loaded { path: path.to_owned(), config, certs, places, report })
+        }
         None => Err(Box::new(checked.report)),
     }
 }
@@ -122,6 +143,8 @@ pub struct Checked {
     pub config: Option<Config>,
     /// What was read of the files it refers to.
     pub certs: Certs,
+    /// Where the parts stand that a running gateway cannot change.
+    pub places: Places,
     /// Errors and warnings.
     pub report: Report,
 }
@@ -132,6 +155,13 @@ pub fn check(source: Source, surroundings: &Surroundings<'_>) -> Checked {
     let (document, syntax) = DeTable::parse_recoverable(&mended.text);
     let mut decoder = Decoder::default();
     let raw = raw::Raw::decode(document.get_ref(), &mut decoder);
+    let places = Places {
+        runtime: raw.runtime.span,
+        admin: raw.admin.span,
+        dpdk: raw.dpdk.span,
+        tcp: raw.tcp.span,
+        ports: raw.port.0.iter().map(|port| port.span).collect(),
+    };
     let (config, certs, mut diagnostics) = raw.check(surroundings, decoder.diagnostics);
     let broken = mended.errors(&syntax, &source);
     if !broken.is_empty() {
@@ -148,7 +178,7 @@ pub fn check(source: Source, surroundings: &Surroundings<'_>) -> Checked {
         diagnostics.extend(broken);
     }
     let report = Report::new(source, diagnostics);
-    Checked { config: config.filter(|_| report.errors() == 0), certs, report }
+    Checked { config: config.filter(|_| report.errors() == 0), certs, places, report }
 }
 
 /// The directory in which relative paths of a configuration file start.

@@ -67,7 +67,7 @@ pub struct Runtime {
     pub idle_turns: u32,
     /// Packet buffers per core.
     pub frames_per_core: u32,
-    /// Bytes of a packet buffer: 2048 or 4096.
+    /// Bytes of a packet buffer, a power of two.
     pub frame_size: u32,
     /// Seconds a drain may take.
     pub drain_timeout_s: u32,
@@ -110,11 +110,13 @@ pub struct Tcp {
     /// Seconds to a keep-alive probe.
     pub keepalive_s: Option<u32>,
     /// Seconds data may stay unacknowledged.
-    pub user_timeout_s: Option<u32>,
+    pub user_timeout_s: u32,
     /// Receive buffer, bytes.
     pub receive_buffer: u32,
     /// Send buffer, bytes.
     pub send_buffer: u32,
+    /// Bytes of buffers of all connections.
+    pub buffer_memory: u64,
     /// Congestion control.
     pub congestion: Congestion,
 }
@@ -143,8 +145,6 @@ pub enum Driver {
     AfXdp {
         /// Kernel device.
         interface: String,
-        /// Queues, if not one per core.
-        queues: Option<u16>,
         /// Where the XDP program runs.
         xdp_mode: XdpMode,
         /// Whether the device writes into our buffers.
@@ -158,8 +158,6 @@ pub enum Driver {
     Tap {
         /// Name of the device.
         interface: String,
-        /// Queues, if not one per core.
-        queues: Option<u16>,
         /// Checksums left to the other end.
         checksum_offload: bool,
         /// Long segments.
@@ -169,8 +167,6 @@ pub enum Driver {
     Dpdk {
         /// PCI address or virtual device.
         device: String,
-        /// Queues, if not one per core.
-        queues: Option<u16>,
         /// Checksums left to the device.
         checksum_offload: bool,
     },
@@ -178,6 +174,8 @@ pub enum Driver {
     Pcap {
         /// What is received.
         read: Option<PathBuf>,
+        /// Again and again.
+        repeat: bool,
         /// Where the sent goes.
         write: Option<PathBuf>,
     },
@@ -210,8 +208,10 @@ pub enum RouteTarget {
         /// The port.
         port: Reference,
     },
-    /// Dropped.
+    /// Dropped in silence.
     Blackhole,
+    /// Dropped, and the sender is told.
+    Unreachable,
 }
 
 /// A static neighbour.
@@ -242,6 +242,8 @@ pub struct Listener {
     pub request_timeout_s: Option<u32>,
     /// Bytes of a head.
     pub max_head_bytes: u32,
+    /// Bytes of request content; `None` is no limit.
+    pub max_body_bytes: Option<u64>,
     /// Milliseconds for which unread content is discarded.
     pub linger_ms: u32,
     /// Least average rate of a client, bytes per second; 0 is none.

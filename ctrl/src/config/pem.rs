@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustls::RootCertStore;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
@@ -14,24 +13,34 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyD
 use serde::Serialize;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-/// What the files of a configuration hold, by absolute path.
-#[derive(Clone, Debug, Default)]
+/// What the files of a configuration hold, by their resolved path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Certs {
-    /// Chains with their keys, by the paths of both.
-    pub identities: BTreeMap<(PathBuf, PathBuf), Arc<CertifiedKey>>,
-    /// Authorities.
-    pub authorities: BTreeMap<PathBuf, Arc<RootCertStore>>,
-    /// Revocation lists; one file may hold several.
-    pub crls: BTreeMap<PathBuf, Arc<Vec<CertificateRevocationListDer<'static>>>>,
+    /// The bytes, in PEM form.
+    pub files: BTreeMap<PathBuf, Pem>,
     /// What each certificate file says, for `/certs` and the expiry metric.
     pub summaries: BTreeMap<PathBuf, Vec<Summary>>,
 }
 
-impl Certs {
-    /// Every file that was read: a change of any is a reason to reload.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        let identities = self.identities.keys().flat_map(|(certificate, key)| [certificate, key]);
-        identities.chain(self.authorities.keys()).chain(self.crls.keys()).map(PathBuf::as_path)
+/// The content of a file. It may be a private key, so it is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pem(Arc<[u8]>);
+
+impl Pem {
+    /// Keeps `bytes`.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({} bytes)", self.0.len())
     }
 }
 
@@ -158,37 +167,24 @@ pub fn key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
     }
 }
 
-/// Joins a chain and its key.
+/// Whether a chain and a key belong together.
 ///
 /// # Errors
 /// A key of an unsupported kind, or of another certificate.
-pub fn identity(chain: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'_>) -> Result<CertifiedKey, PemError> {
+pub fn fit(chain: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'_>) -> Result<(), PemError> {
     let certified = CertifiedKey::new(chain, any_supported_type(key).map_err(PemError::Key)?);
     match certified.keys_match() {
         // `Unknown`: the key cannot tell its public half, which is no contradiction.
-        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(()),
         Err(_) => Err(PemError::Mismatch),
     }
 }
 
-/// The authorities of a PEM file.
-///
-/// # Errors
-/// As [`certificates`], or one that cannot be an authority.
-pub fn authorities(bytes: &[u8]) -> Result<(RootCertStore, Vec<Summary>), PemError> {
-    let (chain, summaries) = certificates(bytes)?;
-    let mut roots = RootCertStore::empty();
-    for (at, certificate) in chain.into_iter().enumerate() {
-        roots.add(certificate).map_err(|_| PemError::Certificate { index: at + 1 })?;
-    }
-    Ok((roots, summaries))
-}
-
-/// The revocation lists of a PEM file.
+/// Checks the revocation lists of a PEM file.
 ///
 /// # Errors
 /// Not PEM, no list in it, or a broken one.
-pub fn revocation_lists(bytes: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, PemError> {
+pub fn revocation_lists(bytes: &[u8]) -> Result<(), PemError> {
     let lists: Vec<CertificateRevocationListDer<'static>> =
         CertificateRevocationListDer::pem_slice_iter(bytes).collect::<Result<_, _>>().map_err(PemError::Malformed)?;
     if lists.is_empty() {
@@ -198,7 +194,7 @@ pub fn revocation_lists(bytes: &[u8]) -> Result<Vec<CertificateRevocationListDer
         let parsed = x509_parser::revocation_list::CertificateRevocationList::from_der(list.as_ref());
         parsed.map_err(|_| PemError::RevocationList { index: at + 1 })?;
     }
-    Ok(lists)
+    Ok(())
 }
 
 fn nothing(wanted: &'static str, bytes: &[u8]) -> PemError {

@@ -1,14 +1,13 @@
 //! The files a configuration refers to: there, readable, and fitting each other.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::server::WebPkiClientVerifier;
+use rustls_pki_types::CertificateDer;
 
 use super::Checker;
-use crate::config::model::{CertifiedKey, ClientTrust};
-use crate::config::pem::{self, PemError, Summary, Validity};
+use crate::config::model::CertifiedKey;
+use crate::config::pem::{self, Pem, PemError, Summary, Validity};
 use crate::config::scalar::FilePath;
 use crate::config::slot::At;
 use crate::diagnostic::{Code, Diagnostic, Span};
@@ -19,16 +18,11 @@ const SOON: Duration = Duration::from_secs(7 * 86_400);
 /// A chain and its key.
 pub(super) fn identity(certificate: &At<FilePath>, key: &At<FilePath>, cx: &mut Checker<'_>) -> CertifiedKey {
     let paths = CertifiedKey { certificate: cx.resolve(&certificate.0), key: cx.resolve(&key.0) };
-    let chain = read(&paths.certificate, certificate.span, cx)
-        .and_then(|bytes| accept(pem::certificates(&bytes), &paths.certificate, certificate.span, cx));
-    let private = read(&paths.key, key.span, cx).and_then(|bytes| accept(pem::key(&bytes), &paths.key, key.span, cx));
-    let Some((chain, summaries)) = chain else { return paths };
-    dates(&summaries, &paths.certificate, certificate.span, cx);
-    cx.certs.summaries.insert(paths.certificate.clone(), summaries);
-    if let Some(private) = private
-        && let Some(identity) = accept(pem::identity(chain, &private), &paths.key, key.span, cx)
-    {
-        cx.certs.identities.insert((paths.certificate.clone(), paths.key.clone()), Arc::new(identity));
+    let chain = chain(&paths.certificate, certificate.span, cx);
+    let private =
+        read(&paths.key, key.span, cx).and_then(|pem| accept(pem::key(pem.bytes()), &paths.key, key.span, cx));
+    if let (Some(chain), Some(private)) = (chain, private) {
+        accept(pem::fit(chain, &private), &paths.key, key.span, cx);
     }
     paths
 }
@@ -36,44 +30,35 @@ pub(super) fn identity(certificate: &At<FilePath>, key: &At<FilePath>, cx: &mut 
 /// A bundle of authorities.
 pub(super) fn authorities(file: &At<FilePath>, cx: &mut Checker<'_>) -> PathBuf {
     let path = cx.resolve(&file.0);
-    let roots = read(&path, file.span, cx).and_then(|bytes| accept(pem::authorities(&bytes), &path, file.span, cx));
-    if let Some((roots, summaries)) = roots {
-        dates(&summaries, &path, file.span, cx);
-        cx.certs.summaries.insert(path.clone(), summaries);
-        cx.certs.authorities.insert(path.clone(), Arc::new(roots));
-    }
+    chain(&path, file.span, cx);
     path
 }
 
 /// Revocation lists.
 pub(super) fn revocation_lists(file: &At<FilePath>, cx: &mut Checker<'_>) -> PathBuf {
     let path = cx.resolve(&file.0);
-    let lists =
-        read(&path, file.span, cx).and_then(|bytes| accept(pem::revocation_lists(&bytes), &path, file.span, cx));
-    if let Some(lists) = lists {
-        cx.certs.crls.insert(path.clone(), Arc::new(lists));
+    if let Some(pem) = read(&path, file.span, cx) {
+        accept(pem::revocation_lists(pem.bytes()), &path, file.span, cx);
     }
     path
 }
 
-/// Whether rustls accepts the authorities and lists together. Says nothing if one of them could not be read.
-pub(super) fn buildable(trust: &ClientTrust, span: Span, cx: &mut Checker<'_>) {
-    let Some(roots) = cx.certs.authorities.get(&trust.ca) else { return };
-    let lists: Option<Vec<_>> = trust.crl.iter().map(|path| cx.certs.crls.get(path).cloned()).collect();
-    let Some(lists) = lists else { return };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), provider)
-        .with_crls(lists.iter().flat_map(|file| file.iter().cloned()));
-    if let Err(error) = builder.build() {
-        let message = format!("client certificates cannot be verified with these files: {error}");
-        cx.push(Diagnostic::error(Code::Certificate, span, message));
-    }
+fn chain(path: &Path, span: Span, cx: &mut Checker<'_>) -> Option<Vec<CertificateDer<'static>>> {
+    let pem = read(path, span, cx)?;
+    let (chain, summaries) = accept(pem::certificates(pem.bytes()), path, span, cx)?;
+    dates(&summaries, path, span, cx);
+    cx.certs.summaries.insert(path.to_owned(), summaries);
+    Some(chain)
 }
 
-fn read(path: &Path, span: Span, cx: &mut Checker<'_>) -> Option<Vec<u8>> {
+fn read(path: &Path, span: Span, cx: &mut Checker<'_>) -> Option<Pem> {
     let files = cx.surroundings.files?;
     match files.read(path) {
-        Ok(bytes) => Some(bytes),
+        Ok(bytes) => {
+            let pem = Pem::new(bytes);
+            cx.certs.files.insert(path.to_owned(), pem.clone());
+            Some(pem)
+        }
         Err(error) => {
             let message = match error.kind() {
                 std::io::ErrorKind::NotFound => format!("there is no file {}", path.display()),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Checker, certificates, listeners::alpn, network::Network};
+use super::{Checker, certificates, listeners::alpn, network::Network, tls};
 use crate::config::model;
 use crate::config::raw::{Cluster, Route, UpstreamTls};
 use crate::config::slot::At;
@@ -78,8 +78,9 @@ fn reachable(endpoint: &At<SocketAddr>, network: &Network, routes: &[At<Route>],
         let none = format!("no port has an {family} address to connect to {ip} from");
         cx.push(Diagnostic::error(Code::Unreachable, endpoint.span, none).help(network.addresses()));
     } else {
-        let routed =
-            routes.iter().any(|route| route.to.ok().is_none_or(|to| to.0.contains(&ip) && !route.blackhole.value));
+        let routed = routes.iter().any(|route| {
+            route.to.ok().is_none_or(|to| to.0.contains(&ip) && !route.blackhole.value && !route.unreachable.value)
+        });
         if network.port_to(ip).is_none() && !routed {
             let far = format!("no subnet and no route leads to {ip}");
             cx.push(
@@ -124,11 +125,13 @@ fn tls_of(raw: &UpstreamTls, cx: &mut Checker<'_>) -> Option<model::UpstreamTls>
     };
     let ca = raw.ca.ok().map(|ca| certificates::authorities(ca, cx));
     let alpn = alpn(&raw.alpn.value, cx);
-    Some(model::UpstreamTls {
+    let tls = model::UpstreamTls {
         server_name: raw.server_name.ok()?.value.clone(),
         ca: ca?,
         identity,
         min_version: raw.min_version.value,
         alpn,
-    })
+    };
+    tls::cluster(raw, &tls, cx);
+    Some(tls)
 }

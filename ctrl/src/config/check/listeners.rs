@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Checker, certificates, network::Network};
+use super::{Checker, certificates, network::Network, tls};
 use crate::config::model::{self, ClientTrust, ClientVerification};
 use crate::config::raw::{Alpn, ClientAuth, Listener, ListenerTls};
 use crate::config::slot::At;
@@ -32,6 +32,7 @@ pub(super) fn check(raw: &[At<Listener>], network: &Network, cx: &mut Checker<'_
                 header_timeout_s: listener.header_timeout_s.to(),
                 request_timeout_s: (request_timeout_s != 0).then_some(request_timeout_s),
                 max_head_bytes: listener.max_head_bytes.to(),
+                max_body_bytes: Some(listener.max_body_kib.to::<u64>() * 1024).filter(|bytes| *bytes != 0),
                 linger_ms: listener.linger_ms.to(),
                 min_rate_bytes_s: listener.min_rate_bytes_s.to(),
                 forwarded: listener.forwarded.iter().map(|field| field.value).collect(),
@@ -80,13 +81,15 @@ fn tls_of(raw: &ListenerTls, cx: &mut Checker<'_>) -> Option<model::ListenerTls>
     }
     let client_auth = client_verification(raw, cx);
     let alpn = alpn(&raw.alpn.value, cx);
-    Some(model::ListenerTls {
+    let tls = model::ListenerTls {
         certificates,
         client_auth: client_auth?,
         min_version: raw.min_version.value,
         alpn,
         session_tickets: raw.session_tickets.value,
-    })
+    };
+    tls::listener(raw, &tls, cx);
+    Some(tls)
 }
 
 /// Protocols named once each, in the order of the file.
@@ -127,7 +130,6 @@ fn client_verification(raw: &ListenerTls, cx: &mut Checker<'_>) -> Option<Client
     let crl: Vec<_> = raw.client_crl.iter().map(|path| certificates::revocation_lists(path, cx)).collect();
     let ca = certificates::authorities(raw.client_ca.ok()?, cx);
     let trust = ClientTrust { ca, crl };
-    certificates::buildable(&trust, raw.client_ca.span().unwrap_or(raw.head), cx);
     Some(if word == ClientAuth::Required {
         ClientVerification::Required(trust)
     } else {

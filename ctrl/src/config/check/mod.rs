@@ -7,6 +7,7 @@ mod network;
 mod ports;
 mod process;
 mod routes;
+mod tls;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

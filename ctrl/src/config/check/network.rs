@@ -133,20 +133,26 @@ pub(super) fn routes(raw: &[At<Route>], network: &Network, names: &Names, cx: &m
 
 fn target(route: &Route, network: &Network, names: &Names, cx: &mut Checker<'_>) -> Option<RouteTarget> {
     let port = route.port.ok().map(|port| names.ports.resolve(port, cx));
-    if route.blackhole.value {
-        for (key, span) in [("via", route.via.span()), ("port", route.port.span())] {
+    let ends = [
+        ("blackhole", &route.blackhole, RouteTarget::Blackhole),
+        ("unreachable", &route.unreachable, RouteTarget::Unreachable),
+    ];
+    if let Some((word, _, end)) = ends.into_iter().find(|(_, flag, _)| flag.value) {
+        let both = (word == "blackhole" && route.unreachable.value).then_some(route.unreachable.span);
+        for (key, span) in [("via", route.via.span()), ("port", route.port.span()), ("unreachable", both)] {
             if let Some(span) = span {
-                let both = format!("a route with `blackhole = true` has no `{key}`");
+                let both = format!("a route with `{word} = true` has no `{key}`");
                 cx.push(Diagnostic::error(Code::Conflict, span, both).help("leave out one of them"));
             }
         }
-        return Some(RouteTarget::Blackhole);
+        return Some(end);
     }
     let Some(via) = route.via.ok() else {
-        if route.via.is_absent() && route.port.is_absent() && !cx.broken(route.blackhole.span) {
+        let misread = cx.broken(route.blackhole.span) || cx.broken(route.unreachable.span);
+        if route.via.is_absent() && route.port.is_absent() && !misread {
             let span = route.to.ok().map_or(route.head, |to| to.span);
             let missing = Diagnostic::error(Code::MissingKey, span, "the route leads nowhere");
-            cx.push(missing.help("add `via` (the next router), `port` (neighbours on a port) or `blackhole = true`"));
+            cx.push(missing.help("add `via` (the next router), `port` (neighbours on a port), `blackhole = true` or `unreachable = true`"));
         }
         return port.flatten().map(|port| RouteTarget::OnLink { port });
     };

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use tidegate_dataplane::frame::HEADROOM;
+
 use super::Checker;
 use crate::config::model::{self, Driver};
 use crate::config::raw::{Capture, Driver as Word, Port, Raw, XdpMode, ZeroCopy};
@@ -11,8 +13,14 @@ use crate::diagnostic::{Code, Diagnostic, Span, alternatives};
 /// A device name of the kernel holds 16 bytes with the terminating zero.
 const MAX_INTERFACE_NAME: usize = 15;
 
-/// Bytes of a packet buffer that are not the IP packet: headroom for new headers, the Ethernet header with two VLAN tags.
-const FRAME_OVERHEAD: u32 = 256 + 22;
+/// Bytes of a packet buffer that are not the IP packet: headroom for new headers, the Ethernet header with a VLAN tag.
+const FRAME_OVERHEAD: u32 = HEADROOM as u32 + 18;
+
+/// The largest packet buffer.
+const MAX_FRAME_SIZE: u32 = 65_536;
+
+/// The largest chunk of memory that AF_XDP takes: a page.
+const MAX_XDP_FRAME_SIZE: u32 = 4096;
 
 pub(super) fn check(raw: &Raw, cx: &mut Checker<'_>) -> Vec<model::Port> {
     if raw.port.0.is_empty() && !raw.listener.0.is_empty() {
@@ -29,8 +37,10 @@ pub(super) fn check(raw: &Raw, cx: &mut Checker<'_>) -> Vec<model::Port> {
     let mut ports = Vec::new();
     for port in &raw.port.0 {
         own_device(port, &mut interfaces, cx);
-        mtu(port, raw.runtime.frame_size.to(), cx);
-        let driver = port.driver.ok().and_then(|word| driver(port, word, cx));
+        let frame_size = raw.runtime.frame_size.to();
+        mtu(port, frame_size, cx);
+        queues(port, raw.runtime.cores.len(), cx);
+        let driver = port.driver.ok().and_then(|word| driver(port, word, frame_size, cx));
         if let (Some(name), Some(driver)) = (port.name.ok(), driver) {
             ports.push(model::Port {
                 name: name.value.clone(),
@@ -57,31 +67,67 @@ fn own_device(port: &Port, devices: &mut HashMap<String, Span>, cx: &mut Checker
 fn mtu(port: &Port, frame_size: u32, cx: &mut Checker<'_>) {
     let limit = frame_size.saturating_sub(FRAME_OVERHEAD);
     let mtu: u32 = port.mtu.to();
-    if mtu > limit && (frame_size == 2048 || frame_size == 4096) {
+    if mtu > limit && frame_size.is_power_of_two() {
         let message = format!("a packet of {mtu} bytes does not fit a buffer of {frame_size}: at most {limit}");
         let big = Diagnostic::error(Code::OutOfRange, port.mtu.span, message);
-        cx.push(if frame_size == 2048 { big.help("write `frame_size = 4096` in `[runtime]`") } else { big });
+        let enough = (mtu + FRAME_OVERHEAD).next_power_of_two();
+        cx.push(if enough <= MAX_FRAME_SIZE {
+            big.help(format!("write `frame_size = {enough}` in `[runtime]`"))
+        } else {
+            big
+        });
     }
 }
 
-fn driver(port: &Port, word: &At<Word>, cx: &mut Checker<'_>) -> Option<Driver> {
+/// Each core polls its own queue of each port.
+fn queues(port: &Port, cores: usize, cx: &mut Checker<'_>) {
+    let Some(queues) = port.queues.ok() else { return };
+    let given: usize = queues.to();
+    if given != cores {
+        let message = format!("each core polls one queue of each port: {cores} cores, {given} queues");
+        let help = "leave out `queues`, or list as many CPUs in `cores`";
+        cx.push(Diagnostic::error(Code::Conflict, queues.span, message).help(help));
+    }
+}
+
+/// Long segments arrive in one piece, so a packet buffer must hold the longest.
+fn gso(port: &Port, frame_size: u32, cx: &mut Checker<'_>) -> bool {
+    let checksums = port.checksum_offload.ok().is_none_or(|flag| flag.value);
+    let possible = checksums && frame_size >= MAX_FRAME_SIZE;
+    let Some(wanted) = port.gso.ok() else { return possible };
+    if wanted.value && !possible {
+        let message = "`gso` needs `checksum_offload` and packet buffers of 65536 bytes";
+        let help = "write `frame_size = 65536` in `[runtime]`, or leave out `gso`";
+        cx.push(Diagnostic::error(Code::Conflict, wanted.span, message).help(help));
+    }
+    wanted.value
+}
+
+fn driver(port: &Port, word: &At<Word>, frame_size: u32, cx: &mut Checker<'_>) -> Option<Driver> {
     foreign_keys(port, word, cx);
-    let queues = port.queues.ok().map(|queues| queues.to());
     let flag = |optional: &Optional<bool>| optional.ok().is_none_or(|flag| flag.value);
     match word.value {
-        Word::AfXdp => Some(Driver::AfXdp {
-            interface: interface(port, word, "the network device, as `interface = \"eth1\"`", cx)?,
-            queues,
-            xdp_mode: port.xdp_mode.ok().map_or(XdpMode::Auto, |mode| mode.value),
-            zero_copy: port.zero_copy.ok().map_or(ZeroCopy::Auto, |mode| mode.value),
-            capture: port.capture.ok().map_or(Capture::All, |capture| capture.value),
-            busy_poll_us: port.busy_poll_us.ok().map_or(0, |us| us.to()),
-        }),
+        Word::AfXdp => {
+            if frame_size > MAX_XDP_FRAME_SIZE {
+                let message =
+                    format!("`af_xdp` takes packet buffers of at most {MAX_XDP_FRAME_SIZE} bytes, not {frame_size}");
+                cx.push(
+                    Diagnostic::error(Code::Conflict, word.span, message)
+                        .help("write `frame_size = 4096` in `[runtime]`"),
+                );
+            }
+            Some(Driver::AfXdp {
+                interface: interface(port, word, "the network device, as `interface = \"eth1\"`", cx)?,
+                xdp_mode: port.xdp_mode.ok().map_or(XdpMode::Auto, |mode| mode.value),
+                zero_copy: port.zero_copy.ok().map_or(ZeroCopy::Auto, |mode| mode.value),
+                capture: port.capture.ok().map_or(Capture::All, |capture| capture.value),
+                busy_poll_us: port.busy_poll_us.ok().map_or(0, |us| us.to()),
+            })
+        }
         Word::Tap => Some(Driver::Tap {
             interface: interface(port, word, "the name of the device to make, as `interface = \"tap0\"`", cx)?,
-            queues,
             checksum_offload: flag(&port.checksum_offload),
-            gso: flag(&port.gso),
+            gso: gso(port, frame_size, cx),
         }),
         Word::Dpdk => {
             if !cx.surroundings.dpdk {
@@ -92,7 +138,7 @@ fn driver(port: &Port, word: &At<Word>, cx: &mut Checker<'_>) -> Option<Driver> 
                 );
             }
             let device = required(port, &port.device, word, "device", "a PCI address or a virtual device", cx)?;
-            Some(Driver::Dpdk { device, queues, checksum_offload: flag(&port.checksum_offload) })
+            Some(Driver::Dpdk { device, checksum_offload: flag(&port.checksum_offload) })
         }
         Word::Pcap => {
             if port.read.is_absent() && port.write.is_absent() {
@@ -101,7 +147,8 @@ fn driver(port: &Port, word: &At<Word>, cx: &mut Checker<'_>) -> Option<Driver> 
             }
             let path =
                 |optional: &Optional<crate::config::scalar::FilePath>| optional.ok().map(|path| cx.resolve(&path.0));
-            Some(Driver::Pcap { read: path(&port.read), write: path(&port.write) })
+            let repeat = port.repeat.ok().is_some_and(|repeat| repeat.value);
+            Some(Driver::Pcap { read: path(&port.read), repeat, write: path(&port.write) })
         }
         Word::Memory => Some(Driver::Memory),
     }
@@ -146,7 +193,7 @@ fn required(
 /// Keys that only other drivers know.
 fn foreign_keys(port: &Port, word: &At<Word>, cx: &mut Checker<'_>) {
     use Word::{AfXdp, Dpdk, Pcap, Tap};
-    let table: [(&str, Option<Span>, &[Word]); 11] = [
+    let table: [(&str, Option<Span>, &[Word]); 12] = [
         ("interface", port.interface.span(), &[AfXdp, Tap]),
         ("device", port.device.span(), &[Dpdk]),
         ("queues", port.queues.span(), &[AfXdp, Tap, Dpdk]),
@@ -157,6 +204,7 @@ fn foreign_keys(port: &Port, word: &At<Word>, cx: &mut Checker<'_>) {
         ("checksum_offload", port.checksum_offload.span(), &[Tap, Dpdk]),
         ("gso", port.gso.span(), &[Tap]),
         ("read", port.read.span(), &[Pcap]),
+        ("repeat", port.repeat.span(), &[Pcap]),
         ("write", port.write.span(), &[Pcap]),
     ];
     for (key, span, drivers) in table {

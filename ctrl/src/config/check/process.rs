@@ -28,9 +28,9 @@ pub(super) fn runtime(raw: &Runtime, cx: &mut Checker<'_>) -> model::Runtime {
         cx.push(Diagnostic::error(Code::OutOfRange, raw.cores.span, format!("{} cores, at most 64", cores.len())));
     }
     let frame_size: u32 = raw.frame_size.to();
-    if frame_size != 2048 && frame_size != 4096 {
-        let odd = Diagnostic::error(Code::InvalidValue, raw.frame_size.span, "`frame_size` must be 2048 or 4096");
-        cx.push(odd.help("4096 is for an MTU above 1500"));
+    if !frame_size.is_power_of_two() {
+        let odd = Diagnostic::error(Code::InvalidValue, raw.frame_size.span, "`frame_size` must be a power of two");
+        cx.push(odd.help("2048 for an MTU up to 1500, else 4096 or more"));
     }
     model::Runtime {
         cores,
@@ -73,16 +73,6 @@ pub(super) fn dpdk(raw: &Dpdk, ports: &[At<Port>], cx: &mut Checker<'_>) -> mode
         let unused = "no port has `driver = \"dpdk\"`: these arguments go nowhere";
         cx.push(Diagnostic::warning(Code::Unused, raw.eal_args.span, unused));
     }
-    for taken in ["-l", "-c", "--lcores", "--vdev", "-a", "--allow"] {
-        if raw
-            .eal_args
-            .iter()
-            .any(|arg| arg == taken || arg.strip_prefix(taken).is_some_and(|rest| rest.starts_with('=')))
-        {
-            let set = format!("`{taken}` is set by the gateway, from `runtime.cores` and the ports' `device`");
-            cx.push(Diagnostic::error(Code::Conflict, raw.eal_args.span, set).help("leave it out"));
-        }
-    }
     model::Dpdk { eal_args: raw.eal_args.value.clone() }
 }
 
@@ -93,9 +83,10 @@ pub(super) fn tcp(raw: &Tcp) -> model::Tcp {
         half_open_limit: raw.half_open_limit.to(),
         syn_cookies: raw.syn_cookies.value,
         keepalive_s: unless_zero(raw.keepalive_s.to()),
-        user_timeout_s: unless_zero(raw.user_timeout_s.to()),
+        user_timeout_s: raw.user_timeout_s.to(),
         receive_buffer: raw.receive_buffer_kib.to::<u32>() * 1024,
         send_buffer: raw.send_buffer_kib.to::<u32>() * 1024,
+        buffer_memory: raw.buffer_memory_mib.to::<u64>() << 20,
         congestion: raw.congestion.value,
     }
 }

@@ -1,4 +1,4 @@
-//! `[[http_route]]`.
+//! `[[http_route]]`: names resolved, hosts and paths that can match, nothing shadowed.
 
 use std::collections::HashMap;
 

@@ -26,6 +26,8 @@ table! {
         request_timeout_s: At<Int<0, 86_400>> = Int::new(0), "0";
         /// Most bytes of a request's head; more is refused with 431. It is also the most memory a head can hold.
         max_head_bytes: At<Int<1024, 65_536>> = Int::new(16_384), "16384";
+        /// Most KiB of a request's content; more is refused with 413. 0 is no limit: content passes through in constant memory.
+        max_body_kib: At<Int<0, 1_099_511_627_776>> = Int::new(0), "0";
         /// Milliseconds for which, after an answer that leaves content unread, what still comes in is discarded, so that the
         /// client can read the answer before the connection ends.
         linger_ms: At<Int<0, 60_000>> = Int::new(2000), "2000";

@@ -20,10 +20,11 @@ table! {
         /// Ethernet address of the port. Without it that of the device is used; a `tap` or `memory` port gets a random one.
         mac: Optional<Mac>;
         /// Largest IP packet in bytes. Longer ones are refused with "packet too big" or fragmented, as RFC 1812 asks.
-        mtu: At<Int<1280, 3800>> = Int::new(1500), "1500";
+        mtu: At<Int<1280, 65_000>> = Int::new(1500), "1500";
         /// Own addresses with the prefix length of their subnet. Each subnet is a route.
         addresses: At<List<InterfaceAddress>> = Vec::new(), "[]";
-        /// Receive and transmit queues. Without it, one per core. Only for `af_xdp`, `tap` and `dpdk`.
+        /// Receive and transmit queues. There is one per core, so this only says that the device has as many. Only for `af_xdp`,
+        /// `tap` and `dpdk`.
         queues: Optional<Int<1, 64>>;
         /// Where in the kernel the XDP program runs. Only for `af_xdp`.
         xdp_mode: Optional<XdpMode>;
@@ -36,10 +37,13 @@ table! {
         busy_poll_us: Optional<Int<0, 1000>>;
         /// Leave checksums to the device where it can. Only for `tap` and `dpdk`; on by default.
         checksum_offload: Optional<bool>;
-        /// Send and receive TCP segments longer than the MTU and let the device cut and join them. Only for `tap`; on by default.
+        /// Send and receive TCP segments longer than the MTU and let the device cut and join them. Only for `tap`; needs
+        /// `frame_size = 65536` and `checksum_offload`, and is on by default where both hold.
         gso: Optional<bool>;
         /// File in pcap format whose packets the port receives, once. Only for `pcap`.
         read: Optional<FilePath>;
+        /// Begin again at the end of `read`, for ever. Only for `pcap`; off by default.
+        repeat: Optional<bool>;
         /// File in pcap format that gets the packets the port sends. Only for `pcap`.
         write: Optional<FilePath>;
     }
@@ -104,8 +108,10 @@ table! {
         via: Optional<IpAddr>;
         /// Port that leads there. Without it, the one whose subnet has `via`.
         port: Optional<Name>;
-        /// Drop these packets (counted), and tell the sender that the destination is unreachable.
+        /// Drop these packets (counted) and tell nobody.
         blackhole: At<bool> = false, "false";
+        /// Drop these packets and tell their senders by ICMP that the destination is unreachable.
+        unreachable: At<bool> = false, "false";
     }
 }
 

@@ -25,8 +25,9 @@ table! {
         /// Packet buffers of each core. All packets of the core, received, queued or being sent, live in them; each costs
         /// `frame_size` bytes of locked memory.
         frames_per_core: At<Int<1024, 4_194_304>> = Int::new(16_384), "16384";
-        /// Bytes of a packet buffer, 2048 or 4096. 2048 holds frames of up to 1500 bytes MTU; 4096 is for larger ones.
-        frame_size: At<Int<2048, 4096>> = Int::new(2048), "2048";
+        /// Bytes of a packet buffer, a power of two. 2048 holds packets of up to 1500 bytes; `af_xdp` takes at most 4096; 65536
+        /// lets a `tap` with `gso` receive long segments.
+        frame_size: At<Int<2048, 65_536>> = Int::new(2048), "2048";
         /// Seconds that a drain (SIGTERM) waits for requests in flight before the process exits. 0 does not wait.
         drain_timeout_s: At<Int<0, 86_400>> = Int::new(30), "30";
     }
@@ -132,32 +133,35 @@ words! {
 table! {
     /// Passed to DPDK. A change here needs a restart.
     pub struct Dpdk("[dpdk]") {
-        /// Arguments of the environment abstraction layer, as `["--no-pci", "--in-memory"]`. The cores are added from
-        /// `runtime.cores`, the devices from the ports.
+        /// Arguments of the environment abstraction layer, as `["--no-pci", "--in-memory"]`. Unless they say otherwise, DPDK gets
+        /// one lcore and shares no files; packets are moved by the gateway's own cores.
         eal_args: At<Vec<String>> = Vec::new(), "[]";
     }
 }
 
 table! {
-    /// The TCP stack.
+    /// The TCP stack. A change here needs a restart.
     pub struct Tcp("[tcp]") {
         /// Most connections of one core, both sides together. An idle connection costs about 150 bytes, a busy one its buffers
         /// as well. Beyond it new connections are refused with a reset and counted.
         max_connections: At<Int<16, 16_777_216>> = Int::new(262_144), "262144";
         /// Most half-open connections of one core. Beyond it a SYN is answered with a cookie, or dropped if cookies are off.
-        half_open_limit: At<Int<0, 1_048_576>> = Int::new(4096), "4096";
+        half_open_limit: At<Int<0, 1_048_576>> = Int::new(8192), "8192";
         /// When a SYN is answered without keeping state (RFC 4987). A connection made by a cookie has no window scaling or
         /// SACK unless the client sends timestamps.
         syn_cookies: At<SynCookies> = SynCookies::Auto, "\"auto\"";
         /// Seconds without traffic after which a keep-alive probe is sent; 0 sends none.
-        keepalive_s: At<Int<0, 86_400>> = Int::new(75), "75";
-        /// Seconds that sent data may stay unacknowledged before the connection is given up (RFC 5482); 0 is no limit.
-        user_timeout_s: At<Int<0, 86_400>> = Int::new(60), "60";
-        /// KiB of the receive buffer of a busy connection, hence its largest window. Throughput of one connection is at most
-        /// this divided by the round-trip time; memory is used only while data waits.
-        receive_buffer_kib: At<Int<4, 16_384>> = Int::new(64), "64";
-        /// KiB of the send buffer of a busy connection: the most data in flight.
-        send_buffer_kib: At<Int<4, 16_384>> = Int::new(64), "64";
+        keepalive_s: At<Int<0, 86_400>> = Int::new(120), "120";
+        /// Seconds that sent data may stay unacknowledged before the connection is given up (RFC 5482).
+        user_timeout_s: At<Int<1, 86_400>> = Int::new(60), "60";
+        /// KiB of the largest receive buffer of a connection, hence of its window. Throughput of one connection is at most this
+        /// divided by the round-trip time. Buffers start small and grow while they are filled.
+        receive_buffer_kib: At<Int<4, 16_384>> = Int::new(1024), "1024";
+        /// KiB of the largest send buffer of a connection: the most data in flight.
+        send_buffer_kib: At<Int<4, 16_384>> = Int::new(1024), "1024";
+        /// MiB of buffers of all connections of a core. Beyond it connections get the smallest buffers, beyond twice that
+        /// there are no new ones.
+        buffer_memory_mib: At<Int<1, 1_048_576>> = Int::new(512), "512";
         /// Congestion control.
         congestion: At<Congestion> = Congestion::Cubic, "\"cubic\"";
     }
