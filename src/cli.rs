@@ -18,6 +18,14 @@ pub(crate) struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run the gateway until SIGTERM, which drains it; a second one stops it at once.
+    ///
+    /// SIGHUP and a changed file reload the configuration, SIGUSR1 opens the access log again.
+    Run(Run),
+    /// Show counters of a running gateway.
+    Stats(Stats),
+    /// Let a running gateway load its configuration again, and say what is wrong with it if it does not.
+    Reload(Reload),
     /// Check configuration files and report every mistake with its place.
     Check(Check),
     /// Print the JSON Schema of the configuration file, for editors.
@@ -26,6 +34,53 @@ pub(crate) enum Command {
     Completions(Completions),
     /// Print the manual page, or write one for each command to a directory.
     Man(Man),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Configuration file.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+/// Which gateway is meant.
+#[derive(Debug, Args)]
+pub(crate) struct At {
+    /// Its admin socket: `socket` in `[admin]` of its configuration.
+    #[arg(long, value_name = "PATH", default_value = "/run/tidegate/admin.sock", env = "TIDEGATE_SOCKET")]
+    pub(crate) socket: PathBuf,
+}
+
+/// Arguments of `stats`.
+#[derive(Debug, Args)]
+pub(crate) struct Stats {
+    /// The gateway.
+    #[command(flatten)]
+    pub(crate) at: At,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+/// Arguments of `reload`.
+#[derive(Debug, Args)]
+pub(crate) struct Reload {
+    /// The gateway.
+    #[command(flatten)]
+    pub(crate) at: At,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+/// Forms of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
 }
 
 /// Arguments of `check`.

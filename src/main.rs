@@ -9,6 +9,9 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     match cli::Cli::parse().command {
+        cli::Command::Run(args) => command::run::run(&args),
+        cli::Command::Stats(args) => command::ask::stats(&args),
+        cli::Command::Reload(args) => command::ask::reload(&args),
         cli::Command::Check(args) => command::check::run(&args),
         cli::Command::Schema => command::text::schema(),
         cli::Command::Completions(args) => command::text::completions(&args),

@@ -9,5 +9,35 @@ pub mod diagnostic;
 /// The configuration file: text, raw tables, checked configuration.
 pub mod config;
 
+/// From a checked configuration to the data plane's tables.
+pub mod compile;
+
+/// The tables in use, and those before them.
+pub mod publish;
+
+/// Taking over a changed file, or refusing it.
+pub mod reload;
+
+/// Notices changed files.
+pub mod watch;
+
 /// The threads that move packets.
 pub mod cores;
+
+/// What the gateway is doing, as the admin API sees it.
+pub mod status;
+
+/// What is counted, for people and programs.
+pub mod telemetry;
+
+/// The access log: from the cores' rings to JSON lines.
+pub mod access_log;
+
+/// The admin API and its client.
+pub mod admin;
+
+/// The loop that ties them together.
+pub mod control;
+
+/// From a loaded configuration to a running gateway.
+pub mod boot;

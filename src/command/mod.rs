@@ -1,6 +1,8 @@
 //! What each command does. A command says what went wrong on standard error and returns the exit code.
 
+pub(crate) mod ask;
 pub(crate) mod check;
+pub(crate) mod run;
 pub(crate) mod text;
 
 use std::io::{IsTerminal, Write};

@@ -1,0 +1,122 @@
+//! From a checked configuration to the data plane's tables. Pure functions; all or nothing; what has not changed is shared with the
+//! previous generation.
+
+mod l3;
+mod l7;
+/// Ports and TCP: what cannot change while the gateway runs.
+pub mod start;
+/// TLS sections to configurations.
+pub mod tls;
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::time_provider::TimeProvider;
+use tidegate_dataplane::io::PortInfo;
+use tidegate_dataplane::l7::tls::{TicketKeys, TlsConfigError};
+use tidegate_dataplane::tables::{Phase, Tables};
+
+use crate::config::Config;
+use crate::config::pem::Certs;
+
+/// Everything that tables are made from.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// What the file says.
+    pub config: Arc<Config>,
+    /// The files it refers to.
+    pub certs: Arc<Certs>,
+    /// The open ports, in the order of the file.
+    pub ports: Arc<[PortInfo]>,
+    /// Keys for session tickets.
+    pub tickets: Arc<TicketKeys>,
+    /// The wall clock by which certificates are judged.
+    pub clock: Arc<dyn TimeProvider>,
+    /// What the process is doing.
+    pub phase: Phase,
+}
+
+/// Why a checked configuration makes no tables. Each is a gap in the check, except for files that were not read.
+#[derive(Debug)]
+pub enum CompileError {
+    /// Addresses, neighbours or routes.
+    L3(tidegate_dataplane::l3::BuildError),
+    /// Listeners, routes or clusters.
+    L7(tidegate_dataplane::l7::table::BuildError),
+    /// TLS of a listener or cluster.
+    Tls {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        errors: Vec<TlsConfigError>,
+    },
+    /// A certificate or key was not read: the configuration was checked without files.
+    NotRead {
+        /// Name of the listener or cluster.
+        name: String,
+    },
+    /// There are not as many open ports as in the configuration.
+    Ports {
+        /// Ports in the configuration.
+        configured: usize,
+        /// Open ports.
+        open: usize,
+    },
+}
+
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::L3(error) => error.fmt(f),
+            Self::L7(error) => error.fmt(f),
+            Self::Tls { name, errors } => {
+                write!(f, "TLS of `{name}`")?;
+                errors.iter().try_for_each(|error| write!(f, ": the {error}"))
+            }
+            Self::NotRead { name } => write!(f, "the certificates of `{name}` have not been read"),
+            Self::Ports { configured, open } => write!(f, "{configured} ports are configured, {open} are open"),
+        }
+    }
+}
+
+impl std::error::Error for CompileError {}
+
+/// A generation with what it was made from, so that the next can share with it.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The tables.
+    pub tables: Arc<Tables>,
+    inputs: Inputs,
+    tls: l7::Cache,
+}
+
+/// Compiles. With `previous`, parts whose inputs are equal are the same `Arc`.
+///
+/// # Errors
+/// The first part that cannot be built; nothing has changed then.
+pub fn compile(inputs: Inputs, previous: Option<&Compiled>) -> Result<Compiled, CompileError> {
+    let (configured, open) = (inputs.config.ports.len(), inputs.ports.len());
+    if configured != open {
+        return Err(CompileError::Ports { configured, open });
+    }
+    let l3 = match previous.filter(|previous| l3::same(&previous.inputs, &inputs)) {
+        Some(previous) => Arc::clone(&previous.tables.l3),
+        None => Arc::new(l3::build(&inputs, previous.map(|previous| &*previous.tables.l3))?),
+    };
+    let (l7, tls) = match previous.filter(|previous| l7::same(&previous.inputs, &inputs)) {
+        Some(previous) => (Arc::clone(&previous.tables.l7), previous.tls.clone()),
+        None => {
+            let (table, tls) = l7::build(&inputs, previous.map(|previous| (&*previous.tables.l7, &previous.tls)))?;
+            (Arc::new(table), tls)
+        }
+    };
+    let tables = Arc::new(Tables { phase: inputs.phase, l3, l7 });
+    Ok(Compiled { tables, inputs, tls })
+}
+
+impl Compiled {
+    /// What it was made from.
+    pub fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+}

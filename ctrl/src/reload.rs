@@ -1,0 +1,182 @@
+//! Taking over a changed file: all of it, or nothing. What a running gateway cannot change is refused with its place in the file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::Serialize;
+use serde_json::Value;
+use tidegate_dataplane::io::PortError;
+
+use crate::compile::{CompileError, Inputs};
+use crate::config::{self, Config, Loaded, Places};
+use crate::diagnostic::{Code, Diagnostic, Report, Span};
+use crate::publish::Publication;
+
+/// The running configuration and the way to the next.
+#[derive(Debug)]
+pub struct Reloader {
+    path: PathBuf,
+    publication: Publication,
+}
+
+/// A reload that was taken.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// The number of the tables in use.
+    pub generation: u64,
+    /// False if the file says what is running already, and nothing was published.
+    pub changed: bool,
+    /// Warnings.
+    pub report: Report,
+}
+
+/// Whether tables are published even if nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// Somebody asked.
+    Asked,
+    /// A file seems to have changed.
+    Noticed,
+}
+
+/// Gives a port the destinations it takes from the kernel: port number and prefixes.
+pub type Own<'a> = &'a mut dyn FnMut(usize, &[ipnet::IpNet]) -> Result<(), PortError>;
+
+impl Reloader {
+    /// Starts from what was loaded and published.
+    pub fn new(path: PathBuf, publication: Publication) -> Self {
+        Self { path, publication }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The files whose change is a reason to reload: the configuration and everything it refers to.
+    pub fn watched(&self) -> Vec<PathBuf> {
+        let inputs = self.publication.inputs();
+        std::iter::once(self.path.clone()).chain(inputs.config.paths().map(Path::to_owned)).collect()
+    }
+
+    /// What is published.
+    pub fn publication(&mut self) -> &mut Publication {
+        &mut self.publication
+    }
+
+    /// The configuration in use.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.publication.inputs().config
+    }
+
+    /// Loads the file and publishes what it says.
+    ///
+    /// # Errors
+    /// What is wrong with it; the running generation is untouched.
+    pub fn reload(&mut self, occasion: Occasion, now: SystemTime, own: Own<'_>) -> Result<Taken, Box<Report>> {
+        let loaded = config::load(&self.path, now)?;
+        let Loaded { config, certs, places, report, .. } = loaded;
+        let running = self.publication.inputs();
+        let refused = needs_restart(&running.config, &config, &places);
+        if !refused.is_empty() {
+            let all = report.diagnostics.into_iter().chain(refused).collect();
+            return Err(Box::new(Report::new(report.source, all)));
+        }
+        if occasion == Occasion::Noticed && *running.config == config && *running.certs == certs {
+            return Ok(Taken { generation: self.publication.generation(), changed: false, report });
+        }
+        let moved: Vec<usize> = (0..config.ports.len())
+            .filter(|at| {
+                running.config.ports.get(*at).map(|port| &port.addresses) != Some(&config.ports[*at].addresses)
+            })
+            .collect();
+        let inputs = Inputs { config: Arc::new(config), certs: Arc::new(certs), ..running.clone() };
+        let config = Arc::clone(&inputs.config);
+        match self.publication.publish(inputs) {
+            Ok(generation) => {
+                for at in moved {
+                    if let Err(error) = own(at, &config.ports[at].owned()) {
+                        tracing::error!("{error}; the port's new addresses may not receive packets");
+                    }
+                }
+                Ok(Taken { generation, changed: true, report })
+            }
+            Err(error) => Err(Box::new(uncompiled(report, &error))),
+        }
+    }
+}
+
+/// A mistake that only the compilation found.
+fn uncompiled(report: Report, error: &CompileError) -> Report {
+    let found = Diagnostic::error(Code::Conflict, Span::default(), error.to_string());
+    Report::new(report.source, report.diagnostics.into_iter().chain([found]).collect())
+}
+
+/// What differs and cannot change while cores run.
+fn needs_restart(running: &Config, next: &Config, places: &Places) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    // How long a drain takes is asked when it begins.
+    differences("runtime", &running.runtime, &next.runtime, &["drain_timeout_s"], places.runtime, &mut found);
+    differences("admin", &running.admin, &next.admin, &[], places.admin, &mut found);
+    differences("dpdk", &running.dpdk, &next.dpdk, &[], places.dpdk, &mut found);
+    differences("tcp", &running.tcp, &next.tcp, &[], places.tcp, &mut found);
+    for (at, port) in next.ports.iter().enumerate() {
+        let span = places.ports.get(at).copied().unwrap_or_default();
+        match running.ports.iter().position(|old| old.name == port.name) {
+            Some(place) if place == at => {
+                differences(
+                    &format!("port `{}`", port.name.0),
+                    &running.ports[at],
+                    port,
+                    &["addresses"],
+                    span,
+                    &mut found,
+                );
+            }
+            Some(_) => {
+                found.push(refused(span, format!("the port `{}` has changed its place among the ports", port.name.0)));
+            }
+            None => found.push(refused(span, format!("the port `{}` is new", port.name.0))),
+        }
+    }
+    for gone in running.ports.iter().filter(|old| next.ports.iter().all(|port| port.name != old.name)) {
+        found.push(refused(Span::default(), format!("the port `{}` is gone", gone.name.0)));
+    }
+    found
+}
+
+fn refused(span: Span, what: String) -> Diagnostic {
+    Diagnostic::error(Code::NeedsRestart, span, what)
+        .help("a running gateway cannot change this: restart it, or undo the change")
+}
+
+/// Each key with different values.
+fn differences(
+    table: &str,
+    running: &impl Serialize,
+    next: &impl Serialize,
+    free: &[&str],
+    span: Span,
+    found: &mut Vec<Diagnostic>,
+) {
+    let (Ok(Value::Object(was)), Ok(Value::Object(is))) = (serde_json::to_value(running), serde_json::to_value(next))
+    else {
+        return;
+    };
+    let mut keys: Vec<&String> = was.keys().chain(is.keys()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    for key in keys.into_iter().filter(|key| !free.contains(&key.as_str())) {
+        let show = |value: Option<&Value>| {
+            value.filter(|value| !value.is_null()).map_or("not set".to_owned(), Value::to_string)
+        };
+        let (before, after) = (was.get(key), is.get(key));
+        if before != after {
+            found.push(refused(
+                span,
+                format!("{table}: `{key}` is {} in the running gateway, {} here", show(before), show(after)),
+            ));
+        }
+    }
+}
