@@ -24,7 +24,7 @@ pub mod build; // from specification to table
 pub mod table; // what the configuration says
 
 #[cfg(test)]
-mod behaviour; // what a router must do, packet in and packet out
+mod tests; // what a router must do, packet in and packet out
 
 pub use build::{BuildError, PortAddresses, Route, Spec, Target};
 pub use icmp::State;
