@@ -10,7 +10,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use netns::{Raw, enter, eventually, frame, ip, is_ours, receive, run, tcp_partial};
+use netns::{Raw, enter, eventually, frame, ip, is_ours, keep_only, receive, run, tcp_partial};
 use tidegate_dataplane::{
     batch::Batch,
     frame::Arena,
@@ -541,4 +541,50 @@ fn errors_name_the_cause_and_the_remedy() {
 
     let error = refused(&on("lo", |xdp| xdp.mode = XdpMode::Native), 1);
     assert!(matches!(error.cause, Cause::NoNativeXdp { .. } | Cause::InterfaceMtu { .. }), "{error}");
+}
+
+const CAP_NET_ADMIN: u64 = 1 << 12;
+const CAP_NET_RAW: u64 = 1 << 13;
+const CAP_IPC_LOCK: u64 = 1 << 14;
+const CAP_BPF: u64 = 1 << 39;
+
+#[test]
+fn missing_privileges_are_named() {
+    enter();
+    veth(1);
+    let limit = libc::rlimit { rlim_cur: 1 << 20, rlim_max: 1 << 20 };
+    // SAFETY: one rlimit. The other tests of this process keep CAP_IPC_LOCK, for which it does not count.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) }, 0);
+    keep_only(CAP_NET_ADMIN | CAP_NET_RAW | CAP_BPF);
+    let arena = Arena::new(1024, 2048).unwrap();
+    let device = Device::open(&on("tgx-v0", |_| ()), 1).unwrap_or_else(|error| panic!("{error}"));
+    let error = device.queue(0).unwrap().attach(&arena).unwrap_err();
+    assert!(matches!(error.cause, Cause::LockedMemory { bytes: 0x20_0000 }), "{error}");
+    assert!(error.to_string().contains("LimitMEMLOCK=infinity"), "{error}");
+    drop(device);
+    keep_only(CAP_NET_ADMIN | CAP_BPF);
+    let device = Device::open(&on("tgx-v0", |_| ()), 1).unwrap();
+    let error = device.queue(0).unwrap().attach(&arena).unwrap_err();
+    assert!(matches!(error.cause, Cause::NotPermitted { .. }), "{error}");
+    assert!(error.to_string().contains("cannot open an AF_XDP socket: not permitted; run as root"), "{error}");
+    drop(device);
+    keep_only(0);
+    let error = Device::open(&on("tgx-v0", |_| ()), 1).unwrap_err();
+    assert!(matches!(error.cause, Cause::NotPermitted { .. }), "{error}");
+    assert_eq!(arena.available(), arena.capacity());
+}
+
+/// What the capabilities of the service unit allow: nothing here needs root itself.
+#[test]
+fn capabilities_suffice() {
+    enter();
+    veth(1);
+    keep_only(CAP_NET_ADMIN | CAP_NET_RAW | CAP_IPC_LOCK | CAP_BPF);
+    let spec = on("tgx-v0", |xdp| xdp.capture = Capture::Owned);
+    let arena = Arena::new(1024, 2048).unwrap();
+    let (mut device, mut port) = open(&spec, &arena);
+    device.own(&prefixes(&["10.9.0.1/32"])).unwrap();
+    let raw = Raw::open("tgx-v1");
+    raw.send(&ipv4([10, 9, 0, 1]));
+    receive(&mut port, &arena, &PortStats::default(), 1, |packet| packet == ipv4([10, 9, 0, 1]));
 }

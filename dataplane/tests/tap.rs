@@ -6,7 +6,7 @@ mod netns;
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use netns::{Raw, enter, eventually, exists, frame, ip, is_ours, receive, tcp_partial};
+use netns::{Raw, enter, eventually, exists, frame, ip, is_ours, keep_only, receive, tcp_partial};
 use tidegate_dataplane::{
     frame::Arena,
     io::{
@@ -203,9 +203,13 @@ fn errors_name_the_port_and_the_remedy() {
     assert!(matches!(error.cause, Cause::FrameSize { mtu: 9000, frame_size: Some(16384), .. }), "{error}");
     assert!(error.to_string().starts_with("port \"wan\": "), "{error}");
     assert!(error.to_string().contains("frame_size = 16384"), "{error}");
+    drop(device);
     // The name is taken by something that is not a TAP.
     ip("link add tgx-v0 type veth peer name tgx-v1");
     let taken = PortSpec { driver: DriverSpec::Tap(TapSpec::new("tgx-v0")), ..spec(false) };
     let error = Device::open(&taken, 1).unwrap_err();
     assert!(matches!(error.cause, Cause::System { errno: libc::EINVAL, .. }), "{error}");
+    keep_only(0);
+    let error = Device::open(&spec(false), 1).unwrap_err();
+    assert!(matches!(error.cause, Cause::NotPermitted { .. }), "{error}");
 }
