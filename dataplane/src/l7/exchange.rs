@@ -8,6 +8,7 @@ use arrayvec::ArrayVec;
 
 use super::answer;
 use super::cluster::{Cluster, Endpoint};
+use super::date::HttpDate;
 use super::facts::{Facts, Next};
 use super::flow::{Carriage, FlowError};
 use super::http1::encode::{self, Outgoing};
@@ -31,6 +32,8 @@ pub(super) struct Exchange<'e, 't, S, P: Platform> {
     pub(super) facts: &'e mut Facts<'t>,
     pub(super) tables: &'t Table,
     pub(super) listener: &'t Listener,
+    /// The connection that carries it, from the moment there is one.
+    pub(super) upstream: Option<P::Upstream>,
 }
 
 /// Where a request goes.
@@ -39,13 +42,6 @@ struct Call<'t> {
     cluster: &'t Cluster,
     deadline: Option<Instant>,
     upgrade: bool,
-}
-
-/// An endpoint that has begun to answer.
-struct Answering<'t, U> {
-    upstream: U,
-    endpoint: &'t Endpoint,
-    state: State,
 }
 
 impl<'t, S: ByteStream, P: Platform> Exchange<'_, 't, S, P> {
@@ -69,7 +65,7 @@ impl<'t, S: ByteStream, P: Platform> Exchange<'_, 't, S, P> {
             return self.answer(reason, false).await;
         }
         match self.attempt(&call).await {
-            Ok(answering) => self.deliver(&call, answering, may_keep_alive).await,
+            Ok(endpoint) => self.deliver(&call, endpoint, may_keep_alive).await,
             Err(reason) => self.answer(reason, may_keep_alive).await,
         }
     }
@@ -124,7 +120,7 @@ impl<'t, S: ByteStream, P: Platform> Exchange<'_, 't, S, P> {
     }
 
     /// Finds an endpoint that begins to answer. A request is sent again only if that cannot make it count twice.
-    async fn attempt(&mut self, call: &Call<'t>) -> Result<Answering<'t, P::Upstream>, Reason> {
+    async fn attempt(&mut self, call: &Call<'t>) -> Result<&'t Endpoint, Reason> {
         let retry = call.rule.retry;
         let most = usize::from(retry.attempts);
         let mut tried = ArrayVec::<usize, MAX_TRIES>::new();
@@ -140,19 +136,18 @@ impl<'t, S: ByteStream, P: Platform> Exchange<'_, 't, S, P> {
                 false => poll_fn(|cx| Poll::Ready(proxy.take_pooled(endpoint, cx))).await,
             };
             let reused = pooled.is_some();
+            proxy.stats.pool_hits.add(u64::from(reused));
             self.facts.reused = reused;
-            let upstream = match pooled {
-                Some(upstream) => {
-                    proxy.stats.pool_hits.add(1);
-                    Ok(upstream)
-                }
-                None => self.open(call, endpoint).await,
+            self.upstream = pooled;
+            let connected = match reused {
+                true => Ok(()),
+                false => self.open(call, endpoint).await,
             };
             let again_elsewhere = tried.len() < most && !tried.is_full();
-            match upstream {
-                Ok(upstream) => match self.send(call, endpoint, upstream).await {
-                    Ok(Some(answering)) => return Ok(answering),
-                    Ok(None) => {
+            match connected {
+                Ok(()) => match self.send(call, endpoint).await {
+                    Ok(true) => return Ok(endpoint),
+                    Ok(false) => {
                         let harmless = self.scratch.request.method.is_idempotent() && self.scratch.upward.rewind();
                         if harmless && reused {
                             // It was closed while it waited in the pool: says nothing about the endpoint.
@@ -183,7 +178,7 @@ impl<'t, S: ByteStream, P: Platform> Exchange<'_, 't, S, P> {
     }
 
     /// Opens a connection in the time allowed.
-    async fn open(&mut self, call: &Call<'_>, endpoint: &Endpoint) -> Result<P::Upstream, Reason> {
+    async fn open(&mut self, call: &Call<'_>, endpoint: &Endpoint) -> Result<(), Reason> {
         let Session { proxy, alarm, .. } = &mut *self.session;
         let limit = proxy.now() + call.cluster.connect_timeout;
         let until = call.deadline.map_or(limit, |deadline| deadline.min(limit));
@@ -197,85 +192,79 @@ impl<'t, S: ByteStream, P: Platform> Exchange<'_, 't, S, P> {
         let opened = opened.await;
         let seen = endpoint.seen.of(proxy.core);
         match opened {
-            Ok(_) => {
+            Ok(upstream) => {
+                self.upstream = Some(upstream);
                 proxy.stats.upstream_connects.add(1);
                 seen.connects.add(1);
                 seen.mark_alive();
+                Ok(())
             }
             Err(reason) => {
                 proxy.stats.upstream_connect_failures.add(1);
                 if reason.blames_upstream() {
                     seen.mark_failed(proxy.now());
                 }
-            }
-        }
-        opened
-    }
-
-    /// Sends the request and waits for the response's head. `None`: the connection ended before a byte of it.
-    async fn send(
-        &mut self,
-        call: &Call<'_>,
-        endpoint: &'t Endpoint,
-        mut upstream: P::Upstream,
-    ) -> Result<Option<Answering<'t, P::Upstream>>, Reason> {
-        let timeouts = &self.listener.timeouts;
-        endpoint.seen.of(self.session.proxy.core).requests.add(1);
-        self.scratch.response_bytes.clear();
-        let state = State::new(timeouts.idle, timeouts.min_rate);
-        let mut relay = self.relay(call, &mut upstream, state);
-        let head = poll_fn(|cx| relay.poll_head(cx)).await;
-        let state = relay.state;
-        match head {
-            Ok(true) => Ok(Some(Answering { upstream, endpoint, state })),
-            Ok(false) => Ok(None),
-            Err(reason) => {
-                // Part of a request must not look like a whole one.
-                upstream.abort();
                 Err(reason)
             }
         }
     }
 
-    fn relay<'r>(
-        &'r mut self,
-        call: &Call<'_>,
-        upstream: &'r mut P::Upstream,
-        state: State,
-    ) -> Relay<'r, S, P::Upstream> {
+    /// Sends the request and waits for the response's head. False: the connection ended before a byte of it.
+    async fn send(&mut self, call: &Call<'_>, endpoint: &Endpoint) -> Result<bool, Reason> {
+        let timeouts = &self.listener.timeouts;
+        endpoint.seen.of(self.session.proxy.core).requests.add(1);
+        self.scratch.response_bytes.clear();
+        self.scratch.state = State::new(timeouts.idle, timeouts.min_rate);
+        let head = match self.relay(call) {
+            Some(mut relay) => poll_fn(|cx| relay.poll_head(cx)).await,
+            None => Ok(false),
+        };
+        if head != Ok(true) {
+            self.cut_upstream();
+        }
+        head
+    }
+
+    /// Part of a request must not look like a whole one.
+    fn cut_upstream(&mut self) {
+        if let Some(mut upstream) = self.upstream.take() {
+            upstream.abort();
+        }
+    }
+
+    fn relay<'r>(&'r mut self, call: &Call<'_>) -> Option<Relay<'r, S, P::Upstream>> {
         let Session { client, proxy, alarm, .. } = &mut *self.session;
-        let executor = &proxy.executor;
-        Relay { client, upstream, scratch: self.scratch, alarm, executor, deadline: call.deadline, state }
+        let (upstream, executor) = (self.upstream.as_mut()?, &proxy.executor);
+        Some(Relay { client, upstream, scratch: self.scratch, alarm, executor, deadline: call.deadline })
     }
 
     /// Gives the client the response.
-    async fn deliver(&mut self, call: &Call<'t>, answering: Answering<'t, P::Upstream>, may_keep_alive: bool) -> Next {
-        let Answering { mut upstream, endpoint, state } = answering;
-        let proxy = std::rc::Rc::clone(&self.session.proxy);
-        let seen = endpoint.seen.of(proxy.core);
+    async fn deliver(&mut self, call: &Call<'t>, endpoint: &'t Endpoint, may_keep_alive: bool) -> Next {
+        let seen = endpoint.seen.of(self.session.proxy.core);
         let _active = Gauge::new(&seen.active);
-        let status = self.scratch.response.status;
+        let proxy = &*self.session.proxy;
+        let (status, date) = (self.scratch.response.status, proxy.date());
         self.facts.first_byte = Some(proxy.now());
         if status == 101 {
-            return self.switch(call, upstream, state).await;
+            return self.switch(call, &date).await;
         }
-        let via = self.listener.forwarded.via;
         // Draining may have begun while the upstream was thinking.
         let may_keep_alive = may_keep_alive && !proxy.platform.is_draining();
-        let mut relay = self.relay(call, &mut upstream, state);
-        let keep_alive = relay.begin_response(may_keep_alive, via, &proxy.date());
+        let via = self.listener.forwarded.via;
+        let Some(mut relay) = self.relay(call) else { return Next::Abort };
+        let keep_alive = relay.begin_response(may_keep_alive, via, &date);
         let delivered = poll_fn(|cx| relay.poll_response(cx)).await;
-        let request_sent = relay.state.request_sent();
         match delivered {
             Ok(()) => {
                 self.facts.status = status;
-                if request_sent && self.scratch.response.keeps_alive() {
-                    proxy.put_pooled(call.cluster, endpoint, upstream);
+                let reusable = self.scratch.state.request_sent() && self.scratch.response.keeps_alive();
+                if let Some(upstream) = self.upstream.take().filter(|_| reusable) {
+                    self.session.proxy.put_pooled(call.cluster, endpoint, upstream);
                 }
                 if keep_alive { Next::KeepAlive } else { Next::Close }
             }
             Err(reason) => {
-                upstream.abort();
+                self.cut_upstream();
                 seen.failures.add(u64::from(reason.blames_upstream()));
                 self.break_off(reason, status).await
             }
@@ -295,23 +284,23 @@ impl<'t, S: ByteStream, P: Platform> Exchange<'_, 't, S, P> {
     }
 
     /// Turns the exchange into a tunnel, if that is what the client asked for (RFC 9110 §7.8).
-    async fn switch(&mut self, call: &Call<'t>, mut upstream: P::Upstream, state: State) -> Next {
+    async fn switch(&mut self, call: &Call<'t>, date: &HttpDate) -> Next {
         let scratch = &*self.scratch;
         let offered = scratch.request.upgrade.map(|span| span.of_head(scratch.request_bytes.bytes()));
         let chosen = scratch.response.upgrade.map(|span| span.of_head(scratch.response_bytes.bytes()));
         let agreed = matches!((offered, chosen), (Some(a), Some(b)) if a.eq_ignore_ascii_case(b));
-        if !call.upgrade || !agreed || !state.request_sent() {
-            upstream.abort();
+        if !call.upgrade || !agreed || !scratch.state.request_sent() {
+            self.cut_upstream();
             return self.answer(Reason::UpstreamUpgradeUnexpected, false).await;
         }
-        let proxy = std::rc::Rc::clone(&self.session.proxy);
-        let _open = Gauge::new(&proxy.stats.open_tunnels);
+        let stats = std::sync::Arc::clone(&self.session.proxy.stats);
+        let _open = Gauge::new(&stats.open_tunnels);
         self.facts.status = 101;
         self.facts.upgraded = true;
         let via = self.listener.forwarded.via;
         let pace = Pace::new(self.listener.timeouts.idle, 0);
-        let mut relay = self.relay(call, &mut upstream, state);
-        relay.begin_response(true, via, &proxy.date());
+        let Some(mut relay) = self.relay(call) else { return Next::Abort };
+        relay.begin_response(true, via, date);
         match tunnel::run(relay, pace).await {
             Ok(()) => Next::Close,
             Err(reason) => {

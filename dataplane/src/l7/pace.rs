@@ -6,7 +6,7 @@ use core::time::Duration;
 use crate::clock::Instant;
 
 /// The patience with one peer in one direction.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
     idle: Duration,
     /// Bytes per second; 0 for none.

@@ -30,12 +30,10 @@ pub(super) struct Relay<'a, S, U> {
     pub(super) executor: &'a Executor,
     /// When the whole exchange must be over.
     pub(super) deadline: Option<Instant>,
-    /// How the exchange stands.
-    pub(super) state: State,
 }
 
 /// How an exchange stands.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct State {
     /// Patience with the client, as sender and as receiver.
     client_sends: Pace,
@@ -104,7 +102,7 @@ impl<S: ByteStream, U: ByteStream> Relay<'_, S, U> {
                 }
                 Poll::Ready(Err(HeadEnd::Refused(_))) => return Poll::Ready(Err(Reason::UpstreamMalformed)),
                 Poll::Ready(Err(HeadEnd::Closed | HeadEnd::Partial | HeadEnd::Failed(_))) => {
-                    let silent = self.scratch.response_bytes.is_empty() && self.state.interim == 0;
+                    let silent = self.scratch.response_bytes.is_empty() && self.scratch.state.interim == 0;
                     return Poll::Ready(if silent { Ok(false) } else { Err(Reason::UpstreamReset) });
                 }
             };
@@ -120,8 +118,8 @@ impl<S: ByteStream, U: ByteStream> Relay<'_, S, U> {
 
     /// RFC 9110 §15.2: interim responses are forwarded, though never to HTTP/1.0.
     fn forward_interim(&mut self) -> Result<(), Reason> {
-        self.state.interim += 1;
-        if self.state.interim > MAX_INTERIM {
+        self.scratch.state.interim += 1;
+        if self.scratch.state.interim > MAX_INTERIM {
             return Err(Reason::UpstreamMalformed);
         }
         let scratch = &mut *self.scratch;
@@ -136,19 +134,19 @@ impl<S: ByteStream, U: ByteStream> Relay<'_, S, U> {
 
     /// Moves the request on. A client that is gone ends the exchange; an upstream that stops reading may still answer.
     fn push_request(&mut self, cx: &mut Context<'_>) -> Result<(), Reason> {
-        if self.state.request_over {
+        if self.scratch.state.request_over {
             return self.watch_client(cx);
         }
         match self.scratch.upward.poll(cx, self.client, self.upstream) {
             Poll::Pending => Ok(()),
             Poll::Ready(Ok(())) => {
-                self.state.request_over = true;
-                self.state.request_sent = true;
+                self.scratch.state.request_over = true;
+                self.scratch.state.request_sent = true;
                 self.watch_client(cx)
             }
             Poll::Ready(Err(FlowError::Sink(_))) => {
-                self.state.request_over = true;
-                self.state.client_watched = true;
+                self.scratch.state.request_over = true;
+                self.scratch.state.client_watched = true;
                 Ok(())
             }
             Poll::Ready(Err(FlowError::Refused(reason))) => Err(reason),
@@ -158,10 +156,10 @@ impl<S: ByteStream, U: ByteStream> Relay<'_, S, U> {
 
     /// A client that resets no longer wants its answer. One that only closes its side does.
     fn watch_client(&mut self, cx: &mut Context<'_>) -> Result<(), Reason> {
-        if !self.state.client_watched
+        if !self.scratch.state.client_watched
             && let Poll::Ready(seen) = self.client.poll_fill(cx)
         {
-            self.state.client_watched = true;
+            self.scratch.state.client_watched = true;
             seen.map_err(|_| Reason::ClientClosed)?;
         }
         Ok(())
@@ -170,16 +168,17 @@ impl<S: ByteStream, U: ByteStream> Relay<'_, S, U> {
     fn check_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Reason>> {
         let now = self.executor.now();
         let upward = &self.scratch.upward;
-        let uninvited = self.scratch.request.expect_continue && self.state.interim == 0 && upward.moved() == 0;
-        let waits_for_client = !self.state.request_over && upward.stalled() == Stalled::Source && !uninvited;
+        let uninvited = self.scratch.request.expect_continue && self.scratch.state.interim == 0 && upward.moved() == 0;
+        let waits_for_client = !self.scratch.state.request_over && upward.stalled() == Stalled::Source && !uninvited;
         let (at, reason) = if waits_for_client {
-            self.state.upstream.pause(now);
-            (self.state.client_sends.wait(now, upward.moved()), Reason::BodyTimeout)
+            self.scratch.state.upstream.pause(now);
+            (self.scratch.state.client_sends.wait(now, upward.moved()), Reason::BodyTimeout)
         } else {
-            self.state.client_sends.pause(now);
-            let progress =
-                upward.written() + u64::from(self.state.interim) + self.scratch.response_bytes.bytes().len() as u64;
-            (self.state.upstream.wait(now, progress), Reason::UpstreamTimeout)
+            self.scratch.state.client_sends.pause(now);
+            let progress = upward.written()
+                + u64::from(self.scratch.state.interim)
+                + self.scratch.response_bytes.bytes().len() as u64;
+            (self.scratch.state.upstream.wait(now, progress), Reason::UpstreamTimeout)
         };
         self.check(cx, at, reason).map(Err)
     }
@@ -202,7 +201,7 @@ impl<S: ByteStream, U: ByteStream> Relay<'_, S, U> {
             (Body::Chunked | Body::UntilClose, Version::Http10) => Body::UntilClose,
             (delimited, _) => delimited,
         };
-        let keep_alive = may_keep_alive && body != Body::UntilClose && self.state.request_sent;
+        let keep_alive = may_keep_alive && body != Body::UntilClose && scratch.state.request_sent;
         scratch.downward.carry(&Carriage {
             body: scratch.response.body,
             chunked_out: body == Body::Chunked,
@@ -231,13 +230,13 @@ impl<S: ByteStream, U: ByteStream> Relay<'_, S, U> {
         let downward = &self.scratch.downward;
         let (at, reason) = match downward.stalled() {
             Stalled::Sink => {
-                self.state.upstream.pause(now);
-                (self.state.client_reads.wait(now, downward.written()), Reason::ClientStalled)
+                self.scratch.state.upstream.pause(now);
+                (self.scratch.state.client_reads.wait(now, downward.written()), Reason::ClientStalled)
             }
             Stalled::Source => {
-                self.state.client_reads.pause(now);
+                self.scratch.state.client_reads.pause(now);
                 let progress = downward.moved() + self.scratch.upward.written();
-                (self.state.upstream.wait(now, progress), Reason::UpstreamTimeout)
+                (self.scratch.state.upstream.wait(now, progress), Reason::UpstreamTimeout)
             }
         };
         self.check(cx, at, reason).map(Err)

@@ -5,6 +5,7 @@ use core::task::{Context, Poll};
 use super::flow::{Carriage, Flow};
 use super::http1::{Body, RequestHead, ResponseHead, Scanner};
 use super::reason::Reason;
+use super::relay::State;
 use super::stream::{ByteStream, StreamError};
 
 /// Buffers of one exchange.
@@ -22,6 +23,8 @@ pub(super) struct Scratch {
     pub(super) upward: Flow,
     /// From upstream to client.
     pub(super) downward: Flow,
+    /// How the exchange stands.
+    pub(super) state: State,
     /// For comparing paths.
     pub(super) path: Vec<u8>,
 }
