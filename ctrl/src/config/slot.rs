@@ -174,12 +174,31 @@ impl<T: Decode> Slot for Tables<T> {
 /// A list of values, each with its place.
 pub type List<T> = Vec<At<T>>;
 
+/// A table while its fields are decoded.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// Where it begins.
+    pub span: Span,
+    /// Its name in messages.
+    pub title: &'a str,
+    /// The keys it may have.
+    pub known: &'a [&'static str],
+}
+
+impl Head<'_> {
+    /// Whether a key that does not exist was probably meant to be `key`: then that is what is reported.
+    fn is_misspelt(&self, table: &DeTable<'_>, key: &str) -> bool {
+        let mut unknown = table.keys().map(|name| name.get_ref().as_ref()).filter(|name| !self.known.contains(name));
+        unknown.any(|name| nearest(name, self.known.iter().copied()) == Some(key))
+    }
+}
+
 /// One field while its table is decoded: reads, records, fills.
 pub fn field<S: Slot>(
     table: &DeTable<'_>,
     key: &'static str,
     default: Option<S::Value>,
-    head: (Span, &str),
+    of: Head<'_>,
     cx: &mut Decoder,
 ) -> S {
     let found = match table.iter().find(|(name, _)| name.get_ref() == key) {
@@ -187,13 +206,13 @@ pub fn field<S: Slot>(
             Some(value) => Found::Value(At { value, span: node.span().into(), given: true }),
             None => Found::Unreadable(node.span().into()),
         },
-        None if S::REQUIRED => {
-            cx.push(Diagnostic::error(Code::MissingKey, head.0, format!("{} needs `{key}`", head.1)));
+        None if S::REQUIRED && !of.is_misspelt(table, key) => {
+            cx.push(Diagnostic::error(Code::MissingKey, of.span, format!("{} needs `{key}`", of.title)));
             Found::Nothing
         }
         None => Found::Nothing,
     };
-    S::fill(found, default, head.0)
+    S::fill(found, default, of.span)
 }
 
 /// Records each key of `table` that is not in `known`.

@@ -32,10 +32,11 @@ macro_rules! table {
                 cx: &mut $crate::config::decode::Decoder,
             ) -> Self {
                 $crate::config::slot::refuse_unknown(table, Self::KEYS, $title, cx);
+                let of = $crate::config::slot::Head { span: head, title: $title, known: Self::KEYS };
                 Self {
                     head,
                     $( $key: $crate::config::slot::field::<$slot>(
-                        table, stringify!($key), $crate::config::table::default!($($default)?), (head, $title), cx), )*
+                        table, stringify!($key), $crate::config::table::default!($($default)?), of, cx), )*
                 }
             }
         }

@@ -217,8 +217,13 @@ fn own_addresses(ports: &[PortAddresses]) -> Result<Vec<(IpAddr, Kind, PortId)>,
     }
     for port in ports {
         for net in port.v4.iter().filter(|net| net.prefix_len() < 31) {
-            own.push((IpAddr::V4(net.broadcast()), Kind::Broadcast, port.port));
-            own.push((IpAddr::V4(net.network()), Kind::Broadcast, port.port));
+            for address in [net.broadcast(), net.network()] {
+                // Two addresses of one prefix share its broadcast addresses.
+                let entry = (IpAddr::V4(address), Kind::Broadcast, port.port);
+                if !own.contains(&entry) {
+                    own.push(entry);
+                }
+            }
         }
     }
     own.push((IpAddr::V4(Ipv4Addr::BROADCAST), Kind::Broadcast, PortId(0)));
