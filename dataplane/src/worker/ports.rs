@@ -133,3 +133,76 @@ impl Ports {
         if waiting { Duration::ZERO } else { super::idle::MAX_SLEEP }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{io::MacAddr, io::memory::MemoryPort, stats::PortStats};
+
+    /// One port without offloads, and the other end of its wire, which holds `depth` packets.
+    fn one(depth: usize) -> (Ports, Port) {
+        let (near, far) = MemoryPort::pair(depth);
+        let info = PortInfo {
+            mac: MacAddr::local("near"),
+            mtu: 1500,
+            queues: 1,
+            capabilities: Capabilities::default(),
+            driver: "memory".to_owned(),
+        };
+        (Ports::new(vec![(Port::Memory(near), info)], Arc::new(CoreStats::new(1))), Port::Memory(far))
+    }
+
+    fn transmit(ports: &mut Ports, arena: &Arena, packets: impl IntoIterator<Item = (Frame, Meta)>, to: PortId) {
+        let mut batch = Batch::new();
+        for (frame, meta) in packets {
+            batch.push(frame, meta).unwrap();
+        }
+        batch.each(Verdict::Continue, |_, _| Verdict::Transmit(to));
+        ports.finish(arena, &mut batch);
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn what_no_port_takes_is_counted() {
+        let arena = Arena::new(256, 2048).unwrap();
+        let (mut ports, _far) = one(1);
+        let packets = || (0..64).map(|_| (arena.copy_from(&[0; 60]).unwrap(), Meta::default()));
+        transmit(&mut ports, &arena, packets(), PortId(0));
+        assert_eq!(ports.stats.drops(DropReason::TxFull).value(), 0);
+        // One has left for the wire, which is full with it; one takes its place.
+        transmit(&mut ports, &arena, packets(), PortId(0));
+        assert_eq!(ports.stats.drops(DropReason::TxFull).value(), 63);
+        assert_eq!(arena.available(), 256 - 65);
+        transmit(&mut ports, &arena, packets().take(2), PortId(1));
+        assert_eq!(ports.stats.drops(DropReason::TxError).value(), 2);
+        assert_eq!(ports.patience(), Duration::ZERO);
+    }
+
+    #[test]
+    fn super_segments_are_cut_for_a_port_that_cannot() {
+        let (arena, big) = (Arena::new(256, 2048).unwrap(), Arena::new(2, 8192).unwrap());
+        let (mut ports, mut far) = one(64);
+        let mut bytes = Vec::new();
+        let tcp = etherparse::PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64);
+        tcp.tcp(1, 2, 3, 4).write(&mut bytes, &[7; 3000]).unwrap();
+        let meta = Meta {
+            l3: 14,
+            l4: 34,
+            checksum_start: 34,
+            checksum_offset: 16,
+            segment_size: 1448,
+            flags: Flags::CHECKSUM_PARTIAL,
+            ..Meta::default()
+        };
+        let broken = Meta { l4: 7000, ..meta };
+        let packets = [(big.copy_from(&bytes).unwrap(), meta), (big.copy_from(&bytes).unwrap(), broken)];
+        transmit(&mut ports, &arena, packets, PortId(0));
+        assert_eq!(ports.stats.drops(DropReason::TcpMalformed).value(), 1);
+        ports.flush(&arena);
+        let mut batch = Batch::new();
+        far.rx(PortId(0), &arena, &mut batch, &PortStats::default());
+        let lengths: Vec<_> = batch.slots().iter().map(|slot| slot.frame.as_ref().unwrap().len()).collect();
+        assert_eq!(lengths, [54 + 1448, 54 + 1448, 54 + 104]);
+        assert_eq!(big.available(), 2);
+    }
+}

@@ -55,13 +55,13 @@ pub(super) fn option<T: Plain>(socket: BorrowedFd<'_>, level: i32, name: i32) ->
 /// Integers and structures of them: every bit pattern is a value.
 ///
 /// # Safety
-/// As it says.
+/// Zero and whatever else the kernel writes into it is a value of the type.
 pub(super) unsafe trait Plain: Copy {}
-// SAFETY: an integer.
+// SAFETY: every bit pattern is an i32.
 unsafe impl Plain for i32 {}
-// SAFETY: integers.
+// SAFETY: it consists of 64-bit integers alone, four for each ring.
 unsafe impl Plain for libc::xdp_mmap_offsets {}
-// SAFETY: integers.
+// SAFETY: it consists of 64-bit counters alone.
 unsafe impl Plain for libc::xdp_statistics {}
 // SAFETY: integers; the address in it is one of them, and registering it with the kernel is safe: the kernel pins the pages,
 // what it then does to them is ordered by the rings.
