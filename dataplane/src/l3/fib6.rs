@@ -79,24 +79,49 @@ impl Fib6 {
     /// The next hop of the longest prefix that contains `address`.
     #[inline]
     pub fn lookup(&self, address: u128) -> u32 {
-        let entry = self.direct[(address >> (128 - DIRECT)) as usize];
-        if entry & NODE == 0 {
-            return entry;
+        let mut entry = self.direct[(address >> (128 - DIRECT)) as usize];
+        let mut depth = DIRECT;
+        while entry & NODE != 0 {
+            entry = self.step(entry, address, depth);
+            depth += STRIDE;
         }
-        let mut node = &self.nodes[(entry & !NODE) as usize];
-        let mut rest = address << DIRECT;
-        loop {
-            let value = (rest >> (128 - STRIDE)) as u32;
-            // The bits up to and including `value`.
-            let upto = u64::MAX >> (63 - value);
-            if node.children >> value & 1 == 0 {
-                let run = (node.runs & upto).count_ones();
-                return self.leaves[(node.first_leaf + run - 1) as usize];
+        entry
+    }
+
+    /// [`Fib6::lookup`] for many, a level at a time: in a large table each step is a cache miss, and so those of different
+    /// addresses are waited for together.
+    #[inline]
+    pub fn lookup_many(&self, addresses: &[u128], next_hops: &mut [u32]) {
+        let mut open = false;
+        for (address, entry) in addresses.iter().zip(next_hops.iter_mut()) {
+            *entry = self.direct[(address >> (128 - DIRECT)) as usize];
+            open |= *entry & NODE != 0;
+        }
+        let mut depth = DIRECT;
+        while open {
+            open = false;
+            for (address, entry) in addresses.iter().zip(next_hops.iter_mut()) {
+                if *entry & NODE != 0 {
+                    *entry = self.step(*entry, *address, depth);
+                    open |= *entry & NODE != 0;
+                }
             }
-            let child = (node.children & upto).count_ones();
-            node = &self.nodes[(node.first_child + child - 1) as usize];
-            rest <<= STRIDE;
+            depth += STRIDE;
         }
+    }
+
+    /// From a node, which answers the bits after `depth`, to its child or leaf.
+    #[inline]
+    fn step(&self, entry: u32, address: u128, depth: u32) -> u32 {
+        let node = &self.nodes[(entry & !NODE) as usize];
+        let value = ((address << depth) >> (128 - STRIDE)) as u32;
+        // The bits up to and including `value`.
+        let upto = u64::MAX >> (63 - value);
+        if node.children >> value & 1 == 0 {
+            let run = (node.runs & upto).count_ones();
+            return self.leaves[(node.first_leaf + run - 1) as usize];
+        }
+        NODE | (node.first_child + (node.children & upto).count_ones() - 1)
     }
 
     /// Writes node `at`, which answers the bits after `depth` for the prefixes of `group`; where none of them applies,
@@ -187,10 +212,14 @@ mod tests {
                 let (first, last) = (net.network().to_bits(), net.broadcast().to_bits());
                 [first, last, first.wrapping_sub(1), last.wrapping_add(1)]
             });
-            for address in ends.chain(probes) {
+            let all: Vec<u128> = ends.chain(probes).collect();
+            let mut many = vec![0; all.len()];
+            fib.lookup_many(&all, &mut many);
+            for (address, many) in all.into_iter().zip(many) {
                 let host = Ipv6Net::new(address.into(), 128).unwrap();
                 let expected = oracle.get_lpm(&host).map_or(NO_ROUTE, |(_, hop)| *hop);
                 prop_assert_eq!(fib.lookup(address), expected, "{}", host);
+                prop_assert_eq!(many, expected);
             }
         }
     }

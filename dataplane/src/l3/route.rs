@@ -14,57 +14,72 @@ use crate::{
     verdict::{DropReason, Verdict},
 };
 
+/// Packets of one family whose next hops are looked up together, so that their cache misses overlap.
+struct Lookups<A> {
+    /// Their slots.
+    at: [u8; BATCH],
+    destinations: [A; BATCH],
+    next_hops: [u32; BATCH],
+    len: usize,
+}
+
+impl<A: Copy> Lookups<A> {
+    #[inline]
+    fn new(zero: A) -> Self {
+        Self { at: [0; BATCH], destinations: [zero; BATCH], next_hops: [NO_ROUTE; BATCH], len: 0 }
+    }
+
+    #[inline]
+    fn push(&mut self, slot: usize, destination: A) {
+        self.at[self.len] = slot as u8;
+        self.destinations[self.len] = destination;
+        self.len += 1;
+    }
+
+    /// Slots and their next hops, as found by `lookup`.
+    #[inline]
+    fn resolve(&mut self, lookup: impl FnOnce(&[A], &mut [u32])) -> impl Iterator<Item = (usize, u32)> {
+        lookup(&self.destinations[..self.len], &mut self.next_hops[..self.len]);
+        self.at[..self.len].iter().zip(&self.next_hops).map(|(at, next_hop)| (usize::from(*at), *next_hop))
+    }
+}
+
 /// Sets `next_hop` and `out` of every packet in transit; what has no way is dropped and its sender told.
 #[inline]
 pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) {
     let slots = batch.slots_mut();
-    // All IPv4 look-ups of a batch together, so that their cache misses overlap.
-    let mut at = [0u8; BATCH];
-    let mut destinations = [0u32; BATCH];
-    let mut next_hops = [NO_ROUTE; BATCH];
-    let mut n = 0;
+    let (mut v4, mut v6) = (Lookups::new(0u32), Lookups::new(0u128));
     for (index, slot) in slots.iter_mut().enumerate() {
         if slot.verdict != Verdict::Continue {
             continue;
         }
+        let packet = slot.frame.as_ref().and_then(|frame| frame.data().get(usize::from(slot.meta.l3)..));
+        // A packet without a destination (which the checks let nobody send) has none that any route leads to: zero.
         match slot.meta.network {
             Network::Ipv4 => {
-                at[n] = index as u8;
-                destinations[n] = destination_v4(slot);
-                n += 1;
+                let octets = packet.and_then(|packet| packet.get(16..20)?.first_chunk());
+                v4.push(index, octets.map_or(0, |octets| u32::from_be_bytes(*octets)));
             }
             Network::Ipv6 => {
-                let next_hop = next_hop_v6(table, slot);
-                apply(table, state, turn, slot, next_hop);
+                let octets = packet.and_then(|packet| packet.get(24..40)?.first_chunk());
+                let destination = octets.map_or(0, |octets| u128::from_be_bytes(*octets));
+                if is_link_local(Ipv6Addr::from_bits(destination)) {
+                    // On the link its packet names (RFC 4007); packets in transit never get here with one.
+                    let next_hop = table.on_link(slot.meta.out);
+                    apply(table, state, turn, slot, next_hop);
+                } else {
+                    v6.push(index, destination);
+                }
             }
             _ => slot.verdict = Verdict::Drop(DropReason::L2UnknownType),
         }
     }
-    table.fib4.lookup_many(&destinations[..n], &mut next_hops[..n]);
-    for (index, next_hop) in at.iter().zip(next_hops).take(n) {
-        apply(table, state, turn, &mut slots[usize::from(*index)], next_hop);
+    for (index, next_hop) in v4.resolve(|addresses, next_hops| table.fib4.lookup_many(addresses, next_hops)) {
+        apply(table, state, turn, &mut slots[index], next_hop);
     }
-}
-
-/// The destination; 0 (which has no route) when the packet has none.
-#[inline]
-fn destination_v4(slot: &Slot) -> u32 {
-    let at = usize::from(slot.meta.l3) + 16;
-    let field = slot.frame.as_ref().and_then(|frame| frame.data().get(at..at + 4)?.first_chunk::<4>());
-    field.map_or(0, |octets| u32::from_be_bytes(*octets))
-}
-
-#[inline]
-fn next_hop_v6(table: &Table, slot: &Slot) -> u32 {
-    let at = usize::from(slot.meta.l3) + 24;
-    let field = slot.frame.as_ref().and_then(|frame| frame.data().get(at..at + 16)?.first_chunk::<16>());
-    let Some(octets) = field else { return NO_ROUTE };
-    let destination = Ipv6Addr::from_octets(*octets);
-    // A link-local destination is on the link its packet names (RFC 4007); packets in transit never get here with one.
-    if is_link_local(destination) {
-        return table.on_link(slot.meta.out);
+    for (index, next_hop) in v6.resolve(|addresses, next_hops| table.fib6.lookup_many(addresses, next_hops)) {
+        apply(table, state, turn, &mut slots[index], next_hop);
     }
-    table.lookup_v6(destination)
 }
 
 #[inline]
