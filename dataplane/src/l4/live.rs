@@ -5,6 +5,7 @@ use core::time::Duration;
 use smoltcp::{
     iface::{Interface, SocketHandle, SocketSet},
     socket::tcp,
+    time::{Duration as SocketDuration, Instant as SocketInstant},
 };
 
 use crate::clock::Instant;
@@ -23,6 +24,8 @@ use super::{
 const TURN_SEGMENTS: u32 = 64;
 /// Steps in which one acknowledgement is announced to the socket at most.
 const MAX_ACK_STEPS: u32 = 16;
+/// How far a socket in TIME-WAIT sees time go on while octets wait to be read, on its own clock: long enough for a delayed ACK.
+const HELD: SocketDuration = SocketDuration::from_secs(2);
 /// Largest send or receive window that can lie between two segments of one connection (RFC 5961 §5.2 uses it to judge old ACKs).
 const MAX_WINDOW: i32 = 4 << 20;
 
@@ -54,6 +57,8 @@ pub(super) struct Live {
     pub(super) challenge_at: Instant,
     /// The user has closed the sending side.
     pub(super) closed: bool,
+    /// Since when the socket is in TIME-WAIT while the user has yet to read.
+    unread_since: Option<Instant>,
     /// Larger buffers wanted: receive, send.
     pub(super) wanted: (bool, bool),
     /// Octets in flight when the send buffer was found too small: the congestion window to go on with.
@@ -125,6 +130,7 @@ impl Live {
             active: Instant::ZERO,
             challenge_at: Instant::ZERO,
             closed: false,
+            unread_since: None,
             wanted: (false, false),
             flight: 0,
             rate: (Instant::ZERO, 0),
@@ -157,6 +163,7 @@ impl Live {
         (self.heard, self.active) = (now, now);
         self.waiting_since = None;
         self.closed = false;
+        self.unread_since = None;
         self.wanted = (false, false);
         self.flight = 0;
         self.rate = (now, 0);
@@ -255,9 +262,12 @@ impl Live {
         Arrival::Taken
     }
 
-    /// RFC 5961 §3.2: exactly the next number resets; elsewhere in the window asks back; outside is noise.
+    /// RFC 5961 §3.2: exactly the next number resets; elsewhere in the window asks back; outside is noise. Once both sides have
+    /// closed it is ignored (RFC 1337 §3): the user may still have to read what came before.
     fn judge_reset(&self, segment: &Segment, rcv_nxt: Seq) -> Arrival {
-        if segment.seq == rcv_nxt {
+        if self.socket_ref().state() == tcp::State::TimeWait {
+            Arrival::Ignored
+        } else if segment.seq == rcv_nxt {
             Arrival::Reset
         } else if segment.seq.after(rcv_nxt) && segment.seq.before(self.track.rcv_adv) {
             Arrival::Challenge
@@ -343,6 +353,7 @@ impl Live {
         mtu: usize,
     ) -> bool {
         self.track.now = now;
+        let at = self.egress_time(now);
         let first = self.track.segments;
         loop {
             let before = self.track.segments;
@@ -352,7 +363,7 @@ impl Live {
             // not hold the end of a message back.
             self.socket().set_nagle_enabled(unsent >= mss);
             let mut wire = Wire { packet: None, sink, track: &mut self.track, mtu };
-            interface.poll_egress(socket_time(now), &mut wire, &mut self.sockets);
+            interface.poll_egress(at, &mut wire, &mut self.sockets);
             let sent = self.track.segments;
             if sent == before {
                 break;
@@ -368,8 +379,22 @@ impl Live {
         !sink.has_room()
     }
 
+    /// The time that the socket is told when it may send. It throws received octets away when its TIME-WAIT of 10 s is over, so
+    /// time stands still for it before that until they are read.
+    fn egress_time(&mut self, now: Instant) -> SocketInstant {
+        let socket = self.socket_ref();
+        if socket.state() == tcp::State::TimeWait && socket.can_recv() {
+            self.unread_since.get_or_insert(now);
+        }
+        let still = self.unread_since.map(|since| socket_time(since) + HELD);
+        still.map_or(socket_time(now), |still| still.min(socket_time(now)))
+    }
+
     /// When the socket wants to be polled again.
     pub(super) fn socket_deadline(&mut self, interface: &mut Interface, now: Instant) -> Option<Instant> {
+        if self.unread_since.is_some_and(|since| socket_time(since) + HELD < socket_time(now)) {
+            return None; // Until the user reads.
+        }
         let at = interface.poll_at(socket_time(now), &self.sockets)?;
         // "Now" although nothing was sent just before: smoltcp is waiting for a window. Look again, but do not spin.
         Some(wall_time(at).max(now + Duration::from_millis(1)))
