@@ -23,6 +23,8 @@ use super::{
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const PASSIVE_TRIES: u8 = 4;
 const ACTIVE_TRIES: u8 = 6;
+/// Connections that may wait to be accepted however low the limit on half-open ones is set to have cookies all the time.
+const LEAST_BACKLOG: usize = 64;
 /// Ports tried before an open fails for want of one.
 const PORT_TRIES: u32 = 1_024;
 
@@ -76,6 +78,11 @@ impl Tcp {
                     && let Some(options) = self.core.numbers.open(segment, self.core.now)
                 {
                     return self.open_by_cookie(packet, segment, options, listener, sink);
+                }
+                if self.core.options.syn_cookies == SynCookies::Auto {
+                    // Perhaps a segment that has overtaken the answer to a cookie: a reset would end an honest handshake. What
+                    // is to come again comes again, and the flood that cookies are used against passes.
+                    return Outcome::Dropped(DropReason::TcpBadCookie);
                 }
                 DropReason::TcpBadCookie
             }
@@ -207,7 +214,7 @@ impl Tcp {
             self.core.stray_reset(segment, sink);
             return Outcome::Dropped(DropReason::TcpNoConnection);
         }
-        if !active && self.core.accepts.len() >= self.core.options.half_open_limit {
+        if !active && self.core.accepts.len() >= self.core.options.half_open_limit.max(LEAST_BACKLOG) {
             self.core.stats.accept_overflows.add(1);
             self.core.stray_reset(segment, sink);
             self.end(index, End::Aborted);
