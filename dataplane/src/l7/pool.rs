@@ -4,7 +4,7 @@
 use core::task::Context;
 use core::time::Duration;
 
-use foldhash::fast::RandomState;
+use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::cluster::EndpointId;
@@ -14,7 +14,7 @@ use crate::clock::Instant;
 /// Waiting connections by endpoint.
 #[derive(Debug)]
 pub(super) struct Pool<U> {
-    waiting: HashMap<EndpointId, Vec<Waiting<U>>, RandomState>,
+    waiting: HashMap<EndpointId, Vec<Waiting<U>>, FixedState>,
     count: usize,
 }
 
