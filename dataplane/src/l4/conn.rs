@@ -64,6 +64,8 @@ pub(super) struct Conn {
     pub(super) attached: bool,
     /// On the list of connections to look at in this turn.
     pub(super) touched: bool,
+    /// On the list of connections at rest. Like `touched` it belongs to the slot: a slot is on the list once.
+    pub(super) resting: bool,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
     pub(super) timer: Option<(TimerId, Instant)>,
@@ -167,8 +169,8 @@ impl Connections {
     /// Gives the slot of an unlisted connection back.
     pub(super) fn release(&mut self, index: u32) {
         let generation = self.slots[index as usize].generation.wrapping_add(1);
-        let touched = self.slots[index as usize].touched;
-        self.slots[index as usize] = Conn { generation, touched, ..Conn::vacant() };
+        let Conn { touched, resting, .. } = self.slots[index as usize];
+        self.slots[index as usize] = Conn { generation, touched, resting, ..Conn::vacant() };
         self.free.push(index);
     }
 }
@@ -182,6 +184,7 @@ impl Conn {
             listener: 0,
             attached: false,
             touched: false,
+            resting: false,
             reader: None,
             writer: None,
             timer: None,

@@ -87,8 +87,14 @@ impl Tcp {
             return core.touch(conn, index);
         }
         let quiet_at = live.active + core.options.dehydrate_after;
-        if at_rest && now >= quiet_at {
-            return self.dehydrate(index, sink);
+        if at_rest {
+            if now >= quiet_at {
+                return self.dehydrate(index);
+            }
+            if !conn.resting {
+                conn.resting = true;
+                core.resting.push_back(index);
+            }
         }
         let fin_wait = live.socket_ref().state() == SocketState::FinWait2 && !conn.attached;
         let give_up_at = live.active + core.options.fin_wait_timeout;
@@ -120,7 +126,7 @@ impl Tcp {
         let (wanted, flight, record) = (live.wanted, live.flight, live.to_record());
         live.wanted = (false, false);
         if (rx, tx) != live.classes
-            && let Some(mut fresh) = core.pool.take(rx, tx, &core.stats)
+            && let Some(mut fresh) = core.pool.take_exactly(rx, tx, &core.stats)
         {
             let acked = live.track.acked;
             hydrate(&mut fresh, conn.flow, record, flight, &core.options, core.now);
@@ -139,13 +145,16 @@ impl Tcp {
         core.touch(conn, index);
     }
 
-    /// Gives the socket of a connection at rest back.
-    fn dehydrate<S: SegmentSink>(&mut self, index: u32, sink: &mut S) {
+    /// Gives the socket of a connection back if it is at rest.
+    pub(super) fn dehydrate(&mut self, index: u32) {
         let core = &mut self.core;
         let conn = self.conns.at(index);
         let State::Live(live) = &mut conn.state else { return };
+        if !live.at_rest() {
+            return;
+        }
         if live.track.acked != live.rcv_nxt() {
-            core.send(own_ack(live, conn.flow), sink);
+            core.post(own_ack(live, conn.flow));
         }
         let idle = Idle {
             record: live.to_record(),

@@ -126,9 +126,11 @@ impl Tcp {
         while record.tx_class < largest && queued > super::pool::CLASS_BYTES[usize::from(record.tx_class)] {
             record.tx_class += 1;
         }
-        let Some(mut live) = core.pool.take(record.rx_class, record.tx_class, &core.stats) else {
+        let Some(mut live) = self.socket_for(record.rx_class, record.tx_class) else {
             return Err(DropReason::TcpNoMemory);
         };
+        let core = &mut self.core;
+        let conn = self.conns.at(index);
         hydrate(&mut live, conn.flow, record, 0, &core.options, core.now);
         conn.state = State::Live(live);
         core.stats.hydrations.add(1);
@@ -136,6 +138,19 @@ impl Tcp {
         core.stats.live.add(1);
         core.touch(conn, index);
         Ok(())
+    }
+
+    /// A socket from the pool; if need be, one that a connection at rest has not given back yet.
+    fn socket_for(&mut self, rx: u8, tx: u8) -> Option<Box<Live>> {
+        loop {
+            if let Some(live) = self.core.pool.take(rx, tx, &self.core.stats) {
+                return Some(live);
+            }
+            self.core.stats.buffer_shortages.add(1);
+            let index = self.core.resting.pop_front()?;
+            self.conns.at(index).resting = false;
+            self.dehydrate(index);
+        }
     }
 
     /// A keep-alive is due, or has not been answered (RFC 1122 §4.2.3.6).

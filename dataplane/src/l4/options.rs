@@ -59,8 +59,8 @@ pub struct TcpOptions {
     pub receive_buffer: usize,
     /// Largest send buffer of a connection, in bytes.
     pub send_buffer: usize,
-    /// Bytes of buffers of all connections of this core; beyond it connections get the smallest buffers, and beyond twice
-    /// that no new ones.
+    /// Bytes of buffers of all connections of this core. With half of it in use, connections get the smallest buffers; with all
+    /// of it, those at rest lose theirs at once, and if there are none, data is not accepted.
     pub buffer_memory: usize,
     /// Congestion control.
     pub congestion: Congestion,

@@ -6,8 +6,6 @@ use super::{live::Live, options::TcpOptions, stats::Stats};
 pub(super) const CLASS_BYTES: [usize; 5] = [16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20];
 /// Class that a new connection starts with, in either direction.
 pub(super) const FIRST_CLASS: u8 = 1;
-/// Bytes of unused sockets that are kept for the next connection.
-const KEEP_BYTES: usize = 32 << 20;
 
 type Shelf = [Vec<Box<Live>>; CLASS_BYTES.len()];
 
@@ -34,42 +32,48 @@ impl Pool {
         Self { shelves: Default::default(), total: 0, kept: 0, limit: options.buffer_memory }
     }
 
-    /// A socket with buffers of these classes, or of the smallest when memory is short. `None` when even those would exceed
-    /// twice the limit.
-    pub(super) fn take(&mut self, rx: u8, tx: u8, stats: &Stats) -> Option<Box<Live>> {
-        let live = self.take_exactly(rx, tx, self.limit).or_else(|| {
-            stats.buffer_shortages.add(1);
-            self.take_exactly(0, 0, self.limit.saturating_mul(2))
-        });
-        stats.buffer_bytes.set(self.total as u64);
-        live
+    /// Whether more than half of the memory is in use: then new sockets get the smallest buffers.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.total - self.kept > self.limit / 2
     }
 
-    fn take_exactly(&mut self, rx: u8, tx: u8, limit: usize) -> Option<Box<Live>> {
+    /// A socket with buffers of exactly these classes. `None` when that would exceed the limit, whatever is kept.
+    pub(super) fn take_exactly(&mut self, rx: u8, tx: u8, stats: &Stats) -> Option<Box<Live>> {
         if let Some(live) = self.shelves[usize::from(rx)][usize::from(tx)].pop() {
             self.kept -= bytes(rx, tx);
             return Some(live);
         }
-        if self.total + bytes(rx, tx) > limit {
-            self.clear();
-        }
-        if self.total + bytes(rx, tx) > limit {
+        if self.total - self.kept + bytes(rx, tx) > self.limit {
             return None;
         }
+        if self.total + bytes(rx, tx) > self.limit {
+            self.clear();
+        }
         self.total += bytes(rx, tx);
+        stats.buffer_bytes.set(self.total as u64);
         Some(Box::new(Live::new(rx, tx)))
+    }
+
+    /// A socket with buffers of these classes, or whatever is left. `None` when all memory is in use.
+    pub(super) fn take(&mut self, rx: u8, tx: u8, stats: &Stats) -> Option<Box<Live>> {
+        let (rx, tx) = if self.is_pressed() { (0, 0) } else { (rx, tx) };
+        self.take_exactly(rx, tx, stats).or_else(|| {
+            let live = self.shelves.iter_mut().flatten().find_map(Vec::pop)?;
+            self.kept -= bytes(live.classes.0, live.classes.1);
+            Some(live)
+        })
     }
 
     /// Takes a socket back. It may be in any state.
     pub(super) fn give(&mut self, live: Box<Live>, stats: &Stats) {
         let (rx, tx) = live.classes;
-        if self.kept + bytes(rx, tx) > KEEP_BYTES || self.total > self.limit {
+        if self.kept + bytes(rx, tx) > self.limit / 2 {
             self.total -= bytes(rx, tx);
+            stats.buffer_bytes.set(self.total as u64);
         } else {
             self.kept += bytes(rx, tx);
             self.shelves[usize::from(rx)][usize::from(tx)].push(live);
         }
-        stats.buffer_bytes.set(self.total as u64);
     }
 
     fn clear(&mut self) {

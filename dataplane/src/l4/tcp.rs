@@ -70,6 +70,8 @@ pub(super) struct Core {
     pub(super) outbox: VecDeque<Header>,
     /// Established connections that nobody has taken yet.
     pub(super) accepts: VecDeque<ConnId>,
+    /// Connections at rest that still have their sockets, longest at rest first; some have since become busy again.
+    pub(super) resting: VecDeque<u32>,
     pub(super) half_open: usize,
     pub(super) time_waits: usize,
     /// Cookies were sent until then at the latest; ACKs out of nothing may be answers to them.
@@ -172,6 +174,7 @@ impl Tcp {
             touched: VecDeque::new(),
             outbox: VecDeque::new(),
             accepts: VecDeque::new(),
+            resting: VecDeque::new(),
             half_open: 0,
             time_waits: 0,
             cookies_until: None,
