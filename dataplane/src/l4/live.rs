@@ -88,38 +88,13 @@ impl Live {
         let ring = |class: u8| tcp::SocketBuffer::new(vec![0; CLASS_BYTES[usize::from(class)]]);
         let mut sockets = SocketSet::new(Vec::with_capacity(1));
         let handle = sockets.add(tcp::Socket::new(ring(rx), ring(tx)));
-        let record = Record {
-            snd_nxt: Seq(0),
-            rcv_nxt: Seq(0),
-            rcv_adv: Seq(0),
-            rtt_us: 0,
-            window: 0,
-            mss: 536,
-            peer_shift: None,
-            own_shift: 0,
-            sack: false,
-            rx_class: rx,
-            tx_class: tx,
-        };
-        let track = Track {
-            now: Instant::ZERO,
-            snd_max: Seq(0),
-            acked: Seq(0),
-            rcv_adv: Seq(0),
-            own_shift: 0,
-            socket_shift: 0,
-            edge_step: 1,
-            segments: 0,
-            retransmits: 0,
-            data_at: Instant::ZERO,
-            timed: None,
-        };
+        // The book-keeping is set when the socket is hydrated.
         Self {
             sockets,
             handle,
             classes: (rx, tx),
-            track,
-            record,
+            track: Track::default(),
+            record: Record::default(),
             written: 0,
             consumed: 0,
             rcv_high: Seq(0),

@@ -8,7 +8,7 @@ use super::seq::Seq;
 pub(super) const MAX_SHIFT: u8 = 7;
 
 /// The state of a connection at rest: everything acknowledged, nothing buffered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Record {
     /// Next number to send; everything before it is acknowledged.
     pub(super) snd_nxt: Seq,

@@ -44,7 +44,7 @@ pub(super) fn capabilities(mtu: usize) -> DeviceCapabilities {
 }
 
 /// What is learnt from the segments that a socket sends.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Track {
     pub(super) now: Instant,
     /// Highest point sent, FIN included.

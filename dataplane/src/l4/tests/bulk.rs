@@ -112,28 +112,25 @@ proptest! {
     }
 }
 
-/// Goodput in Mbit/s of 8 MiB over 100 Mbit/s, 20 ms of round trip and 2 % loss, and what it took.
-fn lossy_goodput(seed: u64, congestion: Congestion) -> (f64, [u64; 3]) {
-    let wire = Wire { delay: Duration::from_millis(10), loss: 20, rate: 100_000_000, ..Wire::default() };
-    let options = TcpOptions { congestion, ..options() };
-    let mut world = World::with(seed, wire, &options, false);
-    let (mut client, mut server) = world.pair();
+/// Goodput in Mbit/s of 8 MiB over 100 Mbit/s, 20 ms of round trip and 2 % loss in either direction.
+fn lossy_goodput(seed: u64, congestion: Congestion) -> f64 {
     const LEN: u64 = 8 << 20;
+    let wire = Wire { delay: Duration::from_millis(10), loss: 20, rate: 100_000_000, ..Wire::default() };
+    let mut world = World::with(seed, wire, &TcpOptions { congestion, ..options() }, false);
+    let (mut client, mut server) = world.pair();
     world.spawn(async move { send_pattern(&mut client, 1, LEN).await.expect("sent") });
     world.spawn(async move { assert_eq!(receive_pattern(&mut server, 1).await, Ok(LEN)) });
     let start = world.now.get();
     world.finish(Duration::from_secs(300));
-    let stats = world.hosts[0].tcp.stats();
-    let counts = [stats.retransmits.value(), stats.early_retransmits.value(), stats.timer_retransmits.value()];
-    (LEN as f64 * 8e-6 / (world.now.get() - start).as_secs_f64(), counts)
+    LEN as f64 * 8e-6 / (world.now.get() - start).as_secs_f64()
 }
 
+/// Mathis et al. give 1.22 segments per round trip and root of the loss rate: 5.0 Mbit/s here. The kernel's CUBIC reached
+/// 3.6 to 4.3 on such a wire in real time, where ours reached 3.8 to 3.9.
 #[test]
-#[ignore = "prints figures"]
-fn goodput_under_loss() {
-    for congestion in [Congestion::Cubic, Congestion::Reno] {
-        let runs: Vec<_> = (0..20).map(|seed| lossy_goodput(seed, congestion)).collect();
-        let mean = runs.iter().map(|run| run.0).sum::<f64>() / runs.len() as f64;
-        println!("{congestion:?}: {mean:.2} Mbit/s; {:?}", &runs[..4]);
+fn losses_cost_no_more_than_theory_allows() {
+    for (congestion, least) in [(Congestion::Cubic, 4.5), (Congestion::Reno, 4.0)] {
+        let mean = (0..6).map(|seed| lossy_goodput(seed, congestion)).sum::<f64>() / 6.0;
+        assert!(mean > least, "{congestion:?}: {mean:.2} Mbit/s");
     }
 }
