@@ -85,6 +85,22 @@ edit() {
   mv "$state/gateway.toml.new" "$state/gateway.toml"
 }
 
+# under_load URL COMMAND… — the command runs while wrk does, from a second before to half a second after; nothing may fail
+under_load() {
+  local url=$1 status=0 load
+  shift
+  ns client wrk -t1 -c32 -d120 --timeout 5 "$url" >"$STATE/wrk" 2>&1 &
+  load=$!
+  sleep 1
+  "$@" || status=$?
+  sleep 0.5
+  kill -0 "$load" 2>/dev/null || { echo "the load ended before the change was checked"; status=1; }
+  # wrk prints its summary when interrupted, as it does at the end of its time.
+  kill -INT "$load" 2>/dev/null || true
+  wait "$load" || true
+  wrk_clean "$STATE/wrk" && return "$status"
+}
+
 # What wrk says about failures must be nothing: wrk_clean FILE
 wrk_clean() {
   cat "$1"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# A test PKI by openssl: P-256 keys, short lives, one directory. Made anew for each run, so nothing secret is kept.
+# A test PKI by openssl: P-256 keys, one directory. Made anew for each run, so nothing secret is kept.
 #
 #   ca.pem                  signs everything below but the stranger
 #   gateway.pem/.key        the gateway's server certificate: gateway.example.com, *.example.com
@@ -42,8 +42,8 @@ new_certs_dir = $1/issued
 certificate = $1/ca.pem
 private_key = $1/ca.key
 default_md = sha256
-default_days = 7
-default_crl_days = 7
+default_days = 90
+default_crl_days = 90
 policy = anything
 unique_subject = no
 crl_extensions = crl
@@ -59,7 +59,7 @@ EOF
 }
 
 pki_authority() { # pki_authority DIRECTORY NAME COMMON_NAME
-  pki_quiet openssl req -x509 -config /dev/null -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 7 \
+  pki_quiet openssl req -x509 -config /dev/null -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 \
     -subj "/CN=$3" -keyout "$1/$2.key" -out "$1/$2.pem" \
     -addext basicConstraints=critical,CA:true -addext keyUsage=critical,keyCertSign,cRLSign \
     -addext subjectKeyIdentifier=hash

@@ -1,18 +1,8 @@
 # shellcheck shell=bash
 # Reloads: a change under load costs nobody a request, a hundred changes cost no connection, a bad file changes nothing.
 
-under_load() { # under_load SECONDS COMMAND… — the command runs while wrk does; nothing may fail
-  local seconds=$1 status=0
-  shift
-  ns client wrk -t1 -c32 -d"$seconds" --timeout 5 http://10.0.1.1/1k >"$STATE/wrk" 2>&1 &
-  local load=$!
-  sleep 0.5
-  "$@" || status=$?
-  kill -0 $load 2>/dev/null || { echo "the command outlasted the load: the end was not tested"; status=1; }
-  wait $load || true
-  ((status == 0)) || return "$status"
-  wrk_clean "$STATE/wrk" 500
-}
+PAGE=http://10.0.1.1/1k
+
 only_backend() { # only_backend N — all of thirty requests
   local seen
   seen=$(for _ in {1..30}; do ns client curl -s --max-time 3 http://10.0.1.1/; done | sort -u)
@@ -67,12 +57,12 @@ refuses_broken() { # refuses_broken SED-EXPRESSION PATTERN
 }
 keeps_open_connections() { ns client "$PYTHON" "$ROOT/tests/e2e/reload.py" "$BINARY" "$STATE"; }
 
-check under-load-moves-traffic under_load 4 moves_traffic
-check sighup under_load 2 by_signal
-check a-hundred-under-load under_load 15 a_hundred
+check under-load-moves-traffic under_load "$PAGE" moves_traffic
+check sighup under_load "$PAGE" by_signal
+check a-hundred-under-load under_load "$PAGE" a_hundred
 check open-connections-stay keeps_open_connections
-check refuses-syntax under_load 4 refuses_broken 's/^\[runtime\]/[runtime/' '.'
-check refuses-unknown-key under_load 4 refuses_broken 's/^half_open_limit/half_opn_limit/' 'half_open_limit'
-check refuses-bad-address under_load 4 refuses_broken 's/^address = "10\.0\.1\.1:443"/address = "10.0.1.300:443"/' '10\.0\.1\.300'
-check refuses-missing-cluster under_load 4 refuses_broken 's/cluster = "secure"/cluster = "secur"/' 'secur'
-check refuses-missing-file under_load 4 refuses_broken 's/other\.key/nowhere.key/' 'nowhere\.key'
+check refuses-syntax under_load "$PAGE" refuses_broken 's/^\[runtime\]/[runtime/' '.'
+check refuses-unknown-key under_load "$PAGE" refuses_broken 's/^half_open_limit/half_opn_limit/' 'half_open_limit'
+check refuses-bad-address under_load "$PAGE" refuses_broken 's/^address = "10\.0\.1\.1:443"/address = "10.0.1.300:443"/' '10\.0\.1\.300'
+check refuses-missing-cluster under_load "$PAGE" refuses_broken 's/cluster = "secure"/cluster = "secur"/' 'secur'
+check refuses-missing-file under_load "$PAGE" refuses_broken 's/other\.key/nowhere.key/' 'nowhere\.key'
