@@ -112,8 +112,8 @@ bench_reload() {
   bench_probe >/dev/null
   local dropped began load round took status=0
   dropped=$(bench_drops)
-  ns client taskset -c "$LOAD_CPUS" wrk -t1 -c"$CONNECTIONS" -d600 --latency --timeout 5 "http://10.0.1.1$TARGET" >"$STATE/wrk" 2>&1 &
-  load=$!
+  spawn client "$STATE/wrk" taskset -c "$LOAD_CPUS" wrk -t1 -c"$CONNECTIONS" -d600 --latency --timeout 5 "http://10.0.1.1$TARGET"
+  load=$SPAWNED
   sleep 1
   began=${EPOCHREALTIME/./}
   for ((round = 0; round < COUNT; round++)); do

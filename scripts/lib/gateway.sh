@@ -25,9 +25,9 @@ gateway_start() {
     local port
     for port in "${PORTS[@]}"; do ns gw ip link set "$port" xdp off 2>/dev/null || true; done
   fi
-  ns gw "$BINARY" run -c "$state/gateway.toml" >"$state/gateway.log" 2>&1 &
-  echo $! >"$state/gateway.pid"
-  disown $!
+  spawn gw "$state/gateway.log" "$BINARY" run -c "$state/gateway.toml"
+  echo "$SPAWNED" >"$state/gateway.pid"
+  disown "$SPAWNED"
   if ! gateway_comes_up "$driver" "$state"; then
     printf 'the gateway did not come up:\n' >&2
     tail -n 25 "$state/gateway.log" >&2
@@ -89,8 +89,9 @@ edit() {
 under_load() {
   local url=$1 status=0 load
   shift
-  ns client wrk -t1 -c32 -d120 --timeout 5 "$url" >"$STATE/wrk" 2>&1 &
-  load=$!
+  # shellcheck disable=SC2153 # STATE is the directory of the script that sources this
+  spawn client "$STATE/wrk" wrk -t1 -c32 -d120 --timeout 5 "$url"
+  load=$SPAWNED
   sleep 1
   "$@" || status=$?
   sleep 0.5

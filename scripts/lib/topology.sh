@@ -20,6 +20,15 @@ ns() { # ns NAME COMMAND…
   ip netns exec "$PREFIX-$name" "$@"
 }
 
+# In the background, with the program's own process id in SPAWNED: a function with `&` would give that of a shell.
+spawn() { # spawn NAME OUTPUT COMMAND…
+  local name=$1 output=$2
+  shift 2
+  ip netns exec "$PREFIX-$name" "$@" >"$output" 2>&1 </dev/null &
+  # shellcheck disable=SC2034 # read by those who call
+  SPAWNED=$!
+}
+
 host_addresses() { # host_addresses NAME -> "IPv4 IPv6 router4 router6 subnet"
   case $1 in
     client) echo "10.0.1.100 fd00:1::100 10.0.1.1 fd00:1::1" ;;
