@@ -46,6 +46,7 @@ impl Tcp {
         if !conn.attached && live.socket_ref().can_recv() {
             return self.abort(index); // Data for nobody (RFC 1122 §4.2.2.13).
         }
+        live.close_if_possible();
         let first = live.track.segments;
         let probed = live.probe(&mut core.interface, conn.flow, sink, (now, mtu));
         if live.window_update_due() {
@@ -184,6 +185,9 @@ impl Tcp {
         let conn = self.conns.at(index);
         let State::Live(live) = &mut conn.state else { return };
         let ack = own_ack(live, conn.flow);
+        if live.track.acked != live.rcv_nxt() {
+            core.post(ack); // The socket that held the acknowledgement of the FIN back goes.
+        }
         let record = TimeWait { snd_nxt: live.track.snd_max, rcv_nxt: live.rcv_nxt(), window: ack.window, until };
         if let State::Live(live) = core::mem::replace(&mut conn.state, State::TimeWait(record)) {
             core.pool.give(live, &core.stats);
@@ -225,7 +229,7 @@ impl Tcp {
         let State::Live(live) = &mut conn.state else { return false };
         if !live.closed {
             live.closed = true;
-            live.socket().close();
+            live.close_if_possible();
             core.touch(conn, index);
         }
         true

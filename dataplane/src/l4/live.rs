@@ -1,11 +1,8 @@
 //! A connection with a socket: what arrives, what is sent, and when it comes to rest.
 
-use core::time::Duration;
-
 use smoltcp::{
     iface::{Interface, SocketHandle, SocketSet},
     socket::tcp,
-    time::{Duration as SocketDuration, Instant as SocketInstant},
 };
 
 use crate::clock::Instant;
@@ -17,15 +14,13 @@ use super::{
     segment::{Header, MAX_CONTROL, Segment, flag},
     seq::Seq,
     sink::SegmentSink,
-    wire::{Track, Wire, socket_time, wall_time},
+    wire::{Track, Wire, socket_time},
 };
 
 /// Segments one connection may send in one turn before the others have theirs.
 const TURN_SEGMENTS: u32 = 64;
 /// Steps in which one acknowledgement is announced to the socket at most.
 const MAX_ACK_STEPS: u32 = 16;
-/// How far a socket in TIME-WAIT sees time go on while octets wait to be read, on its own clock: long enough for a delayed ACK.
-const HELD: SocketDuration = SocketDuration::from_secs(2);
 /// Largest send or receive window that can lie between two segments of one connection (RFC 5961 §5.2 uses it to judge old ACKs).
 const MAX_WINDOW: i32 = 4 << 20;
 
@@ -55,10 +50,11 @@ pub(super) struct Live {
     /// Last segment in either direction.
     pub(super) active: Instant,
     pub(super) challenge_at: Instant,
-    /// The user has closed the sending side.
+    /// The user has closed the sending side, and the socket knows.
     pub(super) closed: bool,
+    pub(super) close_told: bool,
     /// Since when the socket is in TIME-WAIT while the user has yet to read.
-    unread_since: Option<Instant>,
+    pub(super) unread_since: Option<Instant>,
     /// Larger buffers wanted: receive, send.
     pub(super) wanted: (bool, bool),
     /// Octets in flight when the send buffer was found too small: the congestion window to go on with.
@@ -105,6 +101,7 @@ impl Live {
             active: Instant::ZERO,
             challenge_at: Instant::ZERO,
             closed: false,
+            close_told: false,
             unread_since: None,
             wanted: (false, false),
             flight: 0,
@@ -137,7 +134,7 @@ impl Live {
         self.rtt_us = record.rtt_us;
         (self.heard, self.active) = (now, now);
         self.waiting_since = None;
-        self.closed = false;
+        (self.closed, self.close_told) = (false, false);
         self.unread_since = None;
         self.wanted = (false, false);
         self.flight = 0;
@@ -273,7 +270,8 @@ impl Live {
         if span <= step {
             return;
         }
-        let header = self.peer_header(segment.flow);
+        // Not a closed window: with octets still queued it would start the socket's window probes, and these would outlive the rest.
+        let header = Header { window: self.window.max(1), ..self.peer_header(segment.flow) };
         for at in (step..span).step_by(step as usize) {
             self.play(interface, &Header { ack: Some(una.plus(at)), ..header }, sink, mtu);
         }
@@ -291,13 +289,6 @@ impl Live {
         let packet = &mut packet[..header.len()];
         header.write(packet, false);
         self.feed(interface, packet, sink, mtu);
-    }
-
-    /// A segment as the peer would send it now, without data: base of what is played.
-    pub(super) fn peer_header(&self, flow: Flow) -> Header {
-        let from =
-            Flow { local: flow.remote, remote: flow.local, local_port: flow.remote_port, remote_port: flow.local_port };
-        Header::ack(from, self.rcv_nxt(), self.acknowledged(), self.window)
     }
 
     fn on_progress(&mut self, una: Seq, now: Instant) {
@@ -352,27 +343,6 @@ impl Live {
             self.waiting_since = Some(now);
         }
         !sink.has_room()
-    }
-
-    /// The time that the socket is told when it may send. It throws received octets away when its TIME-WAIT of 10 s is over, so
-    /// time stands still for it before that until they are read.
-    fn egress_time(&mut self, now: Instant) -> SocketInstant {
-        let socket = self.socket_ref();
-        if socket.state() == tcp::State::TimeWait && socket.can_recv() {
-            self.unread_since.get_or_insert(now);
-        }
-        let still = self.unread_since.map(|since| socket_time(since) + HELD);
-        still.map_or(socket_time(now), |still| still.min(socket_time(now)))
-    }
-
-    /// When the socket wants to be polled again.
-    pub(super) fn socket_deadline(&mut self, interface: &mut Interface, now: Instant) -> Option<Instant> {
-        if self.unread_since.is_some_and(|since| socket_time(since) + HELD < socket_time(now)) {
-            return None; // Until the user reads.
-        }
-        let at = interface.poll_at(socket_time(now), &self.sockets)?;
-        // "Now" although nothing was sent just before: smoltcp is waiting for a window. Look again, but do not spin.
-        Some(wall_time(at).max(now + Duration::from_millis(1)))
     }
 
     /// Everything is acknowledged in both directions and nothing is buffered: the socket can be replaced.

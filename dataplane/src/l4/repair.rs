@@ -11,7 +11,13 @@ use smoltcp::iface::Interface;
 
 use crate::clock::Instant;
 
-use super::{flow::Flow, live::Live, segment::Header, seq::Seq, sink::SegmentSink};
+use super::{
+    flow::Flow,
+    live::Live,
+    segment::{Header, flag},
+    seq::Seq,
+    sink::SegmentSink,
+};
 
 /// Duplicate ACKs that mean a loss (RFC 5681 §3.2).
 const DUPLICATE_THRESHOLD: u8 = 3;
@@ -19,6 +25,10 @@ const DUPLICATE_THRESHOLD: u8 = 3;
 const PROBE_FLOOR: Duration = Duration::from_millis(10);
 /// How long a peer may hold back the ACK of a single segment (RFC 8985 §7.2 says 200 ms; that is beyond the timer here).
 const PEER_ACK_DELAY: Duration = Duration::from_millis(50);
+/// Shortest time after which a FIN alone is sent again from here; the timer is usually faster.
+const FIN_PATIENCE: Duration = Duration::from_secs(1);
+/// Doublings of that time.
+const MAX_BACKOFF: u8 = 5;
 /// Probes without progress; then the retransmission timer decides.
 const MAX_PROBES: u8 = 1;
 
@@ -83,9 +93,19 @@ impl Live {
         self.repair.recover.get_or_insert(self.track.snd_max);
     }
 
+    /// Everything but our FIN is acknowledged. smoltcp cannot send it again on duplicates, and not at all once it has taken to probing
+    /// a closed window.
+    fn only_fin(&self) -> bool {
+        self.outstanding() == 1 && self.socket_ref().send_queue() == 0
+    }
+
     /// When silence becomes suspicious, if anything is unacknowledged that the peer has room for.
     pub(super) fn probe_deadline(&self) -> Option<Instant> {
-        // A FIN alone is left to the timer: smoltcp cannot send it again on duplicates.
+        if self.only_fin() {
+            let patience = FIN_PATIENCE.max(Duration::from_micros(3 * u64::from(self.rtt_us)));
+            let since = self.waiting_since?.max(self.track.data_at);
+            return Some(since + patience * (1 << self.repair.probes.min(MAX_BACKOFF)));
+        }
         let data = self.outstanding() > 0 && self.socket_ref().send_queue() > 0;
         if !data || self.rtt_us == 0 || !self.peer_has_room() || self.repair.probes >= MAX_PROBES {
             return None;
@@ -107,8 +127,13 @@ impl Live {
         if self.probe_deadline().is_none_or(|at| at > now) {
             return false;
         }
-        self.repair.probes += 1;
+        self.repair.probes = self.repair.probes.saturating_add(1);
         self.track.now = now;
+        if self.only_fin() {
+            self.track.data_at = now;
+            let fin = Header { flags: flag::FIN, ..super::established::own_ack(self, flow) };
+            return Header { seq: self.track.snd_max.minus(1), ..fin }.emit(sink);
+        }
         self.resend(interface, flow, sink, mtu);
         true
     }

@@ -2,7 +2,11 @@
 
 use core::time::Duration;
 
-use smoltcp::{iface::Interface, socket::tcp};
+use smoltcp::{
+    iface::Interface,
+    socket::tcp,
+    time::{Duration as SocketDuration, Instant as SocketInstant},
+};
 
 use crate::clock::Instant;
 
@@ -12,11 +16,57 @@ use super::{
     pool::{CLASS_BYTES, largest_class},
     segment::Header,
     sink::SegmentSink,
+    wire::{socket_time, wall_time},
 };
+
+/// How far a socket in TIME-WAIT sees time go on while octets wait to be read, on its own clock: long enough for a delayed ACK.
+const HELD: SocketDuration = SocketDuration::from_secs(2);
 
 impl Live {
     pub(super) fn peer_has_room(&self) -> bool {
         self.window != 0
+    }
+
+    /// Tells the socket that the user has closed, once all that is queued fits into the peer's window: in LAST-ACK and CLOSING smoltcp
+    /// takes no window update.
+    pub(super) fn close_if_possible(&mut self) {
+        if !self.closed || self.close_told {
+            return;
+        }
+        let window = u32::from(self.window) << self.record.peer_shift.unwrap_or(0);
+        let end = self.record.snd_nxt.plus(self.written);
+        if !end.after(self.snd_una().plus(window)) || self.socket_ref().send_queue() == 0 {
+            self.close_told = true;
+            self.socket().close();
+        }
+    }
+
+    /// The time that the socket is told when it may send. It throws received octets away when its TIME-WAIT of 10 s is over, so
+    /// time stands still for it before that until they are read.
+    pub(super) fn egress_time(&mut self, now: Instant) -> SocketInstant {
+        let socket = self.socket_ref();
+        if socket.state() == tcp::State::TimeWait && socket.can_recv() {
+            self.unread_since.get_or_insert(now);
+        }
+        let still = self.unread_since.map(|since| socket_time(since) + HELD);
+        still.map_or(socket_time(now), |still| still.min(socket_time(now)))
+    }
+
+    /// When the socket wants to be polled again.
+    pub(super) fn socket_deadline(&mut self, interface: &mut Interface, now: Instant) -> Option<Instant> {
+        if self.unread_since.is_some_and(|since| socket_time(since) + HELD < socket_time(now)) {
+            return None; // Until the user reads.
+        }
+        let at = interface.poll_at(socket_time(now), &self.sockets)?;
+        // "Now" although nothing was sent just before: smoltcp is waiting for a window. Look again, but do not spin.
+        Some(wall_time(at).max(now + Duration::from_millis(1)))
+    }
+
+    /// A segment as the peer would send it now, without data: base of what is played.
+    pub(super) fn peer_header(&self, flow: Flow) -> Header {
+        let from =
+            Flow { local: flow.remote, remote: flow.local, local_port: flow.remote_port, remote_port: flow.local_port };
+        Header::ack(from, self.rcv_nxt(), self.acknowledged(), self.window)
     }
 
     /// Appends to the send queue. Tells how much fitted, and whether the queue turned out to be what limits the sender: then
