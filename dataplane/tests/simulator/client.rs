@@ -142,7 +142,11 @@ impl Talks<'_> {
             }
             Err(trouble) => {
                 self.shared.report(self.now(), &format!("answer to ask {id}"), &trouble);
-                self.end_one(trouble.into());
+                // What was sent behind it may have been served as well: nobody asks twice without knowing.
+                let outcome = Outcome::from(trouble);
+                for _ in self.done - first..progress.sent.get() {
+                    self.end_one(outcome.clone());
+                }
                 false
             }
         }

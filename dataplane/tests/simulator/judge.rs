@@ -16,7 +16,7 @@ use crate::{
 pub(crate) fn cool_down(weather: Weather) -> Duration {
     match weather {
         // FIN-WAIT, the pool's idle time, TIME-WAIT.
-        Weather::Calm => Duration::from_secs(20),
+        Weather::Calm => Duration::from_secs(45),
         // A lost reset is only noticed by a time-out.
         Weather::Rough | Weather::Storm => Duration::from_secs(240),
     }

@@ -397,7 +397,7 @@ fn tcp_options(stack: &Stack, core: (usize, usize), mtu: u16) -> TcpOptions {
         keepalive_probes: 3,
         user_timeout: Duration::from_secs(30),
         fin_wait_timeout: Duration::from_secs(10),
-        time_wait: Duration::from_secs(1),
+        time_wait: Duration::from_secs(20),
         dehydrate_after: stack.dehydrate_after,
         receive_buffer: stack.receive_buffer,
         send_buffer: stack.send_buffer,
