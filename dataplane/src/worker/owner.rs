@@ -90,3 +90,56 @@ fn owner(frame: &Frame, meta: &Meta, cores: usize) -> Option<usize> {
 fn part<const N: usize>(packet: &[u8], at: usize) -> Option<&[u8; N]> {
     packet.get(at..)?.first_chunk()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{frame::Arena, io::park::Waker, worker::handover};
+
+    /// A SYN from 192.0.2.1 to port 80, IPv4 header onwards.
+    fn segment(source_port: u16) -> Vec<u8> {
+        let mut packet = vec![0; 40];
+        packet[0] = 0x45;
+        packet[9] = 6;
+        packet[12..16].copy_from_slice(&[192, 0, 2, 1]);
+        packet[16..20].copy_from_slice(&[192, 0, 2, 2]);
+        packet[20..22].copy_from_slice(&source_port.to_be_bytes());
+        packet[22..24].copy_from_slice(&80u16.to_be_bytes());
+        packet
+    }
+
+    /// Hands over `n` segments of the flow from `source_port` on core 0 of two; the verdicts.
+    fn verdicts(links: &mut Links, stats: &CoreStats, source_port: u16, n: usize) -> Vec<Verdict> {
+        let arena = Arena::new(64, 2048).unwrap();
+        let mut verdicts = Vec::new();
+        for _ in 0..n {
+            let mut batch = Batch::new();
+            let meta = Meta { network: Network::Ipv4, protocol: 6, l4: 20, ..Meta::default() };
+            batch.push(arena.copy_from(&segment(source_port)).unwrap(), meta).unwrap();
+            batch.slots_mut()[0].verdict = Verdict::Deliver;
+            assert!(hand_over(links, stats, 0, &mut batch));
+            verdicts.push(batch.slots()[0].verdict);
+        }
+        verdicts
+    }
+
+    #[test]
+    fn an_owner_that_is_overloaded_costs_a_counted_loss() {
+        let wakers: Vec<_> = (0..2).map(|_| Arc::new(Waker::new().unwrap())).collect();
+        let mut links = handover::mesh(&wakers, 2048).remove(0);
+        let stats = CoreStats::new(0);
+        let owner = |port| {
+            let [src, dst] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(|octets| Ipv4Addr::from(octets).into());
+            l4::owner(src, dst, port, 80, 2)
+        };
+        let [mine, other] = [0, 1].map(|core| (1024..).find(|&port| owner(port) == core).unwrap());
+        assert_eq!(verdicts(&mut links, &stats, mine, 3), [Verdict::Deliver; 3]);
+        assert_eq!(stats.handovers.value(), 0);
+        let all = verdicts(&mut links, &stats, other, 600);
+        assert_eq!(all[0], Verdict::Consumed);
+        assert_eq!(all[599], Verdict::Drop(DropReason::HandoverFull), "nobody empties the ring");
+        assert_eq!(all.iter().filter(|v| **v == Verdict::Consumed).count() as u64, stats.handovers.value());
+    }
+}
