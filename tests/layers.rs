@@ -1,6 +1,7 @@
 //! The direction of the edges, held by a test: between crates, between the layers of the data plane, and from every loss
 //! to its name, its documentation and a test.
 
+#[allow(dead_code, reason = "each test program uses its part")]
 mod tree;
 
 use std::collections::BTreeSet;
