@@ -74,6 +74,8 @@ impl From<&Error> for TlsError {
             Error::InvalidCertificate(fault) => Self::Certificate(fault.into()),
             Error::InvalidCertRevocationList(_) => Self::Certificate(CertificateFault::RevocationUnknown),
             Error::PeerIncompatible(_) => Self::Incompatible,
+            // A listener has a certificate, so the client understands the signatures of none.
+            Error::General(reason) if reason == NOT_RESOLVED => Self::Incompatible,
             Error::NoApplicationProtocol => Self::NoApplicationProtocol,
             Error::InappropriateMessage { .. }
             | Error::InappropriateHandshakeMessage { .. }
@@ -85,6 +87,9 @@ impl From<&Error> for TlsError {
         }
     }
 }
+
+/// What rustls says, in words only, when `names` had no certificate for a client.
+const NOT_RESOLVED: &str = "no server certificate chain resolved";
 
 impl From<&CertificateError> for CertificateFault {
     fn from(error: &CertificateError) -> Self {

@@ -47,8 +47,8 @@ impl Names {
 impl ResolvesServerCert for Names {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let choices = self.choices(hello.server_name());
-        let understood = choices.iter().find(|choice| choice.key.choose_scheme(hello.signature_schemes()).is_some());
-        // With none understood rustls ends the handshake with the right alert.
-        understood.or(choices.first()).cloned()
+        // With none understood, rustls ends the handshake with an alert; given one all the same it would, in TLS 1.2, end it
+        // in silence.
+        choices.iter().find(|choice| choice.key.choose_scheme(hello.signature_schemes()).is_some()).cloned()
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use rustls::{ClientConfig, CommonState, ServerConfig};
+use rustls::{ClientConfig, CommonState, ProtocolVersion, ServerConfig};
 use rustls_pki_types::ServerName;
 
 use super::{Queue, TlsError};
@@ -80,6 +80,12 @@ impl Session {
             Connection::Server(connection) => connection,
             Connection::Client(connection) => connection,
         }
+    }
+
+    /// Whether, with the handshake complete on this side, the peer needs nothing of what is queued to complete it as well.
+    pub(super) fn owes_only_tickets(&self) -> bool {
+        matches!(self.connection, Connection::Server(_))
+            && self.state().protocol_version() == Some(ProtocolVersion::TLSv1_3)
     }
 
     /// Whether the peer has said that it will send no more.

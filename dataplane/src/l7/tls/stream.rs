@@ -140,13 +140,11 @@ impl<S: ByteStream> TlsStream<S> {
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         loop {
             self.session.process()?;
-            // What the transport does not take now goes with the next read or write; waiting for it here would let two
-            // ends with full pipes wait for each other.
-            if let Poll::Ready(Err(error)) = self.poll_drain(cx) {
-                return Poll::Ready(Err(error));
-            }
+            let drained = self.poll_drain(cx)?;
             if !self.session.state().is_handshaking() {
-                return Poll::Ready(Ok(()));
+                // What is still queued is the peer's to finish with, and it is reading: wait. Except for the ticket of a
+                // TLS 1.3 server, which goes with the next read or write: the client may be writing by now.
+                return if self.session.owes_only_tickets() { Poll::Ready(Ok(())) } else { drained.map(Ok) };
             }
             let bytes = ready!(self.transport.poll_fill(cx))?;
             if bytes.is_empty() {

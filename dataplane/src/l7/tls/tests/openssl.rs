@@ -203,6 +203,27 @@ fn openssl_as_a_client_with_a_certificate_resumption_and_a_key_update() {
 }
 
 #[test]
+fn a_client_that_understands_other_signatures_is_told_so() {
+    let ca = Ca::new("ca");
+    let pair = ca.dns(&["server.example"]);
+    let files = Files::new(&ca, &pair);
+    let tls = server(&ServerSpec { clock: wall_clock(), ..server_spec(&pair) });
+    for flag in ["-tls1_2", "-tls1_3"] {
+        let (listener, address) = listen();
+        let args = "-sigalgs rsa_pss_rsae_sha256 -CAfile @ca -msg";
+        let mut program = files.openssl(&format!("s_client -connect {address} {flag} {args}"));
+        let socket = Socket::new(listener.accept().expect("connected").0);
+        let exec = Executor::new(Instant::ZERO);
+        let (tls, handle) = (tls.clone(), exec.clone());
+        let outcome = run(&exec, async move { accept(socket, &tls, &handle, TIMEOUT).await.map(drop) });
+        assert_eq!(outcome, Err(TlsError::Incompatible.into()), "{flag}");
+        let mut output = String::new();
+        program.0.stdout.take().expect("piped").read_to_string(&mut output).expect("text");
+        assert!(output.contains("fatal access_denied"), "{flag}: {output}");
+    }
+}
+
+#[test]
 fn openssl_as_a_server_that_asks_for_a_certificate() {
     let ca = Ca::new("ca");
     let (pair, own) = (ca.dns(&["server.example"]), ca.spiffe("spiffe://mesh/tidegate", 4));

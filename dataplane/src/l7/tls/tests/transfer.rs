@@ -97,6 +97,16 @@ fn megabytes_in_both_directions_through_a_narrow_pipe() {
 }
 
 #[test]
+fn the_last_flight_of_the_handshake_does_not_wait_for_a_read_or_a_write() {
+    for version in VERSIONS {
+        let exec = Executor::new(Instant::ZERO);
+        let (client, server) = connected(&exec, version, 1);
+        let results = both(&exec, exchange(client, vec![1], 1), exchange(server, vec![2], 1));
+        assert_eq!(results, (Ok(vec![2]), Ok(vec![1])), "{version:?}");
+    }
+}
+
+#[test]
 fn a_writer_without_a_reader_is_stopped() {
     let exec = Executor::new(Instant::ZERO);
     let (mut client, server) = connected(&exec, MinVersion::Tls13, 10_000);
