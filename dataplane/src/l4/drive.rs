@@ -35,9 +35,7 @@ impl Tcp {
         let (now, mtu) = (core.now, core.mtu());
         let conn = self.conns.at(index);
         let State::Live(live) = &mut conn.state else { return };
-        if let Some(since) = live.waiting_since
-            && now - since.max(live.heard) >= core.options.user_timeout
-        {
+        if live.give_up_at(conn.attached, core.options.user_timeout).is_some_and(|at| now >= at) {
             core.stats.timeouts.add(1);
             let reset = Header::reset(conn.flow, live.track.snd_max, Some(live.rcv_nxt()));
             core.send(reset, sink);
@@ -98,16 +96,17 @@ impl Tcp {
             }
         }
         let fin_wait = live.socket_ref().state() == SocketState::FinWait2 && !conn.attached;
-        let give_up_at = live.active + core.options.fin_wait_timeout;
-        if fin_wait && now >= give_up_at {
+        live.fin_wait_since = fin_wait.then(|| live.fin_wait_since.unwrap_or(now));
+        let forget_at = live.fin_wait_since.map(|since| since + core.options.fin_wait_timeout);
+        if forget_at.is_some_and(|at| now >= at) {
             return self.end(index, End::TimedOut);
         }
         let deadlines = [
             live.socket_deadline(&mut core.interface, now),
             live.probe_deadline(),
-            live.waiting_since.map(|since| since.max(live.heard) + core.options.user_timeout),
+            live.give_up_at(conn.attached, core.options.user_timeout),
             at_rest.then_some(quiet_at),
-            fin_wait.then_some(give_up_at),
+            forget_at,
         ];
         if let Some(at) = deadlines.into_iter().flatten().min() {
             conn.arm(index, &mut core.wheel, at);
@@ -247,6 +246,8 @@ impl Tcp {
             State::Idle(_) if unread => self.abort(index),
             State::Live(_) | State::Idle(_) => {
                 self.close(index);
+                // Even if it was closed before: without a user other time-outs hold.
+                self.core.touch(self.conns.at(index), index);
             }
             State::SynSent(_) | State::SynReceived { .. } => self.abort(index),
             State::TimeWait(_) | State::Vacant => {}

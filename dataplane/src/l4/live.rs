@@ -19,8 +19,6 @@ use super::{
 
 /// Segments one connection may send in one turn before the others have theirs.
 const TURN_SEGMENTS: u32 = 64;
-/// Steps in which one acknowledgement is announced to the socket at most.
-const MAX_ACK_STEPS: u32 = 16;
 /// Largest send or receive window that can lie between two segments of one connection (RFC 5961 §5.2 uses it to judge old ACKs).
 const MAX_WINDOW: i32 = 4 << 20;
 
@@ -47,6 +45,8 @@ pub(super) struct Live {
     pub(super) heard: Instant,
     /// Since when sent data or a FIN waits for acknowledgement; reset by progress.
     pub(super) waiting_since: Option<Instant>,
+    /// Since when the peer's FIN has been waited for on behalf of nobody.
+    pub(super) fin_wait_since: Option<Instant>,
     /// Last segment in either direction.
     pub(super) active: Instant,
     pub(super) challenge_at: Instant,
@@ -98,6 +98,7 @@ impl Live {
             rtt_us: 0,
             heard: Instant::ZERO,
             waiting_since: None,
+            fin_wait_since: None,
             active: Instant::ZERO,
             challenge_at: Instant::ZERO,
             closed: false,
@@ -133,7 +134,7 @@ impl Live {
         self.window = record.window;
         self.rtt_us = record.rtt_us;
         (self.heard, self.active) = (now, now);
-        self.waiting_since = None;
+        (self.waiting_since, self.fin_wait_since) = (None, None);
         (self.closed, self.close_told) = (false, false);
         self.unread_since = None;
         self.wanted = (false, false);
@@ -252,29 +253,6 @@ impl Live {
         let at = socket_time(self.track.now);
         let mut wire = Wire { packet: Some(packet), sink, track: &mut self.track, mtu };
         interface.poll_ingress_single(at, &mut wire, &mut self.sockets);
-    }
-
-    /// Announces an acknowledgement of several segments in steps of one. smoltcp opens its congestion window per ACK, not per
-    /// octet, and would grow at half the rate or less when the receiver acknowledges every second segment or a whole batch
-    /// (RFC 3465 asks for octets).
-    fn split_ack<S: SegmentSink>(
-        &mut self,
-        interface: &mut Interface,
-        segment: &Segment,
-        una: Seq,
-        sink: &mut S,
-        mtu: usize,
-    ) {
-        let span = segment.ack.since(una).max(0) as u32;
-        let step = u32::from(self.record.mss).max(span / MAX_ACK_STEPS);
-        if span <= step {
-            return;
-        }
-        // Not a closed window: with octets still queued it would start the socket's window probes, and these would outlive the rest.
-        let header = Header { window: self.window.max(1), ..self.peer_header(segment.flow) };
-        for at in (step..span).step_by(step as usize) {
-            self.play(interface, &Header { ack: Some(una.plus(at)), ..header }, sink, mtu);
-        }
     }
 
     /// Plays a segment without data from the peer to the socket; what it answers goes to `sink`.

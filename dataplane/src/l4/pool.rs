@@ -32,9 +32,9 @@ impl Pool {
         Self { shelves: Default::default(), total: 0, kept: 0, limit: options.buffer_memory }
     }
 
-    /// Whether more than half of the memory is in use: then new sockets get the smallest buffers.
-    pub(super) fn is_pressed(&self) -> bool {
-        self.total - self.kept > self.limit / 2
+    /// Whether a socket of the smallest size is to be had.
+    pub(super) fn has_room(&self) -> bool {
+        self.kept > 0 || self.total + bytes(0, 0) <= self.limit
     }
 
     /// A socket with buffers of exactly these classes. `None` when that would exceed the limit, whatever is kept.
@@ -54,9 +54,11 @@ impl Pool {
         Some(Box::new(Live::new(rx, tx)))
     }
 
-    /// A socket with buffers of these classes, or whatever is left. `None` when all memory is in use.
+    /// A socket with buffers of these classes; of the smallest when half of the memory would be in use otherwise; or
+    /// whatever is left. `None` when all memory is in use.
     pub(super) fn take(&mut self, rx: u8, tx: u8, stats: &Stats) -> Option<Box<Live>> {
-        let (rx, tx) = if self.is_pressed() { (0, 0) } else { (rx, tx) };
+        let pressed = self.total - self.kept + bytes(rx, tx) > self.limit / 2;
+        let (rx, tx) = if pressed { (0, 0) } else { (rx, tx) };
         self.take_exactly(rx, tx, stats).or_else(|| {
             let live = self.shelves.iter_mut().flatten().find_map(Vec::pop)?;
             self.kept -= bytes(live.classes.0, live.classes.1);

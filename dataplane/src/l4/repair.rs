@@ -1,4 +1,5 @@
-//! Loss recovery that smoltcp lacks: partial acknowledgements (RFC 6582) and the loss probe (after RFC 8985 §7).
+//! What smoltcp's sender lacks: counting acknowledged octets (RFC 3465), partial acknowledgements (RFC 6582), and the loss
+//! probe (after RFC 8985 §7).
 //!
 //! smoltcp sends one segment again after three duplicate ACKs and leaves recovery with the next new acknowledgement, so a second
 //! loss in the same window waits for the retransmission timer. And it does not notice a lost tail before that timer either. Both are
@@ -14,7 +15,7 @@ use crate::clock::Instant;
 use super::{
     flow::Flow,
     live::Live,
-    segment::{Header, flag},
+    segment::{Header, Segment, flag},
     seq::Seq,
     sink::SegmentSink,
 };
@@ -31,6 +32,9 @@ const FIN_PATIENCE: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: u8 = 5;
 /// Probes without progress; then the retransmission timer decides.
 const MAX_PROBES: u8 = 1;
+
+/// Steps in which one acknowledgement is announced to the socket at most.
+const MAX_ACK_STEPS: u32 = 16;
 
 /// Where loss recovery stands.
 #[derive(Clone, Copy, Default, Debug)]
@@ -54,6 +58,29 @@ impl Repair {
 }
 
 impl Live {
+    /// Announces an acknowledgement of several segments in steps of one. smoltcp opens its congestion window per ACK, not per
+    /// octet, and would grow at half the rate or less when the receiver acknowledges every second segment or a whole batch
+    /// (RFC 3465 asks for octets).
+    pub(super) fn split_ack<S: SegmentSink>(
+        &mut self,
+        interface: &mut Interface,
+        segment: &Segment,
+        una: Seq,
+        sink: &mut S,
+        mtu: usize,
+    ) {
+        let span = segment.ack.since(una).max(0) as u32;
+        let step = u32::from(self.record.mss).max(span / MAX_ACK_STEPS);
+        if span <= step {
+            return;
+        }
+        // Not a closed window: with octets still queued it would start the socket's window probes, and these would outlive the rest.
+        let header = Header { window: self.window.max(1), ..self.peer_header(segment.flow) };
+        for at in (step..span).step_by(step as usize) {
+            self.play(interface, &Header { ack: Some(una.plus(at)), ..header }, sink, mtu);
+        }
+    }
+
     /// After a segment was taken in: finds losses and has the next hole sent again.
     pub(super) fn mend<S: SegmentSink>(
         &mut self,

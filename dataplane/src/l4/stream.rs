@@ -335,7 +335,9 @@ impl Tcp {
     fn poll_write(&mut self, index: u32, cx: &Context<'_>, data: &[&[u8]]) -> Poll<Result<usize, End>> {
         let total = data.iter().map(|part| part.len()).sum();
         if matches!(self.conns.at(index).state, State::Idle(_)) && self.rouse(index, total).is_err() {
-            self.abort(index); // No memory for a socket: the connection cannot go on.
+            remember(&mut self.conns.at(index).writer, cx);
+            self.core.starved.push_back(index);
+            return Poll::Pending;
         }
         let core = &mut self.core;
         let conn = self.conns.at(index);

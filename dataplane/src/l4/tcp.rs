@@ -72,6 +72,8 @@ pub(super) struct Core {
     pub(super) accepts: VecDeque<ConnId>,
     /// Connections at rest that still have their sockets, longest at rest first; some have since become busy again.
     pub(super) resting: VecDeque<u32>,
+    /// Connections whose user could not write for want of a socket.
+    pub(super) starved: VecDeque<u32>,
     pub(super) half_open: usize,
     pub(super) time_waits: usize,
     /// Cookies were sent until then at the latest; ACKs out of nothing may be answers to them.
@@ -175,6 +177,7 @@ impl Tcp {
             outbox: VecDeque::new(),
             accepts: VecDeque::new(),
             resting: VecDeque::new(),
+            starved: VecDeque::new(),
             half_open: 0,
             time_waits: 0,
             cookies_until: None,
@@ -232,6 +235,11 @@ impl Tcp {
         {
             header.emit(sink);
             self.core.count_sent(&header);
+        }
+        if !self.core.starved.is_empty() && (self.core.pool.has_room() || !self.core.resting.is_empty()) {
+            for index in core::mem::take(&mut self.core.starved) {
+                self.conns.at(index).wake_writer();
+            }
         }
         // Those that have more to send put themselves on the list again, behind the others.
         for _ in 0..self.core.touched.len() {

@@ -136,4 +136,11 @@ impl Live {
             self.wanted.0 = true;
         }
     }
+
+    /// When to give up waiting for acknowledgement. A connection with a user goes on as long as its peer shows any sign of
+    /// life (a closed window may last); one without must make progress.
+    pub(super) fn give_up_at(&self, attached: bool, user_timeout: Duration) -> Option<Instant> {
+        let since = self.waiting_since?;
+        Some(if attached { since.max(self.heard) } else { since } + user_timeout)
+    }
 }

@@ -120,15 +120,21 @@ fn data_for_nobody_is_answered_by_a_reset() {
 }
 
 #[test]
-fn a_peer_that_never_closes_is_given_up() {
-    let mut world = World::new(1, Wire::default());
-    let (client, server) = world.pair();
-    drop(client);
-    world.run_for(Duration::from_secs(59));
-    assert_eq!(world.hosts[0].tcp.connections(), 1);
-    world.run_for(Duration::from_secs(3));
-    assert_eq!(world.hosts[0].tcp.connections(), 0);
-    drop(server);
+fn a_peer_that_never_closes_is_given_up_once_nobody_waits() {
+    for shut_down_before in [false, true] {
+        let mut world = World::new(1, Wire::default());
+        let (mut client, server) = world.pair();
+        if shut_down_before {
+            assert_eq!(once(|cx| client.poll_shutdown(cx)), Poll::Ready(Ok(())));
+            world.run_for(Duration::from_secs(100));
+        }
+        drop(client);
+        world.run_for(Duration::from_secs(59));
+        assert_eq!(world.hosts[0].tcp.connections(), 1);
+        world.run_for(Duration::from_secs(3));
+        assert_eq!(world.hosts[0].tcp.connections(), 0);
+        drop(server);
+    }
 }
 
 #[test]

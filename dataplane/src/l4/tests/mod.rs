@@ -2,6 +2,7 @@
 
 mod bulk;
 mod close;
+mod hostile;
 mod open;
 mod rest;
 mod world;
