@@ -64,6 +64,9 @@ def adapt(text, driver, pki, state, queues):
             line = port_line(line, key, driver, index)
             if line is None:
                 continue
+        elif table == "runtime" and key == "cores" and queues > 1:
+            # A core polls one queue of every port.
+            line = f"cores = {list(range(queues))}"
         elif table == "admin" and key == "socket":
             line = f'socket = "{state}/admin.sock"'
         elif table == "log" and key == "access":

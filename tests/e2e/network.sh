@@ -67,7 +67,8 @@ check traceroute-ends-at-the-host said '^64 bytes from 10\.0\.2\.11' ns client p
 check host-unreachable said 'Host Unreachable' ns client ping -c2 -W4 10.0.2.99
 check address-unreachable-v6 said 'Address unreachable' ns client ping -c2 -W4 fd00:2::99
 check no-route said '(Net|Network|Host) (Unreachable|unreachable)' ns client ping -c1 -W2 192.0.2.1
-check blackhole said 'Unreachable|unreachable|Filtered' ns client ping -c1 -W2 10.66.1.1
+check blackhole-is-silent refuse said 'Unreachable|unreachable|Filtered|bytes from' ns client ping -c1 -W1 10.66.1.1
+check unreachable-route said 'Unreachable|unreachable' ns client ping -c1 -W2 10.67.1.1
 check changed-neighbour-is-learnt ages_out
 check tcp-through-the-router direct_tcp
 python_cases packets.py

@@ -36,7 +36,7 @@ def idle_connection_is_closed():
     with connection(PORT, timeout=10) as wire:
         wire.send(request("GET", "/"))
         same("status", wire.response().status, 200)
-        same("nothing but the end", cut_after(wire, 2, 5), b"")
+        same("nothing but the end", cut_after(wire, 3, 7), b"")
 
 
 @case
@@ -51,7 +51,8 @@ def request_over_the_limit_is_504():
         begin = time.monotonic()
         wire.send(request("GET", "/lab/never"))
         same("status", wire.response().status, 504)
-        holds("after about four seconds", 3.5 < time.monotonic() - begin < 6)
+        took = time.monotonic() - begin
+        holds(f"after about three seconds, not {took:.1f}", 2.5 < took < 5)
 
 
 @case

@@ -39,7 +39,7 @@ asks_for_our_authority() { expect authorities "$(handshake 443)" '*Acceptable cl
 resumes() { # resumes VERSION
   local session="$STATE/session" output
   rm -f "$session"
-  (printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'; sleep 0.5; echo Q) | ns client timeout 8 openssl s_client -connect 10.0.1.1:443 \
+  (printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'; sleep 0.5; echo Q) | ns client timeout 8 openssl s_client -connect 10.0.1.1:443 -servername gateway.example.com \
     -"$1" -cert "$PKI/client.pem" -key "$PKI/client.key" -sess_out "$session" -ign_eof >/dev/null 2>&1 &
   local writer=$!
   await 5 test -s "$session" || { echo "no ticket came"; kill $writer; return 1; }

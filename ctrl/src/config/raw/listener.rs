@@ -16,8 +16,8 @@ table! {
         address: Required<SocketAddr>;
         /// What is spoken.
         protocol: At<Protocol> = Protocol::Http, "\"http\"";
-        /// Seconds a connection may wait for its next request before it is closed. An idle connection is cheap (about 150 bytes,
-        /// with TLS some KB).
+        /// Seconds without any progress: between requests, while content moves, in a tunnel, and while a backend thinks (then 504).
+        /// An idle connection is cheap (about 150 bytes, with TLS some KB).
         idle_timeout_s: At<Int<1, 86_400>> = Int::new(60), "60";
         /// Seconds from the first byte of a request until its head must be complete; else 408. This is what stops clients
         /// that send a byte now and then.
