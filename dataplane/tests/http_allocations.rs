@@ -1,8 +1,8 @@
 //! In steady state a request through the proxy allocates nothing: buffers, timers, pool slots and records are all used again.
-#![allow(unsafe_code)] // A global allocator that counts is the only way to see what would otherwise be invisible.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::{Cell, RefCell};
+mod counting;
+
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,29 +21,6 @@ use tidegate_dataplane::l7::session::{Arrival, Session};
 use tidegate_dataplane::l7::stream::{ByteStream, Duplex, duplex};
 use tidegate_dataplane::l7::table::{BackendRef, ListenerSpec, Retry, RouteSpec, Table, TableSpec, Timeouts};
 use tidegate_dataplane::sync::spsc;
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is passed on unchanged to the system allocator, which upholds the contract; counting touches only a
-// const-initialised thread-local without destructor, so it neither allocates nor runs after the thread's end.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's layout is passed on as it is.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the pointer came from `System` through `alloc` with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 struct Memory {
     tables: Rc<Table>,
@@ -158,7 +135,7 @@ fn a_request_allocates_nothing() {
     let mut before = 0;
     for round in 0..800u64 {
         if round == WARM_UP {
-            before = ALLOCATIONS.get();
+            before = counting::allocations();
         }
         for (request, response) in EXCHANGES {
             executor.set_now(Instant::from_millis(2 + round * 7));
@@ -175,5 +152,5 @@ fn a_request_allocates_nothing() {
             assert!(access.pop_with(|_| ()).is_some());
         }
     }
-    assert_eq!(ALLOCATIONS.get() - before, 0, "allocations in 1200 requests");
+    assert_eq!(counting::allocations() - before, 0, "allocations in 1200 requests");
 }

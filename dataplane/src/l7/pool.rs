@@ -59,21 +59,21 @@ impl<U: ByteStream> Pool<U> {
         self.count += 1;
     }
 
-    /// Closes what has expired or was closed by its endpoint.
+    /// Closes what has expired or was closed by its endpoint. A stack keeps its memory: while all of an endpoint's connections are
+    /// in use it is empty, and would have to grow anew each time.
     pub(super) fn sweep(&mut self, now: Instant) {
-        self.retain(|_, waiting| now < waiting.until && !waiting.stream.peer_gone());
+        let keep = |waiting: &mut Waiting<U>| now < waiting.until && !waiting.stream.peer_gone();
+        self.waiting.values_mut().for_each(|stack| stack.retain_mut(keep));
+        self.recount();
     }
 
     /// Closes connections to endpoints that are no more.
     pub(super) fn keep_endpoints(&mut self, exists: impl Fn(EndpointId) -> bool) {
-        self.retain(|endpoint, _| exists(endpoint));
+        self.waiting.retain(|endpoint, _| exists(*endpoint));
+        self.recount();
     }
 
-    fn retain(&mut self, mut keep: impl FnMut(EndpointId, &Waiting<U>) -> bool) {
-        self.waiting.retain(|endpoint, stack| {
-            stack.retain(|waiting| keep(*endpoint, waiting));
-            !stack.is_empty()
-        });
+    fn recount(&mut self) {
         self.count = self.waiting.values().map(Vec::len).sum();
     }
 

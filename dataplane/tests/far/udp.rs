@@ -1,0 +1,37 @@
+//! UDP packets from clients to anywhere, to be forwarded.
+
+use tidegate_dataplane::{
+    frame::{Arena, Frame},
+    io::checksum::Sum,
+};
+
+use super::{FAR, PORTS};
+
+/// Bytes of the shortest packet, without frame check sequence: Ethernet's minimum, and for IPv6 the headers' length.
+pub(crate) const SHORTEST: [usize; 2] = [60, 62];
+
+/// A packet of `len` bytes from a client behind port 0, for the address `to`. The payload is whatever was in the frame.
+pub(crate) fn packet(arena: &Arena, v6: bool, to: u128, len: usize) -> Option<Frame> {
+    let mut frame = arena.alloc()?;
+    let data = frame.extend(len)?;
+    data[..6].copy_from_slice(&PORTS[0].0);
+    data[6..12].copy_from_slice(&FAR.0);
+    let udp = if v6 {
+        let payload = (len - 54) as u16;
+        data[12..22].copy_from_slice(&[0x86, 0xdd, 0x60, 0, 0, 0, (payload >> 8) as u8, payload as u8, 17, 64]);
+        data[22..38].copy_from_slice(&[0xfd, 0x64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
+        data[38..54].copy_from_slice(&to.to_be_bytes());
+        54
+    } else {
+        let total = (len - 14) as u16;
+        data[12..26].copy_from_slice(&[8, 0, 0x45, 0, (total >> 8) as u8, total as u8, 0, 0, 0, 0, 64, 17, 0, 0]);
+        data[26..30].copy_from_slice(&[10, 64, 0, 9]);
+        data[30..34].copy_from_slice(&(to as u32).to_be_bytes());
+        let sum = Sum::new().add(&data[14..34]).finish();
+        data[24..26].copy_from_slice(&sum.to_be_bytes());
+        34
+    };
+    let payload = (len - udp) as u16;
+    data[udp..udp + 8].copy_from_slice(&[0x30, 0x39, 0, 53, (payload >> 8) as u8, payload as u8, 0, 0]);
+    Some(frame)
+}
