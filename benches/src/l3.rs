@@ -14,8 +14,8 @@ use crate::{
 /// Options of `l3`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Packets per round.
-    #[arg(long, default_value_t = 1 << 18)]
+    /// Packets per round: a few milliseconds, so that an interruption spoils one round of many.
+    #[arg(long, default_value_t = 1 << 15)]
     packets: usize,
     /// IPv4 routes; as many runs.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 1_000, 1_000_000])]

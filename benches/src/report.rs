@@ -114,6 +114,11 @@ impl Report {
         self.tables.push(table);
     }
 
+    /// Whether nothing was measured here.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
     /// For people.
     pub(crate) fn text(&self) -> String {
         let probes: Vec<_> = self.probe_ms.iter().map(|probe| format!("{probe:.1}")).collect();
