@@ -19,7 +19,11 @@ impl Tcp {
         let core = &mut self.core;
         let conn = self.conns.at(index);
         match &mut conn.state {
-            State::Live(_) => self.drive_live(index, sink),
+            State::Live(_) => {
+                if self.keep_alive(index, sink) {
+                    self.drive_live(index, sink);
+                }
+            }
             State::Idle(idle) if idle.ack_due => {
                 idle.ack_due = false;
                 let record = idle.record;
@@ -105,6 +109,7 @@ impl Tcp {
             live.socket_deadline(&mut core.interface, now),
             live.probe_deadline(),
             live.give_up_at(conn.attached, core.options.user_timeout),
+            live.keepalive_at(conn.attached, &core.options),
             at_rest.then_some(quiet_at),
             forget_at,
         ];

@@ -8,7 +8,7 @@ use super::{
     conn::State,
     hydrate::hydrate,
     live::{Arrival, Live},
-    record::{End, Idle, Record, TimeWait},
+    record::{End, Idle, TimeWait},
     segment::{Header, Segment, flag},
     sink::SegmentSink,
     tcp::{CHALLENGE_INTERVAL, Listen, Outcome, Tcp},
@@ -151,28 +151,6 @@ impl Tcp {
             self.conns.at(index).resting = false;
             self.dehydrate(index);
         }
-    }
-
-    /// A keep-alive is due, or has not been answered (RFC 1122 §4.2.3.6).
-    pub(super) fn idle_timer<S: SegmentSink>(&mut self, index: u32, mut idle: Idle, sink: &mut S) {
-        let core = &mut self.core;
-        let Some(silence) = core.options.keepalive else { return };
-        let due = idle.heard + silence + core.options.keepalive_interval * u32::from(idle.probes);
-        let conn = self.conns.at(index);
-        if core.now < due {
-            return conn.arm(index, &mut core.wheel, due);
-        }
-        if idle.probes >= core.options.keepalive_probes {
-            core.stats.timeouts.add(1);
-            self.core.post(Header::reset(self.conns.at(index).flow, idle.record.snd_nxt, None));
-            return self.end(index, End::TimedOut);
-        }
-        idle.probes += 1;
-        conn.state = State::Idle(idle);
-        conn.arm(index, &mut core.wheel, core.now + core.options.keepalive_interval);
-        core.stats.keepalives.add(1);
-        let record: Record = idle.record;
-        core.send(Header::ack(conn.flow, record.snd_nxt.minus(1), record.rcv_nxt, record.own_window()), sink);
     }
 
     /// A segment in TIME-WAIT (RFC 9293 §3.10.7.4, RFC 6191, RFC 1337).

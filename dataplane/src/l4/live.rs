@@ -43,6 +43,8 @@ pub(super) struct Live {
     pub(super) rtt_us: u32,
     /// When the peer was last heard.
     pub(super) heard: Instant,
+    /// Keep-alive probes sent since `heard`.
+    pub(super) probes: u8,
     /// Since when sent data or a FIN waits for acknowledgement; reset by progress.
     pub(super) waiting_since: Option<Instant>,
     /// Since when the peer's FIN has been waited for on behalf of nobody.
@@ -97,6 +99,7 @@ impl Live {
             window: 0,
             rtt_us: 0,
             heard: Instant::ZERO,
+            probes: 0,
             waiting_since: None,
             fin_wait_since: None,
             active: Instant::ZERO,
@@ -133,7 +136,7 @@ impl Live {
         self.rcv_high = record.rcv_nxt;
         self.window = record.window;
         self.rtt_us = record.rtt_us;
-        (self.heard, self.active) = (now, now);
+        (self.heard, self.active, self.probes) = (now, now, 0);
         (self.waiting_since, self.fin_wait_since) = (None, None);
         (self.closed, self.close_told) = (false, false);
         self.unread_since = None;
@@ -226,7 +229,7 @@ impl Live {
         } else if segment.end().after(self.rcv_high) {
             self.rcv_high = segment.end();
         }
-        (self.heard, self.active) = (now, now);
+        (self.heard, self.active, self.probes) = (now, now, 0);
         self.track.now = now;
         self.split_ack(interface, segment, una, sink, mtu);
         self.feed(interface, packet, sink, mtu);

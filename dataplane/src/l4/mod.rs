@@ -11,6 +11,7 @@ mod flow; // five-tuples and their owners
 mod handshake; // SYNs
 mod hydrate; // record to socket
 mod isn; // sequence numbers and cookies
+mod keepalive; // is the peer still there?
 mod live; // a connection with a socket
 mod options; // settings
 mod pool; // sockets and buffers

@@ -117,6 +117,21 @@ fn a_silent_peer_is_probed_and_a_dead_one_given_up() {
     drop(server);
 }
 
+#[test]
+fn a_half_closed_connection_is_probed_too() {
+    let mut world = World::new(2, Wire::default());
+    let (mut client, server) = world.pair();
+    assert!(matches!(once(|cx| client.poll_shutdown(cx)), Poll::Ready(Ok(()))));
+    world.run_for(Duration::from_secs(600));
+    let probes = world.hosts[0].tcp.stats().keepalives.value();
+    assert!((4..=6).contains(&probes), "{probes}");
+    assert!(!client.peer_gone());
+    world.watch = Some(Box::new(|_, _, _| false));
+    world.run_for(Duration::from_secs(120 + 5 * 15));
+    assert_eq!(once(|cx| client.poll_fill(cx).map_ok(<[u8]>::to_vec)), Poll::Ready(Err(End::TimedOut)));
+    drop(server);
+}
+
 /// Changes a packet and makes its checksum right again.
 fn forge(packet: &[u8], change: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let mut packet = packet.to_vec();
