@@ -22,6 +22,8 @@ const INTAKE: usize = 5 + RECORD + 2048;
 const INCOMING_LIMIT: usize = 0xffff + INTAKE;
 /// More than header, explicit nonce, content type and tag of any suite.
 const RECORD_OVERHEAD: usize = 64;
+/// A record with the fatal alert `decode_error`, in plain text (RFC 8446 §6).
+const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 
 pub(super) struct Session {
     connection: Connection,
@@ -32,6 +34,8 @@ pub(super) struct Session {
     consumed: usize,
     /// Records to send.
     pub(super) outgoing: Queue,
+    /// Something was queued before: the peer may by now expect encrypted records only.
+    spoken: bool,
     peer_closed: bool,
 }
 
@@ -71,7 +75,7 @@ impl Session {
 
     fn new(connection: Connection) -> Self {
         let (incoming, plain) = (Vec::new(), Vec::new());
-        Self { connection, incoming, plain, consumed: 0, outgoing: Queue::default(), peer_closed: false }
+        Self { connection, incoming, plain, consumed: 0, outgoing: Queue::default(), spoken: false, peer_closed: false }
     }
 
     /// What has been agreed on.
@@ -123,7 +127,11 @@ impl Session {
     pub(super) fn process(&mut self) -> Result<(), TlsError> {
         self.run(Task::Nothing)?;
         // What is left is less than a record and a handshake message, unless the peer never ends one.
-        if self.incoming.len() > INCOMING_LIMIT { Err(TlsError::Misbehaved) } else { Ok(()) }
+        if self.incoming.len() > INCOMING_LIMIT {
+            self.accuse(TlsError::Misbehaved);
+            return Err(TlsError::Misbehaved);
+        }
+        Ok(())
     }
 
     /// Appends `plain` as records to `outgoing`.
@@ -155,16 +163,32 @@ impl Session {
                 Connection::Client(c) => settle(c.process_tls_records(incoming), plain, outgoing, &mut task),
             };
             self.incoming.drain(..discard);
+            self.spoken |= !self.outgoing.is_empty();
             match step {
                 Ok(Step::Again) => {}
                 Ok(Step::PeerClosed) => self.peer_closed = true,
                 Ok(Step::Rest) => return Ok(()),
                 Err(error) => {
                     self.collect_alert();
+                    self.accuse(error);
                     return Err(error);
                 }
             }
         }
+    }
+
+    /// Tells a peer that broke the protocol with its very first message so. rustls is silent when that message is too long
+    /// to be believed, but RFC 8446 §6.2 asks for an alert; nothing is encrypted yet, so it can be made here.
+    fn accuse(&mut self, error: TlsError) {
+        if self.spoken || error != TlsError::Misbehaved || !self.outgoing.is_empty() {
+            return;
+        }
+        self.spoken = true;
+        let queued = self.outgoing.append(DECODE_ERROR.len(), |space| {
+            space[..DECODE_ERROR.len()].copy_from_slice(&DECODE_ERROR);
+            Ok(Ok(DECODE_ERROR.len()))
+        });
+        debug_assert_eq!(queued, Ok(()), "there is room for as much as was asked for");
     }
 
     /// Moves what rustls has queued, the alert at its end, to `outgoing`. Asked only while it says that there is something,

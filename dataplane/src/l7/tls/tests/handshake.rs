@@ -158,20 +158,37 @@ fn a_silent_client_is_closed_when_the_time_is_over() {
     assert_eq!(seen, Ok(0));
 }
 
-#[test]
-fn what_is_not_tls_gets_an_alert_and_the_end() {
+/// What a server says to a client that sends `bytes` and waits; and what it makes of them.
+fn answer_to(bytes: &[u8]) -> (Result<(), StreamError>, Vec<u8>) {
     let ca = Ca::new("ca");
     let tls = server(&server_spec(&ca.dns(&["server.example"])));
     let exec = Executor::new(Instant::ZERO);
-    let (mut near, far) = duplex(1024);
-    let handle = exec.clone();
+    let (mut near, far) = duplex(1 << 18);
+    let (handle, bytes) = (exec.clone(), bytes.to_vec());
     let (served, seen) = both(&exec, async move { accept(far, &tls, &handle, TIMEOUT).await.map(drop) }, async move {
-        near.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await?;
+        near.write_all(&bytes).await?;
         read_to_end(&mut near).await
     });
-    assert_eq!(served, Err(TlsError::Misbehaved.into()));
-    let seen = seen.expect("closed in order");
-    assert_eq!((seen.len(), seen[0], seen[5]), (7, 21, 2), "one fatal alert record: {seen:?}");
+    (served, seen.expect("closed in order"))
+}
+
+#[test]
+fn what_is_not_tls_gets_an_alert_and_the_end() {
+    let mut endless = Vec::new();
+    endless.extend_from_slice(&[22, 3, 1, 64, 0, 1, 0, 255, 255]); // A message of 64 KiB and its first record …
+    endless.resize(5 + 16_384, 0);
+    let cases: [(&str, &[u8]); 5] = [
+        ("HTTP", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("no message has this type, and its length is 6 MB", b"\x16\x03\x01\x00\x05hello"),
+        ("a hello of 16 MiB", b"\x16\x03\x01\x00\x05\x01\xff\xff\xff0"),
+        ("data before the handshake", b"\x17\x03\x03\x00\x01a"),
+        ("more hello than a hello can have", &endless.repeat(6)),
+    ];
+    for (what, bytes) in cases {
+        let (served, seen) = answer_to(bytes);
+        assert_eq!(served, Err(TlsError::Misbehaved.into()), "{what}");
+        assert_eq!((seen.len(), seen[0], seen[5]), (7, 21, 2), "one fatal alert record: {what}, {seen:?}");
+    }
 }
 
 #[test]

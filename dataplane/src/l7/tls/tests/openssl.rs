@@ -168,6 +168,24 @@ fn serve_openssl(tls: &ServerTls, files: &Files, commands: &'static [&str], args
 }
 
 #[test]
+fn the_order_of_suites_is_ours_whatever_a_client_prefers() {
+    let ca = Ca::new("ca");
+    let pair = ca.dns(&["server.example"]);
+    let files = Files::new(&ca, &pair);
+    let tls = server(&ServerSpec { clock: wall_clock(), ..server_spec(&pair) });
+    for (args, chosen) in [
+        ("-tls1_3 -ciphersuites TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"),
+        (
+            "-tls1_2 -cipher ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256",
+            "ECDHE-ECDSA-AES128-GCM-SHA256",
+        ),
+    ] {
+        let (_, output) = serve_openssl(&tls, &files, &[], args);
+        assert!(output.contains(&format!("Cipher is {chosen}")), "{chosen} is not in {output}");
+    }
+}
+
+#[test]
 fn openssl_as_a_client_with_a_certificate_resumption_and_a_key_update() {
     let ca = Ca::new("ca");
     let (pair, own) = (ca.dns(&["server.example"]), ca.spiffe("spiffe://mesh/openssl", 3));
