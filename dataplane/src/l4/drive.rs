@@ -19,11 +19,7 @@ impl Tcp {
         let core = &mut self.core;
         let conn = self.conns.at(index);
         match &mut conn.state {
-            State::Live(_) => {
-                if self.keep_alive(index, sink) {
-                    self.drive_live(index, sink);
-                }
-            }
+            State::Live(_) => self.drive_live(index, sink),
             State::Idle(idle) if idle.ack_due => {
                 idle.ack_due = false;
                 let record = idle.record;
@@ -35,6 +31,9 @@ impl Tcp {
     }
 
     fn drive_live<S: SegmentSink>(&mut self, index: u32, sink: &mut S) {
+        if !self.keep_alive(index, sink) {
+            return;
+        }
         let core = &mut self.core;
         let (now, mtu) = (core.now, core.mtu());
         let conn = self.conns.at(index);
