@@ -97,5 +97,7 @@ join_taps() {
   for index in "${!PORTS[@]}"; do
     ns gw ip link set "${PORTS[index]}" address "02:00:5e:00:53:$(printf %02x $((index + 160)))" || return 1
     ns gw ip link set "${PORTS[index]}" master "br$index" up || return 1
+    # A TAP has a new address at each start, and what the gateway announced before it was joined nobody heard.
+    ns "${HOSTS[index]}" ip neighbor flush dev eth0
   done
 }
