@@ -66,6 +66,8 @@ enum Question {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // As the gateway does.
+    let _ = tidegate_dataplane::io::heap::map_large_blocks();
     if let Some(cpu) = cli.common.cpu
         && let Err(error) = tidegate_dataplane::io::affinity::pin(cpu)
     {

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use tidegate_ctrl::boot;
 use tidegate_ctrl::config::{self, model::LogLevel};
 use tidegate_ctrl::diagnostic::Style;
+use tidegate_dataplane::io::heap;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt, reload};
@@ -14,6 +15,8 @@ use super::{FAILED, fail, style};
 use crate::cli::Run;
 
 pub(crate) fn run(args: &Run) -> ExitCode {
+    // Before anything allocates from several threads; where it is not possible, idle connections take more memory.
+    let _ = heap::map_large_blocks();
     let style = style(&std::io::stderr());
     let loaded = match config::load(&args.config, SystemTime::now()) {
         Ok(loaded) => loaded,

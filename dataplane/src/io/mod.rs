@@ -7,6 +7,7 @@
 
 pub mod affinity; // threads to processors
 pub mod checksum; // RFC 1071, RFC 1624
+pub mod heap; // where large blocks come from
 pub mod error; // why a port did not open, and the remedy
 pub mod spec; // what the operator asked for
 mod device; // what all cores share of a port
