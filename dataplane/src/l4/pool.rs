@@ -4,8 +4,8 @@ use super::{live::Live, options::TcpOptions, stats::Stats};
 
 /// Buffer sizes in bytes.
 pub(super) const CLASS_BYTES: [usize; 5] = [16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20];
-/// Class that a new connection starts with, in either direction.
-pub(super) const FIRST_CLASS: u8 = 1;
+/// Class that a new connection starts with, in either direction: room for the first flight of ten segments (RFC 6928).
+pub(super) const FIRST_CLASS: u8 = 0;
 
 type Shelf = [Vec<Box<Live>>; CLASS_BYTES.len()];
 

@@ -23,7 +23,7 @@ use super::{
 /// Duplicate ACKs that mean a loss (RFC 5681 §3.2).
 const DUPLICATE_THRESHOLD: u8 = 3;
 /// Shortest time after which silence is taken for a loss: above the delay of an ACK on a busy peer.
-const PROBE_FLOOR: Duration = Duration::from_millis(10);
+const PROBE_FLOOR: Duration = Duration::from_millis(20);
 /// How long a peer may hold back the ACK of a single segment (RFC 8985 §7.2 says 200 ms; that is beyond the timer here).
 const PEER_ACK_DELAY: Duration = Duration::from_millis(50);
 /// Shortest time after which a FIN alone is sent again from here; the timer is usually faster.

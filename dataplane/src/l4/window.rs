@@ -88,7 +88,8 @@ impl Live {
             let flight = self.outstanding();
             if flight as usize >= self.send_capacity() / 4 * 3 {
                 self.wanted.1 = true;
-                self.flight = flight;
+                // Slow start would have doubled it by the time everything is acknowledged.
+                self.flight = if self.track.retransmits == 0 { 2 * flight } else { flight };
             }
         }
         (taken, self.wanted.1)
