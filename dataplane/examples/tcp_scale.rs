@@ -2,7 +2,7 @@
 //!
 //! `tcp_scale [COUNT]`: opens COUNT (default 100,000) connections from made-up peers on one core's TCP, then sends requests
 //! of 100 octets that are answered with 100 octets, to connections in random order, among 1, 100, 10,000 and COUNT of them.
-#![allow(missing_docs, unsafe_code)] // One clock_gettime: CPU time, not the wall's, is what a loaded machine leaves comparable.
+#![allow(missing_docs, unsafe_code, clippy::disallowed_methods, clippy::disallowed_macros)] // One clock_gettime: CPU time, not the wall's, is what a loaded machine leaves comparable.
 
 use std::{net::SocketAddr, sync::Arc, task::Context, task::Poll, task::Waker, time::Duration};
 

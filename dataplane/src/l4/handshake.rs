@@ -12,6 +12,7 @@ use super::{
     flow::Flow,
     isn::COOKIE_LIFETIME,
     options::SynCookies,
+    pool::FIRST_CLASS,
     record::{End, Idle, Record},
     segment::{Header, Segment, SynOptions, flag},
     seq::Seq,
@@ -241,7 +242,6 @@ impl Tcp {
     fn establish(&mut self, index: u32, opening: &Opening, segment: &Segment, ack_due: bool) -> Idle {
         let core = &mut self.core;
         let conn = self.conns.at(index);
-        let (rx_class, tx_class) = core.first_classes();
         let rcv_nxt = opening.peer_isn.plus(1);
         let scaled = opening.options.shift.is_some();
         let own_mss = core.own_mss(conn.flow.local.is_ipv4());
@@ -258,8 +258,8 @@ impl Tcp {
             peer_shift: opening.options.shift,
             own_shift: if scaled { core.own_shift() } else { 0 },
             sack: opening.options.sack,
-            rx_class,
-            tx_class,
+            rx_class: FIRST_CLASS,
+            tx_class: FIRST_CLASS,
         };
         let idle = Idle { record, heard: core.now, challenge_at: core.now, probes: 0, ack_due };
         conn.state = State::Idle(idle);

@@ -100,16 +100,9 @@ impl Core {
         ((largest.ilog2() + 1).saturating_sub(16) as u8).min(MAX_SHIFT)
     }
 
-    pub(super) fn first_classes(&self) -> (u8, u8) {
-        (
-            FIRST_CLASS.min(largest_class(self.options.receive_buffer)),
-            FIRST_CLASS.min(largest_class(self.options.send_buffer)),
-        )
-    }
-
     /// Window field of this host's SYNs and SYN-ACKs, which is never scaled.
     pub(super) fn first_window(&self) -> u16 {
-        let first = super::pool::CLASS_BYTES[usize::from(self.first_classes().0)];
+        let first = super::pool::CLASS_BYTES[usize::from(FIRST_CLASS)];
         first.min(usize::from(u16::MAX)) as u16
     }
 
