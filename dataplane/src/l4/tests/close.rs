@@ -196,3 +196,24 @@ fn time_wait_is_bounded_and_answers_a_lost_ack() {
     assert_eq!(world.hosts[0].tcp.stats().time_wait_overflows.value(), 1);
     assert_eq!([0, 1].map(|n: usize| world.hosts[n].tcp.connections()), [1, 0]);
 }
+
+#[test]
+fn a_half_closed_connection_notices_that_its_peer_is_gone() {
+    for silent in [false, true] {
+        let mut world = World::new(1, Wire::default());
+        let (mut client, mut server) = world.pair();
+        assert_eq!(once(|cx| client.poll_shutdown(cx)), Poll::Ready(Ok(())));
+        world.run_for(Duration::from_secs(500));
+        assert_eq!(once(|cx| client.poll_fill(cx).map_ok(<[u8]>::to_vec)), Poll::Pending, "both live and wait");
+        // The server resets, and the reset is lost; or nothing is ever heard again.
+        world.watch = Some(Box::new(|_, _, _| false));
+        server.abort();
+        world.run_for(Duration::from_millis(10));
+        if !silent {
+            world.watch = None;
+        }
+        world.run_for(Duration::from_secs(120 + 5 * 15));
+        let end = if silent { End::TimedOut } else { End::Reset };
+        assert_eq!(once(|cx| client.poll_fill(cx).map_ok(<[u8]>::to_vec)), Poll::Ready(Err(end)));
+    }
+}
