@@ -46,6 +46,9 @@ pub(super) enum State {
     SynReceived { opening: Opening, active: bool },
     /// Established or closing, with a socket.
     Live(Box<Live>),
+    /// Reset by the peer; what was received before is still to be read. RFC 9293 lets it be lost, but a server that answers
+    /// early and closes resets a client that goes on sending, and the answer is worth more than the error.
+    Remains(Box<Live>),
     /// Established and at rest, without one.
     Idle(Idle),
     /// Closed; the tuple is kept from reuse.

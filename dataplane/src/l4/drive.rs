@@ -210,7 +210,7 @@ impl Tcp {
             State::Live(live) => Some((live.track.snd_max, live.rcv_nxt())),
             State::Idle(idle) => Some((idle.record.snd_nxt, idle.record.rcv_nxt)),
             State::SynReceived { opening, .. } => Some((opening.isn.plus(1), opening.peer_isn.plus(1))),
-            State::SynSent(_) | State::TimeWait(_) | State::Vacant | State::Ended(_) => None,
+            State::SynSent(_) | State::TimeWait(_) | State::Vacant | State::Remains(_) | State::Ended(_) => None,
         };
         if let Some((seq, ack)) = reset {
             core.post(Header::reset(conn.flow, seq, Some(ack)));
@@ -253,7 +253,7 @@ impl Tcp {
                 // Even if it was closed before: without a user other time-outs hold.
                 self.core.touch(self.conns.at(index), index);
             }
-            State::SynSent(_) | State::SynReceived { .. } => self.abort(index),
+            State::SynSent(_) | State::SynReceived { .. } | State::Remains(_) => self.abort(index),
             State::TimeWait(_) | State::Vacant => {}
         }
     }

@@ -47,7 +47,7 @@ impl Tcp {
             }
             Arrival::Reset => {
                 core.stats.resets_received.add(1);
-                self.end(index, End::Reset);
+                self.on_reset(index);
                 Outcome::Consumed
             }
             Arrival::Challenge => {
@@ -61,6 +61,23 @@ impl Tcp {
             }
             Arrival::Ignored => Outcome::Dropped(DropReason::TcpOutOfWindow),
         }
+    }
+
+    /// The peer has reset a connection with a socket.
+    fn on_reset(&mut self, index: u32) {
+        let conn = self.conns.at(index);
+        let unread = conn.attached && matches!(&conn.state, State::Live(live) if live.socket_ref().can_recv());
+        if !unread {
+            return self.end(index, End::Reset);
+        }
+        if let State::Live(live) = core::mem::replace(&mut conn.state, State::Vacant) {
+            conn.state = State::Remains(live);
+        }
+        conn.wake();
+        if let Some((id, _)) = conn.timer.take() {
+            self.core.wheel.cancel(id);
+        }
+        self.conns.unlist(index);
     }
 
     /// A segment of a connection at rest. Only data and FIN are worth a socket.

@@ -252,6 +252,7 @@ impl TcpStream {
                 }
                 State::Ended(End::Finished) => return Poll::Ready(Ok(())),
                 State::Ended(end) => return Poll::Ready(Err(end)),
+                State::Remains(_) => return Poll::Ready(Err(End::Reset)),
                 _ => {}
             }
             tcp.close(index);
@@ -271,7 +272,7 @@ impl TcpStream {
                 live.socket_ref().state(),
                 SocketState::Established | SocketState::FinWait1 | SocketState::FinWait2
             ),
-            State::TimeWait(_) | State::Ended(_) => true,
+            State::Remains(_) | State::TimeWait(_) | State::Ended(_) => true,
             _ => false,
         })
     }
@@ -323,6 +324,13 @@ impl Tcp {
                 }
                 Poll::Ready(Ok(taken))
             }
+            State::Remains(live) => match live.receive(into, core.now) {
+                0 if !into.is_empty() => {
+                    self.end(index, End::Reset);
+                    Poll::Ready(Err(End::Reset))
+                }
+                taken => Poll::Ready(Ok(taken)),
+            },
             State::TimeWait(_) | State::Ended(End::Finished) => Poll::Ready(Ok(0)),
             State::Ended(end) => Poll::Ready(Err(*end)),
             _ => {
@@ -357,6 +365,7 @@ impl Tcp {
                 core.touch(conn, index);
                 Poll::Ready(Ok(taken))
             }
+            State::Remains(_) => Poll::Ready(Err(End::Reset)),
             State::TimeWait(_) => Poll::Ready(Err(End::Finished)),
             State::Ended(end) => Poll::Ready(Err(*end)),
             _ => {

@@ -208,7 +208,7 @@ impl Tcp {
             }
             State::SynSent(opening) => self.syn_sent_input(index, opening, &segment, sink),
             State::TimeWait(record) => self.time_wait_input(index, record, &segment, listen, sink),
-            State::Vacant | State::Ended(_) => Outcome::Dropped(DropReason::TcpNoConnection),
+            State::Vacant | State::Remains(_) | State::Ended(_) => Outcome::Dropped(DropReason::TcpNoConnection),
         }
     }
 
@@ -254,7 +254,7 @@ impl Tcp {
             State::Idle(idle) => self.idle_timer(index, idle, sink),
             State::SynReceived { .. } | State::SynSent(_) => self.opening_timer(index, sink),
             State::TimeWait(record) => self.time_wait_timer(index, record.until),
-            State::Vacant | State::Ended(_) => {}
+            State::Vacant | State::Remains(_) | State::Ended(_) => {}
         }
     }
 
@@ -276,7 +276,7 @@ impl Tcp {
             core.wheel.cancel(id);
         }
         match core::mem::replace(&mut conn.state, State::Ended(how)) {
-            State::Live(live) => {
+            State::Live(live) | State::Remains(live) => {
                 core.pool.give(live, &core.stats);
                 core.stats.live.sub(1);
             }

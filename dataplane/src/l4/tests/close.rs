@@ -70,6 +70,13 @@ fn an_abort_reaches_the_other_side_in_every_state() {
         client.abort();
         world.run_for(Duration::from_millis(10));
         assert!(server.peer_gone());
+        assert_eq!(once(|cx| server.poll_shutdown(cx)), Poll::Ready(Err(End::Reset)));
+        if written > 0 && !read {
+            // What had arrived before the reset is still there.
+            let n = once(|cx| server.poll_fill(cx).map_ok(<[u8]>::len));
+            assert_eq!(n, Poll::Ready(Ok(written)));
+            server.consume(written);
+        }
         assert_eq!(once(|cx| server.poll_fill(cx).map_ok(<[u8]>::to_vec)), Poll::Ready(Err(End::Reset)));
         assert_eq!(once(|cx| server.poll_write(cx, &[b"x"])), Poll::Ready(Err(End::Reset)));
         assert_eq!(once(|cx| client.poll_write(cx, &[b"x"])), Poll::Ready(Err(End::Aborted)));
