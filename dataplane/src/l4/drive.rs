@@ -45,7 +45,12 @@ impl Tcp {
             return self.end(index, End::TimedOut);
         }
         if !conn.attached && live.socket_ref().can_recv() {
-            return self.abort(index); // Data for nobody (RFC 1122 §4.2.2.13).
+            // Data for nobody is answered by a reset (RFC 1122 §4.2.2.13), but not before the last answer is delivered: a client
+            // that is still sending a body that was refused should learn why.
+            if live.socket_ref().send_queue() == 0 {
+                return self.abort(index);
+            }
+            live.discard();
         }
         live.close_if_possible();
         let first = live.track.segments;

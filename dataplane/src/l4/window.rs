@@ -106,6 +106,15 @@ impl Live {
         taken
     }
 
+    /// Throws received octets away.
+    pub(super) fn discard(&mut self) {
+        // A ring has at most two parts.
+        for _ in 0..2 {
+            let thrown = self.socket().recv(|part| (part.len(), part.len())).unwrap_or(0);
+            self.consumed = self.consumed.wrapping_add(thrown as u32);
+        }
+    }
+
     /// Whether the freed room is worth an ACK of its own that smoltcp would not send: half the buffer, or the first
     /// segment after the window had closed (RFC 9293 §3.8.6.2.2).
     pub(super) fn window_update_due(&self) -> bool {

@@ -224,3 +224,41 @@ fn a_half_closed_connection_notices_that_its_peer_is_gone() {
         assert_eq!(once(|cx| client.poll_fill(cx).map_ok(<[u8]>::to_vec)), Poll::Ready(Err(end)));
     }
 }
+
+#[test]
+fn the_last_answer_is_delivered_before_further_data_is_reset() {
+    let mut world = World::new(1, Wire::default());
+    let (mut client, mut server) = world.pair();
+    // More than the client's window, and nobody reads there yet.
+    let answer: Vec<u8> = (0..40_000).map(|i| octet(5, i)).collect();
+    let mut queued = 0;
+    while let Poll::Ready(Ok(n)) = once(|cx| server.poll_write(cx, &[&answer[queued..]])) {
+        queued += n;
+        if queued == answer.len() {
+            break;
+        }
+    }
+    assert!(queued > 30_000, "the rest waits in the send buffer: {queued}");
+    world.run_for(Duration::from_millis(50));
+    drop(server);
+    for _ in 0..20 {
+        assert!(once(|cx| client.poll_write(cx, &[&[1; 500]])).is_ready());
+        world.run_for(Duration::from_millis(20));
+    }
+    let mut got = 0;
+    loop {
+        match once(|cx| client.poll_fill(cx).map_ok(<[u8]>::to_vec)) {
+            Poll::Ready(Ok(bytes)) if !bytes.is_empty() => {
+                assert_eq!(bytes, answer[got..got + bytes.len()]);
+                got += bytes.len();
+                client.consume(bytes.len());
+            }
+            Poll::Pending if got < queued => world.run_for(Duration::from_millis(20)),
+            _ => break,
+        }
+    }
+    assert_eq!(got, queued);
+    assert!(once(|cx| client.poll_write(cx, &[b"more"])).is_ready());
+    world.run_for(Duration::from_millis(50));
+    assert_eq!(once(|cx| client.poll_write(cx, &[b"x"])), Poll::Ready(Err(End::Reset)));
+}
