@@ -109,38 +109,44 @@ bench_http() {
 bench_reload() {
   bench_network tidegate
   bench_subject_start tidegate
-  bench_probe >/dev/null
-  local dropped began load round took status=0
-  dropped=$(bench_drops)
-  spawn client "$STATE/wrk" taskset -c "$LOAD_CPUS" wrk -t1 -c"$CONNECTIONS" -d600 --latency --timeout 5 "http://10.0.1.1$TARGET"
-  load=$SPAWNED
+  local began round=0 took quiet loaded status=0
+  spawn client "$STATE/wrk" taskset -c "$LOAD_CPUS" wrk -t1 -c"$CONNECTIONS" -d3600 --latency --timeout 5 "http://10.0.1.1$TARGET"
+  local load=$SPAWNED
   sleep 1
+  bench_drops >"$STATE/drops.0"
   began=${EPOCHREALTIME/./}
-  for ((round = 0; round < COUNT; round++)); do
+  while ((round < COUNT)); do
     bench_reverse "$round"
     "$BINARY" reload --socket "$STATE/admin.sock" >/dev/null || { status=1; break; }
+    round=$((round + 1))
   done
   took=$(((${EPOCHREALTIME/./} - began) / 1000))
-  sleep 1
+  bench_drops >"$STATE/drops.1"
+  # The same time without reloads: what is dropped then as well is not due to them.
+  sleep $((took / 1000)).$((took % 1000))
+  bench_drops >"$STATE/drops.2"
   # wrk prints its summary when interrupted, as it does at the end of its time.
   kill -INT "$load"
   wait "$load" || true
-  dropped=$(($(bench_drops) - dropped))
+  loaded=$(bench_dropped "$STATE/drops.0" "$STATE/drops.1")
+  quiet=$(bench_dropped "$STATE/drops.1" "$STATE/drops.2")
   {
     "$PYTHON" "$ROOT/scripts/lib/bench_report.py" place "$COMMAND" "$ROOT"
-    echo
-    echo "$round reloads in $took ms ($((took / (round > 0 ? round : 1))) ms each), generation $(generation "$STATE"), packets dropped: $dropped"
-    echo
+    printf '\n%s reloads in %s ms (%s ms each), generation %s\n' "$round" "$took" $((took / (round > 0 ? round : 1))) "$(generation "$STATE")"
+    printf 'packets dropped meanwhile: %s\npackets dropped in the same time without reloads: %s\n\n' "${loaded:-none}" "${quiet:-none}"
     sed 's/^/    /' "$STATE/wrk"
   } | tee "$STATE/report.md"
-  wrk_clean "$STATE/wrk" 1000 >/dev/null || { say "requests failed"; status=1; }
-  ((dropped == 0)) || { say "packets were dropped"; status=1; }
+  ((round == COUNT)) || say "a reload was refused"
+  wrk_clean "$STATE/wrk" 1000 >/dev/null || { say "requests failed or connections broke"; status=1; }
   bench_save "reload-$DRIVER"
   return "$status"
 }
 
-bench_drops() {
-  admin "$STATE" /metrics | awk 'index($1, "tidegate_drops_total") == 1 { sum += $2 } END { print sum + 0 }'
+bench_drops() { admin "$STATE" /metrics | sed -n 's/^tidegate_drops_total{.*reason="\([a-z0-9_]*\)".*} \([0-9]*\)$/\1 \2/p'; }
+# What was dropped between two states, by reason: "reason N, reason N"
+bench_dropped() {
+  awk 'NR == FNR { before[$1] += $2; next } { after[$1] += $2 }
+    END { for (reason in after) if (after[reason] > before[reason]) printf "%s%s %d", n++ ? ", " : "", reason, after[reason] - before[reason] }' "$1" "$2"
 }
 
 # The order of the endpoints, turned round: a real change of a cluster's table, and of nothing a client could see.
