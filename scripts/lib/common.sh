@@ -67,8 +67,15 @@ check() {
   local name=${CASE:+$CASE/}$1 log status=0
   shift
   log=$(mktemp)
-  # A subshell of its own: a check may cd, set traps or exit without harm to the next.
-  ("$@") >"$log" 2>&1 </dev/null || status=$?
+  # A subshell of its own: a check may cd, set traps or exit without harm to the next. With errexit on in it, so that every
+  # statement of a check counts, not the last alone; bash would ignore it left of an `||`.
+  set +e
+  (
+    set -e
+    "$@"
+  ) >"$log" 2>&1 </dev/null
+  status=$?
+  set -e
   if ((status == 0)); then
     passed "$name"
   else

@@ -93,7 +93,13 @@ under_load() {
   spawn client "$STATE/wrk" wrk -t1 -c32 -d120 --timeout 5 "$url"
   load=$SPAWNED
   sleep 1
-  "$@" || status=$?
+  set +e
+  (
+    set -e # `check` says why there is no `||` here
+    "$@"
+  )
+  status=$?
+  set -e
   sleep 0.5
   kill -0 "$load" 2>/dev/null || { echo "the load ended before the change was checked"; status=1; }
   # wrk prints its summary when interrupted, as it does at the end of its time.

@@ -5,8 +5,8 @@ PAGE=http://10.0.1.1/1k
 
 only_backend() { # only_backend N — all of thirty requests
   local seen
-  seen=$(for _ in {1..30}; do ns client curl -s --max-time 3 http://10.0.1.1/; done | sort -u)
-  expect "backends" "$seen" "This is backend $1."
+  seen=$(for _ in {1..30}; do ns client curl -s --max-time 3 http://10.0.1.1/; done | sort | uniq -c | xargs)
+  expect "backends" "$seen" "30 This is backend $1."
 }
 moves_traffic() {
   local before
