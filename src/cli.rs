@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-/// Kernel-bypass gateway: router, L4 load balancer and mTLS/HTTP proxy in one program.
+/// Kernel-bypass gateway: router and mTLS/HTTP proxy in one program.
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, max_term_width = 110, arg_required_else_help = true)]
 #[command(after_help = "Exit codes: 0 done, 1 the command failed, 2 wrong command line.")]

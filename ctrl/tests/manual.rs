@@ -1,4 +1,4 @@
-//! `docs/configuration.md` says what the program does, because it is made from it.
+//! What the manual says is what the program does, because it is made from it.
 
 use std::path::Path;
 
@@ -15,4 +15,38 @@ fn the_manual_is_current() {
         written == manual,
         "docs/configuration.md is outdated (first at line {line:?}): TIDEGATE_WRITE_MANUAL=1 writes it"
     );
+}
+
+/// The tables of `docs/operations.md`, each between two markers.
+#[test]
+fn the_tables_for_operators_are_current() {
+    use std::fmt::Write as _;
+    use tidegate_dataplane::{l7::reason::Reason, verdict::DropReason};
+
+    let mut drops = String::from("| reason | what it means |\n|---|---|\n");
+    for reason in DropReason::ALL {
+        writeln!(drops, "| `{reason}` |{} |", reason.explanation()).unwrap();
+    }
+    let mut answers = String::from("| reason | status |\n|---|---|\n");
+    for reason in Reason::ALL {
+        let status = match reason.status() {
+            0 => "none: the connection is cut, or the upstream's own".to_owned(),
+            status => status.to_string(),
+        };
+        writeln!(answers, "| `{}` | {status} |", reason.word()).unwrap();
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+    let written = std::fs::read_to_string(&path).unwrap();
+    let mut manual = written.clone();
+    for (name, table) in [("drops", &drops), ("answers", &answers)] {
+        let (start, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
+        let from = manual.find(&start).expect("a start marker") + start.len();
+        let to = manual.find(&end).expect("an end marker");
+        manual.replace_range(from..to, table);
+    }
+    if std::env::var_os("TIDEGATE_WRITE_MANUAL").is_some() {
+        std::fs::write(&path, &manual).expect("writable");
+        return;
+    }
+    assert!(written == manual, "docs/operations.md is outdated: TIDEGATE_WRITE_MANUAL=1 writes its tables");
 }

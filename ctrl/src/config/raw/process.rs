@@ -142,13 +142,13 @@ table! {
 table! {
     /// The TCP stack. A change here needs a restart.
     pub struct Tcp("[tcp]") {
-        /// Most connections of one core, both sides together. An idle connection costs about 150 bytes, a busy one its buffers
+        /// Most connections of one core, both sides together. At rest a connection costs about 150 bytes of TCP, a busy one its buffers
         /// as well. Beyond it new connections are refused with a reset and counted.
         max_connections: At<Int<16, 16_777_216>> = Int::new(262_144), "262144";
         /// Most half-open connections of one core. Beyond it a SYN is answered with a cookie, or dropped if cookies are off.
         half_open_limit: At<Int<0, 1_048_576>> = Int::new(8192), "8192";
-        /// When a SYN is answered without keeping state (RFC 4987). A connection made by a cookie has no window scaling or
-        /// SACK unless the client sends timestamps.
+        /// When a SYN is answered without keeping state (RFC 4987). A connection made by a cookie has neither window scaling nor
+        /// SACK.
         syn_cookies: At<SynCookies> = SynCookies::Auto, "\"auto\"";
         /// Seconds without traffic after which a keep-alive probe is sent; 0 sends none.
         keepalive_s: At<Int<0, 86_400>> = Int::new(120), "120";
