@@ -7,6 +7,9 @@ pub(super) const CLASS_BYTES: [usize; 5] = [16 << 10, 64 << 10, 256 << 10, 1 << 
 /// Class that a new connection starts with, in either direction: room for the first flight of ten segments (RFC 6928).
 pub(super) const FIRST_CLASS: u8 = 0;
 
+/// Bytes of buffers kept for the next connections at most: enough for those of one turn, little beside what is in use.
+const KEPT: usize = 32 << 20;
+
 type Shelf = [Vec<Box<Live>>; CLASS_BYTES.len()];
 
 /// The sockets of one core that no connection uses, and the account of all.
@@ -69,7 +72,7 @@ impl Pool {
     /// Takes a socket back. It may be in any state.
     pub(super) fn give(&mut self, live: Box<Live>, stats: &Stats) {
         let (rx, tx) = live.classes;
-        if self.kept + bytes(rx, tx) > self.limit / 2 {
+        if self.kept + bytes(rx, tx) > (self.limit / 2).min(KEPT) {
             self.total -= bytes(rx, tx);
             stats.buffer_bytes.set(self.total as u64);
         } else {
