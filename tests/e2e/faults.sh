@@ -40,7 +40,7 @@ drains() {
   pid=$(cat "$STATE/gateway.pid")
   ns client curl -sS --max-time 9 http://10.0.1.1/lab/slow/1500 >"$STATE/slow" 2>&1 &
   slow=$!
-  sleep 0.5
+  await 8 request_in_flight
   kill -TERM "$pid"
   wait $slow || status=$?
   expect "the answer in flight" "$(cat "$STATE/slow")" 'at last' || return 1
@@ -59,12 +59,15 @@ second_term_ends_now() {
   local pid
   pid=$(cat "$STATE/gateway.pid")
   ns client curl -s --max-time 20 http://10.0.1.1/lab/never >/dev/null 2>&1 &
-  sleep 0.3
+  await 8 request_in_flight
   kill -TERM "$pid"
   sleep 0.5
   gateway_lives "$STATE" || { echo "did not wait for the request in flight"; return 1; }
   kill -TERM "$pid"
-  await 2 gateway_gone "$STATE"
+  await 5 gateway_gone "$STATE"
+}
+request_in_flight() {
+  admin "$STATE" /metrics | awk 'index($1, "tidegate_http_active_requests") == 1 { sum += $2 } END { exit !(sum > 0) }'
 }
 
 check backend-dies backend_dies
