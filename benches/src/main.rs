@@ -11,9 +11,11 @@ mod far; // a core between two wires, and who is at their ends
 mod conns; // memory of idle connections
 mod http; // cycles per request
 mod l3; // cycles per packet
+mod latency; // histograms as text
 mod lpm; // routing tables
 mod memory; // what the kernel says this process takes
 mod place; // machine, kernel, revision
+mod record; // races: samples, judgement, reports
 mod random; // the same numbers in every run
 mod report; // figures for people and programs
 mod routes; // routing tables like those of the Internet
@@ -32,66 +34,98 @@ use report::Report;
 struct Cli {
     #[command(subcommand)]
     question: Question,
+}
+
+/// A question about memory ports.
+#[derive(Args)]
+struct Asked<O: Args> {
+    #[command(flatten)]
+    options: O,
     #[command(flatten)]
     common: Common,
 }
 
-/// Options of every question.
+/// Options of every question about memory ports.
 #[derive(Args, Clone, Copy)]
 struct Common {
     /// Print JSON instead of tables.
-    #[arg(long, global = true)]
+    #[arg(long)]
     json: bool,
     /// Rounds; figures are medians over them.
-    #[arg(long, global = true, default_value_t = 31, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 31, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Bind to this processor.
-    #[arg(long, global = true)]
+    #[arg(long)]
     cpu: Option<usize>,
 }
 
 #[derive(Subcommand)]
 enum Question {
     /// Cycles per packet of the whole way through the router, and of each stage. Fails if anything is allocated.
-    L3(l3::Options),
+    L3(Asked<l3::Options>),
     /// Cycles per TCP segment with few and with many open connections.
-    Segments(segments::Options),
+    Segments(Asked<segments::Options>),
     /// Memory of idle connections through the gateway.
-    Conns(conns::Options),
+    Conns(Asked<conns::Options>),
     /// Routing tables: time to build, bytes, time per look-up.
-    Lpm(lpm::Options),
+    Lpm(Asked<lpm::Options>),
     /// Cycles per HTTP request through the gateway, and of each stage.
-    Http(http::Options),
+    Http(Asked<http::Options>),
+    /// Collect the samples of a race: the steps of scripts/bench.
+    #[command(subcommand)]
+    Record(record::Step),
+    /// Judge the samples of a race: medians, ratios within rounds, bars, latency curves. Fails if a run has failed.
+    Report(record::Report),
+    /// Milliseconds that a fixed piece of work takes: tells a fast spell of the machine from a slow one.
+    Probe {
+        /// Bind to this processor.
+        #[arg(long)]
+        cpu: Option<usize>,
+    },
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // As the gateway does.
     let _ = tidegate_dataplane::io::heap::map_large_blocks();
-    if let Some(cpu) = cli.common.cpu
-        && let Err(error) = tidegate_dataplane::io::affinity::pin(cpu)
-    {
-        eprintln!("cannot run on processor {cpu}: {error}");
-        return ExitCode::FAILURE;
+    match &cli.question {
+        Question::L3(asked) => answer(asked, l3::run),
+        Question::Segments(asked) => answer(asked, segments::run),
+        Question::Conns(asked) => answer(asked, |options, _, report| conns::run(options, report)),
+        Question::Lpm(asked) => answer(asked, lpm::run),
+        Question::Http(asked) => answer(asked, http::run),
+        Question::Record(step) => verdict("record", record::step(step)),
+        Question::Report(options) => verdict("report", record::report(options)),
+        Question::Probe { cpu } => verdict("probe", pinned(*cpu).map(|()| println!("{:.1}", place::probe()))),
     }
-    let rounds = cli.common.rounds as usize;
+}
+
+/// Measures, with a probe of the machine before and after, and prints the report.
+fn answer<O: Args>(asked: &Asked<O>, measure: impl FnOnce(&O, usize, &mut Report) -> Result<(), Missed>) -> ExitCode {
+    let Asked { options, common } = asked;
+    if let Err(error) = pinned(common.cpu) {
+        return verdict("cannot run on that processor", Err::<(), _>(error));
+    }
     let mut report = Report::begin();
-    let outcome = match &cli.question {
-        Question::L3(options) => l3::run(options, rounds, &mut report),
-        Question::Segments(options) => segments::run(options, rounds, &mut report),
-        Question::Conns(options) => conns::run(options, &mut report),
-        Question::Lpm(options) => lpm::run(options, rounds, &mut report),
-        Question::Http(options) => http::run(options, rounds, &mut report),
-    };
+    let outcome = measure(options, common.rounds as usize, &mut report);
     report.end();
     // `conns` leaves several numbers of connections to processes of their own, which report for themselves.
     if !report.is_empty() {
-        print!("{}", if cli.common.json { report.json() } else { report.text() });
+        print!("{}", if common.json { report.json() } else { report.text() });
     }
+    verdict("missed", outcome)
+}
+
+/// Binds this thread to a processor, if one is named.
+fn pinned(cpu: Option<usize>) -> std::io::Result<()> {
+    cpu.map_or(Ok(()), tidegate_dataplane::io::affinity::pin)
+}
+
+fn verdict<E: std::fmt::Display>(what: &str, outcome: Result<(), E>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(goal) => {
-            eprintln!("missed: {goal}");
+        Err(error) => {
+            eprintln!("{what}: {error}");
             ExitCode::FAILURE
         }
     }

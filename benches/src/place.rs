@@ -2,11 +2,11 @@
 
 use std::{fs, hint::black_box, process::Command};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tidegate_dataplane::clock::Clock;
 
 /// What is printed above the figures.
-#[derive(Serialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Place {
     machine: String,
     processors: usize,
@@ -39,12 +39,16 @@ impl Place {
         }
     }
 
-    /// In two lines.
+    /// In two lines: what was typed, and where.
     pub(crate) fn text(&self) -> String {
-        let Self { machine, processors, counter_mhz, kernel, revision, date, command } = self;
+        format!("`{}`\n\n{}", self.command, self.line())
+    }
+
+    /// Where and when, in one line.
+    pub(crate) fn line(&self) -> String {
+        let Self { machine, processors, counter_mhz, kernel, revision, date, .. } = self;
         format!(
-            "`{command}`\n\n{machine}, {processors} processors, counter at {counter_mhz} MHz; Linux {kernel}; revision {revision}; \
-             {date}"
+            "{machine}, {processors} processors, counter at {counter_mhz} MHz; Linux {kernel}; revision {revision}; {date}"
         )
     }
 }

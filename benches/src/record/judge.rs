@@ -1,0 +1,241 @@
+//! From samples to the record: medians and spreads, ratios taken within each round, bars met or missed, what failed.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::bar::Bar;
+use super::sample::{Better, Head, Metric, Outcome, PRODUCT, Program, Sample};
+use crate::place::Place;
+
+/// A probe this much longer than the fastest of the record is that of a slow machine.
+const SLOW: f64 = 1.15;
+
+/// What a scenario has found.
+#[derive(Serialize)]
+pub(crate) struct Record {
+    pub(crate) scenario: String,
+    pub(crate) title: String,
+    pub(crate) port: String,
+    pub(crate) command: String,
+    pub(crate) machine: Place,
+    pub(crate) programs: Vec<Program>,
+    /// Rounds that were run.
+    pub(crate) rounds: u32,
+    pub(crate) rows: Vec<Row>,
+    /// What should have been measured and was not, and what went wrong while it was.
+    pub(crate) failures: Vec<Failure>,
+    /// What a program cannot do on this machine.
+    pub(crate) skipped: Vec<Failure>,
+}
+
+/// One metric in one case.
+#[derive(Serialize)]
+pub(crate) struct Row {
+    pub(crate) case: String,
+    pub(crate) metric: String,
+    pub(crate) unit: String,
+    pub(crate) better: Better,
+    pub(crate) product: Option<Spread>,
+    pub(crate) peers: BTreeMap<String, Spread>,
+    /// Median of product ÷ peer, each taken within a round.
+    pub(crate) ratio: BTreeMap<String, f64>,
+    pub(crate) bar: Option<String>,
+    /// Whether the bar holds; `None` without one, and when what it asks about was not measured.
+    pub(crate) met: Option<bool>,
+    /// Rounds in which some program of this row ran in a slow state of the machine.
+    pub(crate) slow_rounds: Vec<u32>,
+    /// Whether figures and ratios were taken without those rounds; not so when too few others are left.
+    pub(crate) slow_left_out: bool,
+}
+
+/// A figure over the rounds.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+/// A run that has no figure, or errors beside it.
+#[derive(PartialEq, Debug, Serialize)]
+pub(crate) struct Failure {
+    pub(crate) case: String,
+    pub(crate) program: String,
+    pub(crate) round: u32,
+    pub(crate) why: String,
+}
+
+impl Spread {
+    /// `None` of nothing.
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<_> = values.into_iter().collect();
+        values.sort_unstable_by(f64::total_cmp);
+        let (min, max) = (*values.first()?, *values.last()?);
+        Some(Self { median: f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2]), min, max })
+    }
+}
+
+/// The samples of a record, with what is known about the machine's state in each.
+pub(crate) struct Rounds<'a> {
+    samples: &'a [Sample],
+    limit_ms: f64,
+}
+
+impl<'a> Rounds<'a> {
+    /// Judged by the fastest probe among them.
+    pub(crate) fn of(samples: &'a [Sample]) -> Self {
+        let probes = samples.iter().flat_map(|sample| sample.probe_ms);
+        Self { samples, limit_ms: probes.fold(f64::INFINITY, f64::min) * SLOW }
+    }
+
+    /// Whether the machine was slow before or after it.
+    pub(crate) fn is_slow(&self, sample: &Sample) -> bool {
+        sample.probe_ms.iter().any(|probe| *probe > self.limit_ms)
+    }
+
+    /// Rounds of `case` in which some measured run was slow.
+    fn slow(&self, case: &str) -> Vec<u32> {
+        let slow = |sample: &&Sample| sample.case == case && sample.measured().is_some() && self.is_slow(sample);
+        let mut rounds: Vec<_> = self.samples.iter().filter(slow).map(|sample| sample.round).collect();
+        rounds.sort_unstable();
+        rounds.dedup();
+        rounds
+    }
+
+    /// Value per round.
+    fn values(&self, case: &str, metric: &str, program: &str) -> BTreeMap<u32, f64> {
+        let of = |sample: &&Sample| sample.case == case && sample.program == program;
+        let value = |sample: &Sample| {
+            let metrics = &sample.measured()?.metrics;
+            Some((sample.round, metrics.iter().find(|found| found.metric == metric)?.value))
+        };
+        self.samples.iter().filter(of).filter_map(value).collect()
+    }
+
+    /// Whose latencies belong into one curve: those of the rounds that count.
+    pub(crate) fn counted(&self, case: &str) -> Vec<&'a Sample> {
+        let (slow, left_out) = self.left_out(case);
+        let of = |sample: &&Sample| sample.case == case && !(left_out && slow.contains(&sample.round));
+        self.samples.iter().filter(of).collect()
+    }
+
+    /// The slow rounds, and whether they are left out: if at least half of the rounds, and no fewer than three, remain.
+    fn left_out(&self, case: &str) -> (Vec<u32>, bool) {
+        let slow = self.slow(case);
+        let mut all: Vec<_> = self.samples.iter().filter(|sample| sample.case == case).map(|s| s.round).collect();
+        all.sort_unstable();
+        all.dedup();
+        let remain = all.len() - slow.len();
+        let left_out = !slow.is_empty() && remain >= 3 && remain * 2 >= all.len();
+        (slow, left_out)
+    }
+}
+
+impl Record {
+    /// Judges the samples.
+    pub(crate) fn of(head: Head, samples: &[Sample]) -> Self {
+        let rounds = Rounds::of(samples);
+        let rows = metrics(samples).iter().map(|(case, metric)| row(&head, &rounds, case, metric)).collect();
+        let (failures, skipped) = incidents(samples);
+        let count = samples.iter().map(|sample| sample.round).max().unwrap_or(0);
+        let Head { scenario, title, port, command, machine, programs, .. } = head;
+        Self { scenario, title, port, command, machine, programs, rounds: count, rows, failures, skipped }
+    }
+
+    /// Whether everything that was to be measured was, without errors.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.failures.is_empty() && !self.rows.is_empty()
+    }
+}
+
+/// Cases and metrics in the order in which they first appeared.
+fn metrics(samples: &[Sample]) -> Vec<(String, Metric)> {
+    let mut found: Vec<(String, Metric)> = Vec::new();
+    let mut cases: Vec<&str> = Vec::new();
+    for sample in samples {
+        if !cases.contains(&sample.case.as_str()) {
+            cases.push(&sample.case);
+        }
+        for metric in sample.measured().iter().flat_map(|measured| &measured.metrics) {
+            if !found.iter().any(|(case, known)| *case == sample.case && known.metric == metric.metric) {
+                found.push((sample.case.clone(), metric.clone()));
+            }
+        }
+    }
+    let place = |case: &str| cases.iter().position(|known| *known == case);
+    found.sort_by_key(|(case, _)| place(case));
+    found
+}
+
+fn row(head: &Head, rounds: &Rounds<'_>, case: &str, metric: &Metric) -> Row {
+    let (slow_rounds, slow_left_out) = rounds.left_out(case);
+    let counts = |round: &u32| !(slow_left_out && slow_rounds.contains(round));
+    let values = |program: &str| -> BTreeMap<u32, f64> {
+        rounds.values(case, &metric.metric, program).into_iter().filter(|(round, _)| counts(round)).collect()
+    };
+    let own = values(PRODUCT);
+    let product = Spread::of(own.values().copied());
+    let (mut peers, mut ratio) = (BTreeMap::new(), Vec::new());
+    for Program { name, .. } in head.programs.iter().filter(|program| program.name != PRODUCT) {
+        let theirs = values(name);
+        let Some(spread) = Spread::of(theirs.values().copied()) else { continue };
+        peers.insert(name.clone(), spread);
+        let pairs = own.iter().filter_map(|(round, own)| Some(own / theirs.get(round).filter(|value| **value > 0.0)?));
+        ratio.extend(Spread::of(pairs).map(|spread| (name.clone(), spread.median)));
+    }
+    let bars: Vec<_> = head.bars.iter().filter(|bar| bar.case == case && bar.metric == metric.metric).collect();
+    let met = verdict(&bars, product.map(|spread| spread.median), &ratio);
+    Row {
+        case: case.to_owned(),
+        metric: metric.metric.clone(),
+        unit: metric.unit.clone(),
+        better: metric.better,
+        product,
+        peers,
+        ratio: ratio.into_iter().collect(),
+        bar: (!bars.is_empty()).then(|| bars.iter().map(|bar| bar.to_string()).collect::<Vec<_>>().join(", ")),
+        met,
+        slow_rounds,
+        slow_left_out,
+    }
+}
+
+/// One missed bar is a miss, whatever else is unknown.
+fn verdict(bars: &[&Bar], own: Option<f64>, ratios: &[(String, f64)]) -> Option<bool> {
+    let met: Vec<_> = bars.iter().map(|bar| bar.met(own, ratios)).collect();
+    if met.contains(&Some(false)) {
+        return Some(false);
+    }
+    (!met.is_empty() && met.iter().all(Option::is_some)).then_some(true)
+}
+
+/// What failed, and what was left out on purpose: that once per program and case.
+fn incidents(samples: &[Sample]) -> (Vec<Failure>, Vec<Failure>) {
+    let (mut failures, mut skips): (Vec<Failure>, Vec<Failure>) = (Vec::new(), Vec::new());
+    for sample in samples {
+        let incident = |why: String| Failure {
+            case: sample.case.clone(),
+            program: sample.program.clone(),
+            round: sample.round,
+            why,
+        };
+        match &sample.outcome {
+            Outcome::Failed { failed } => failures.push(incident(failed.clone())),
+            Outcome::Measured(measured) if measured.errors > 0 => {
+                failures.push(incident(format!("{} errors", measured.errors)));
+            }
+            Outcome::Skipped { skipped }
+                if !skips.iter().any(|known| known.program == sample.program && known.case == sample.case) =>
+            {
+                skips.push(incident(skipped.clone()));
+            }
+            Outcome::Measured(_) | Outcome::Skipped { .. } => {}
+        }
+    }
+    (failures, skips)
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

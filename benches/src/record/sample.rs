@@ -1,0 +1,159 @@
+//! What the rounds of a scenario left behind: a file of JSON lines, the head first, then a line per run.
+
+use std::{
+    fmt, fs,
+    io::{self, Write as _},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::bar::Bar;
+use crate::place::Place;
+
+/// The program all others are compared with.
+pub(crate) const PRODUCT: &str = "tidegate";
+
+/// The first line: what was to be measured, and where.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) scenario: String,
+    /// What the scenario asks, for people.
+    pub(crate) title: String,
+    pub(crate) port: String,
+    /// What was typed.
+    pub(crate) command: String,
+    pub(crate) machine: Place,
+    /// In the order of the columns: the product first.
+    pub(crate) programs: Vec<Program>,
+    pub(crate) bars: Vec<Bar>,
+}
+
+/// A program that was run.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Program {
+    pub(crate) name: String,
+    pub(crate) version: String,
+}
+
+/// One run of one program in one case.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    /// From 1.
+    pub(crate) round: u32,
+    pub(crate) program: String,
+    pub(crate) case: String,
+    /// A fixed piece of work on the program's processor, in ms, before it started and after it ended.
+    pub(crate) probe_ms: [f64; 2],
+    #[serde(flatten)]
+    pub(crate) outcome: Outcome,
+}
+
+impl Sample {
+    /// Its figures, if it has any.
+    pub(crate) fn measured(&self) -> Option<&Measured> {
+        match &self.outcome {
+            Outcome::Measured(measured) => Some(measured),
+            Outcome::Failed { .. } | Outcome::Skipped { .. } => None,
+        }
+    }
+}
+
+/// What a run came to.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Outcome {
+    /// It was measured.
+    Measured(Measured),
+    /// It was not, and should have been.
+    Failed {
+        /// Why.
+        failed: String,
+    },
+    /// The program cannot do this here.
+    Skipped {
+        /// Why.
+        skipped: String,
+    },
+}
+
+/// The line that every measuring program prints.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    pub(crate) metrics: Vec<Metric>,
+    /// All latencies, see [`crate::latency`].
+    #[serde(default)]
+    pub(crate) latency: Option<String>,
+    /// Requests, connections, packets… that failed, of those that must not.
+    #[serde(default)]
+    pub(crate) errors: u64,
+}
+
+/// One figure.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Metric {
+    pub(crate) metric: String,
+    pub(crate) unit: String,
+    pub(crate) value: f64,
+    pub(crate) better: Better,
+}
+
+/// Which direction is an improvement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Better {
+    Higher,
+    Lower,
+}
+
+/// A samples file that cannot be used.
+#[derive(Debug)]
+pub(crate) enum BadSamples {
+    /// It cannot be read or written.
+    File(io::Error),
+    /// A line is not what it should be; lines count from 1.
+    Line { number: usize, error: serde_json::Error },
+    /// There is nothing in it.
+    Empty,
+}
+
+impl fmt::Display for BadSamples {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(error) => write!(f, "{error}"),
+            Self::Line { number, error } => write!(f, "line {number}: {error}"),
+            Self::Empty => f.write_str("no head: `record begin` writes it"),
+        }
+    }
+}
+
+/// Reads all of it.
+///
+/// # Errors
+/// The file cannot be read, or a line of it not be understood.
+pub(crate) fn read(path: &Path) -> Result<(Head, Vec<Sample>), BadSamples> {
+    parse(&fs::read_to_string(path).map_err(BadSamples::File)?)
+}
+
+/// The text of a samples file.
+pub(crate) fn parse(text: &str) -> Result<(Head, Vec<Sample>), BadSamples> {
+    let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let (_, first) = lines.next().ok_or(BadSamples::Empty)?;
+    let head = serde_json::from_str(first).map_err(|error| BadSamples::Line { number: 1, error })?;
+    let sample = |(index, line): (usize, &str)| {
+        serde_json::from_str(line).map_err(|error| BadSamples::Line { number: index + 1, error })
+    };
+    Ok((head, lines.map(sample).collect::<Result<_, _>>()?))
+}
+
+/// Writes `line` as a new file, or at the end of one.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn write(path: &Path, line: &impl Serialize, append: bool) -> Result<(), BadSamples> {
+    let text = serde_json::to_string(line).map_err(|error| BadSamples::Line { number: 0, error })?;
+    let mut options = fs::OpenOptions::new();
+    let options = if append { options.append(true) } else { options.write(true).create(true).truncate(true) };
+    let mut file = options.open(path).map_err(BadSamples::File)?;
+    writeln!(file, "{text}").map_err(BadSamples::File)
+}
