@@ -93,9 +93,9 @@ pub struct CoreStats {
     pub generation: Counter,
     /// Packets passed to another core that owns their flow.
     pub handovers: Counter,
-    /// Ticks spent in turns that had work; with the wall time it gives the load.
+    /// Ticks spent in turns that had work; its share of `total_cycles` is the load.
     pub busy_cycles: Counter,
-    /// Ticks in all turns.
+    /// Ticks since the core began, whatever it did: work, looking for work, sleep.
     pub total_cycles: Counter,
     /// Free frames in the arena (gauge).
     pub free_frames: Counter,

@@ -116,6 +116,11 @@ impl Seen {
         until != 0 && now.as_nanos() < until
     }
 
+    /// Whether the last attempt to connect failed, and nothing has come from the endpoint since.
+    pub fn failing(&self) -> bool {
+        self.avoid_until.value() != 0
+    }
+
     /// A connection could not be established: pass it over for a time that doubles with each failure in a row.
     pub fn mark_failed(&self, now: Instant) {
         self.connect_failures.add(1);
@@ -214,11 +219,13 @@ mod tests {
         assert_eq!(picks(&cluster, 0, start, 4), [0, 1, 2, 0]);
         assert_eq!(picks(&cluster, 1, start, 3), [1, 2, 0]);
         cluster.endpoints[1].seen.of(0).mark_failed(start);
+        assert!(cluster.endpoints[1].seen.of(0).failing() && !cluster.endpoints[1].seen.of(1).failing());
         assert_eq!(picks(&cluster, 0, start, 4), [2, 0, 2, 0]);
         // After the period one request probes it; the next still goes elsewhere.
         let later = start + AVOID;
         assert_eq!(picks(&cluster, 0, later, 4), [1, 2, 0, 2]);
         cluster.endpoints[1].seen.of(0).mark_alive();
+        assert!(!cluster.endpoints[1].seen.of(0).failing());
         assert_eq!(picks(&cluster, 0, later, 3), [0, 1, 2]);
     }
 

@@ -47,6 +47,14 @@ impl Meter {
         self.last = now;
     }
 
+    /// The core slept since the last turn ended: that was time, but not work.
+    pub(super) fn slept(&mut self) {
+        let now = self.clock.cycles();
+        self.stats.total_cycles.add(now.saturating_sub(self.turn));
+        self.turn = now;
+        self.last = now;
+    }
+
     /// Forgets the time up to now, at the start of a stretch that belongs to no stage.
     #[inline]
     pub(super) fn skip(&mut self) {

@@ -161,6 +161,7 @@ impl<A: App> Worker<A> {
             let Self { links, ports, .. } = self;
             if self.idler.idle(patience, || links.borrow_mut().has_mail() || !ports.prepare_sleep()) {
                 self.stats.sleeps.add(1);
+                self.meter.slept();
             }
         }
     }
