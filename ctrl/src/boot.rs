@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tidegate_dataplane::io::{Device, Drivers, PortError, PortInfo};
@@ -182,6 +182,7 @@ fn telemetry(config: &Config, ports: &[PortInfo], cores: &Cores, http: Vec<Arc<H
     let seen = cores.observed().iter().zip(&config.runtime.cores).zip(http);
     Telemetry {
         started: SystemTime::now(),
+        since: Instant::now(),
         cores: seen
             .map(|((observed, cpu), http)| CoreView {
                 cpu: *cpu,

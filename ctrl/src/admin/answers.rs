@@ -1,7 +1,7 @@
 //! What each path answers.
 
 use std::fmt::Write as _;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use axum::Json;
 use axum::extract::{Query, State};
@@ -73,7 +73,7 @@ pub(super) async fn healthy(State(desk): State<Desk>) -> (StatusCode, String) {
 pub(super) async fn stats(State(desk): State<Desk>, Query(form): Query<Form>) -> Response {
     let status = status(&desk);
     if form.is_json() {
-        Json(Document::of(&desk.telemetry, &status, SystemTime::now())).into_response()
+        Json(Document::of(&desk.telemetry, &status, Instant::now())).into_response()
     } else {
         family::plain(&desk.telemetry.families(&status)).into_response()
     }
@@ -98,13 +98,15 @@ pub(super) async fn listeners(State(desk): State<Desk>, Query(form): Query<Form>
 }
 
 pub(super) async fn clusters(State(desk): State<Desk>, Query(form): Query<Form>) -> Response {
-    let document = Document::of(&desk.telemetry, &status(&desk), SystemTime::now());
+    let document = Document::of(&desk.telemetry, &status(&desk), Instant::now());
     if form.is_json() {
         return Json(json!({ "clusters": document.clusters })).into_response();
     }
     let mut out = String::new();
     for cluster in &document.clusters {
         for endpoint in &cluster.endpoints {
+            let flags = if endpoint.up { "healthy" } else { "/failed_connect" };
+            let _ = writeln!(out, "{}::{}::health_flags::{flags}", cluster.name, endpoint.address);
             let counts = [
                 ("rq_total", endpoint.requests),
                 ("rq_active", endpoint.active),

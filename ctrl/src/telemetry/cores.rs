@@ -27,7 +27,7 @@ fn per_core(telemetry: &Telemetry) -> Vec<Family> {
         ("tidegate_core_idle_turns_total", "Turns that found nothing to do.", |c| &c.idle_turns),
         ("tidegate_core_sleeps_total", "Times the core slept on its ports.", |c| &c.sleeps),
         ("tidegate_core_busy_cycles_total", "Time-stamp counter ticks in turns that had work.", |c| &c.busy_cycles),
-        ("tidegate_core_cycles_total", "Time-stamp counter ticks in all turns; sleep not included.", |c| {
+        ("tidegate_core_cycles_total", "Time-stamp counter ticks since the core began, sleep included.", |c| {
             &c.total_cycles
         }),
         ("tidegate_core_handovers_total", "Packets passed to the core that owns their flow.", |c| &c.handovers),
@@ -50,12 +50,13 @@ fn per_core(telemetry: &Telemetry) -> Vec<Family> {
 
 fn per_port(telemetry: &Telemetry) -> Vec<Family> {
     type Of = fn(&PortStats) -> &Counter;
-    let counters: [(&str, &str, Of); 6] = [
+    let counters: [(&str, &str, Of); 7] = [
         ("tidegate_rx_packets_total", "Packets received.", |p| &p.rx_packets),
         ("tidegate_rx_bytes_total", "Bytes received, Ethernet header included.", |p| &p.rx_bytes),
         ("tidegate_rx_errors_total", "Packets the driver could not deliver.", |p| &p.rx_errors),
         ("tidegate_tx_packets_total", "Packets sent.", |p| &p.tx_packets),
         ("tidegate_tx_bytes_total", "Bytes sent, Ethernet header included.", |p| &p.tx_bytes),
+        ("tidegate_tx_errors_total", "Packets the driver refused for good.", |p| &p.tx_errors),
         ("tidegate_tx_copies_total", "Packets copied on the way out, their memory not being the port's.", |p| {
             &p.tx_copies
         }),

@@ -1,15 +1,8 @@
-//! The gateway's state as one document: what `/stats?format=json` answers and `tidegate stats` shows.
+//! The gateway's state as one document: what `/stats?format=json` answers, and what `tidegate stats` and `tidegate top` show.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use tidegate_dataplane::meta::PortId;
-use tidegate_dataplane::stats::Stage;
-use tidegate_dataplane::verdict::DropReason;
-
-use super::Telemetry;
-use crate::status::Status;
 
 /// Everything at a glance. Counters count from the start of the process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +17,8 @@ pub struct Document {
     pub retired_generations: usize,
     /// Seconds since the start.
     pub uptime_s: u64,
+    /// Milliseconds since the start, by a clock that is never set: the time between two documents of one process.
+    pub uptime_ms: u64,
     /// Reloads taken and refused.
     pub reloads: Reloads,
     /// Each core.
@@ -66,14 +61,33 @@ pub struct Core {
     pub sleeps: u64,
     /// Share of the cycles that had work, since the start.
     pub busy_percent: f64,
+    /// Time-stamp counter ticks in turns that had work.
+    pub busy_cycles: u64,
+    /// Ticks since the core began, sleep included.
+    pub total_cycles: u64,
+    /// Packets received, over all ports.
+    pub rx_packets: u64,
+    /// Packets sent, over all ports.
+    pub tx_packets: u64,
     /// Free packet buffers.
     pub free_frames: u64,
     /// Panics contained.
     pub restarts: u64,
     /// Packets passed to other cores.
     pub handovers: u64,
-    /// Cycles per packet of each stage that had packets.
+    /// Cycles per packet of each stage that had packets, since the start.
     pub cycles_per_packet: BTreeMap<String, f64>,
+    /// What went through each stage that had packets, and what it took.
+    pub stages: BTreeMap<String, StageCounts>,
+}
+
+/// A stage on a core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageCounts {
+    /// Packets; polls of the stage `tasks`, expiries of `timers`.
+    pub packets: u64,
+    /// Time-stamp counter ticks.
+    pub cycles: u64,
 }
 
 /// A port, over all cores.
@@ -97,6 +111,10 @@ pub struct Port {
     pub tx_packets: u64,
     /// Bytes sent.
     pub tx_bytes: u64,
+    /// Packets the driver refused for good.
+    pub tx_errors: u64,
+    /// Packets copied on their way out.
+    pub tx_copies: u64,
 }
 
 /// TCP, over all cores.
@@ -114,8 +132,26 @@ pub struct Tcp {
     pub accepted: u64,
     /// Connections opened.
     pub opened: u64,
+    /// Connections that could not be opened.
+    pub failed_opens: u64,
+    /// Half-open connections given up.
+    pub half_open_timeouts: u64,
+    /// SYN cookies sent.
+    pub cookies_sent: u64,
+    /// Connections given up for silence of the peer.
+    pub timeouts: u64,
+    /// Resets sent.
+    pub resets_sent: u64,
+    /// Resets received.
+    pub resets_received: u64,
+    /// Segments received.
+    pub segments_in: u64,
+    /// Segments sent.
+    pub segments_out: u64,
     /// Data segments sent again.
     pub retransmits: u64,
+    /// Times there was no buffer memory left.
+    pub buffer_shortages: u64,
     /// Bytes of buffers.
     pub buffer_bytes: u64,
 }
@@ -123,8 +159,12 @@ pub struct Tcp {
 /// HTTP, over all cores.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Http {
+    /// Client connections accepted.
+    pub connections: u64,
     /// Client connections open.
     pub open_connections: u64,
+    /// Client connections whose TLS handshake failed.
+    pub handshake_failures: u64,
     /// Requests under way.
     pub active_requests: u64,
     /// Finished requests by class: none, 1xx to 5xx.
@@ -133,6 +173,27 @@ pub struct Http {
     pub retries: u64,
     /// Pooled connections waiting.
     pub pooled: u64,
+    /// Requests sent on a pooled connection.
+    pub pool_hits: u64,
+    /// Tunnels open.
+    pub tunnels: u64,
+    /// Bytes of request content received.
+    pub request_bytes: u64,
+    /// Bytes of response content sent.
+    pub response_bytes: u64,
+    /// From the first byte of a request to the last byte of its response.
+    pub latency: Latency,
+}
+
+/// A distribution of times.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Upper bounds of the buckets, microseconds; one bucket more than bounds.
+    pub bounds_us: Vec<u64>,
+    /// Requests up to each bound and above the one before; the last bucket has no bound.
+    pub buckets: Vec<u64>,
+    /// Sum of all times, microseconds.
+    pub sum_us: u64,
 }
 
 /// A cluster.
@@ -149,6 +210,8 @@ pub struct Cluster {
 pub struct Endpoint {
     /// Its address.
     pub address: String,
+    /// False if it could not be connected to, on any core, and nothing has come from it since.
+    pub up: bool,
     /// Requests sent.
     pub requests: u64,
     /// Requests under way.
@@ -159,118 +222,4 @@ pub struct Endpoint {
     pub connects: u64,
     /// Connections that could not be established.
     pub connect_failures: u64,
-}
-
-impl Document {
-    /// Reads all counters once.
-    pub fn of(telemetry: &Telemetry, status: &Status, now: SystemTime) -> Self {
-        Self {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            phase: status.phase.as_str().to_owned(),
-            generation: status.generation,
-            retired_generations: status.retired,
-            uptime_s: now.duration_since(telemetry.started).map_or(0, |since| since.as_secs()),
-            reloads: Reloads {
-                accepted: status.reloads.accepted,
-                refused: status.reloads.refused,
-                last_refusal: status.reloads.last_refusal.clone(),
-            },
-            cores: telemetry.cores.iter().map(core).collect(),
-            ports: ports(telemetry),
-            drops: DropReason::ALL
-                .iter()
-                .map(|reason| (reason.label().to_owned(), telemetry.sum(|core| core.stats.drops(*reason))))
-                .filter(|(_, count)| *count > 0)
-                .collect(),
-            tcp: Tcp {
-                live: telemetry.sum(|core| &core.tcp.live),
-                idle: telemetry.sum(|core| &core.tcp.idle),
-                half_open: telemetry.sum(|core| &core.tcp.half_open),
-                time_wait: telemetry.sum(|core| &core.tcp.time_wait),
-                accepted: telemetry.sum(|core| &core.tcp.passive_opens),
-                opened: telemetry.sum(|core| &core.tcp.active_opens),
-                retransmits: telemetry.sum(|core| &core.tcp.retransmits),
-                buffer_bytes: telemetry.sum(|core| &core.tcp.buffer_bytes),
-            },
-            http: Http {
-                open_connections: telemetry.open_connections(),
-                active_requests: telemetry.sum(|core| &core.http.active_requests),
-                requests: std::array::from_fn(|class| telemetry.sum(|core| &core.http.requests[class])),
-                retries: telemetry.sum(|core| &core.http.retries),
-                pooled: telemetry.sum(|core| &core.http.pool_idle),
-            },
-            clusters: clusters(status),
-        }
-    }
-}
-
-#[allow(clippy::cast_precision_loss)] // Ratios for people.
-fn core(view: &super::CoreView) -> Core {
-    let stats = &view.stats;
-    let total = stats.total_cycles.value();
-    let per_packet = Stage::ALL.iter().filter_map(|stage| {
-        let counted = stats.stage(*stage);
-        let packets = counted.packets.value();
-        (packets > 0).then(|| (stage.label().to_owned(), counted.cycles.value() as f64 / packets as f64))
-    });
-    Core {
-        cpu: view.cpu,
-        generation: stats.generation.value(),
-        turns: stats.turns.value(),
-        idle_turns: stats.idle_turns.value(),
-        sleeps: stats.sleeps.value(),
-        busy_percent: if total == 0 { 0.0 } else { stats.busy_cycles.value() as f64 * 100.0 / total as f64 },
-        free_frames: stats.free_frames.value(),
-        restarts: stats.restarts.value(),
-        handovers: stats.handovers.value(),
-        cycles_per_packet: per_packet.collect(),
-    }
-}
-
-fn ports(telemetry: &Telemetry) -> Vec<Port> {
-    let numbered = telemetry.ports.iter().zip(0u16..);
-    numbered
-        .map(|(port, number)| {
-            let id = PortId(number);
-            Port {
-                name: port.name.clone(),
-                driver: port.driver.clone(),
-                mac: port.mac.to_string(),
-                mtu: port.mtu,
-                rx_packets: telemetry.sum(|core| &core.stats.port(id).rx_packets),
-                rx_bytes: telemetry.sum(|core| &core.stats.port(id).rx_bytes),
-                rx_errors: telemetry.sum(|core| &core.stats.port(id).rx_errors),
-                tx_packets: telemetry.sum(|core| &core.stats.port(id).tx_packets),
-                tx_bytes: telemetry.sum(|core| &core.stats.port(id).tx_bytes),
-            }
-        })
-        .collect()
-}
-
-fn clusters(status: &Status) -> Vec<Cluster> {
-    let endpoint = |endpoint: &tidegate_dataplane::l7::cluster::Endpoint| {
-        let mut shown = Endpoint {
-            address: endpoint.address.to_string(),
-            requests: 0,
-            active: 0,
-            failures: 0,
-            connects: 0,
-            connect_failures: 0,
-        };
-        for seen in endpoint.seen.iter() {
-            shown.requests += seen.requests.value();
-            shown.active += seen.active.value();
-            shown.failures += seen.failures.value();
-            shown.connects += seen.connects.value();
-            shown.connect_failures += seen.connect_failures.value();
-        }
-        shown
-    };
-    let clusters = status.tables.l7.clusters().iter();
-    clusters
-        .map(|cluster| Cluster {
-            name: cluster.name.to_string(),
-            endpoints: cluster.endpoints.iter().map(|one| endpoint(one)).collect(),
-        })
-        .collect()
 }

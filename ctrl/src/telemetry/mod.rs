@@ -8,10 +8,11 @@ pub mod family;
 mod cores;
 mod http;
 mod process;
+mod reading;
 mod tcp;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use tidegate_dataplane::io::MacAddr;
 use tidegate_dataplane::l4;
@@ -27,6 +28,8 @@ use family::Family;
 pub struct Telemetry {
     /// When the process began.
     pub started: SystemTime,
+    /// The same by a clock that is never set.
+    pub since: Instant,
     /// Counters of each core.
     pub cores: Vec<CoreView>,
     /// The ports, in the order of their numbers.
