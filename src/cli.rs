@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -24,6 +25,10 @@ pub(crate) enum Command {
     Run(Run),
     /// Show counters of a running gateway.
     Stats(Stats),
+    /// Watch a running gateway: ports, cores, stages, drops, connections, requests, backends.
+    ///
+    /// Keys: q quits, Tab and 1 to 6 turn pages, arrows scroll, p pauses.
+    Top(Top),
     /// Let a running gateway load its configuration again, and say what is wrong with it if it does not.
     Reload(Reload),
     /// Check configuration files and report every mistake with its place.
@@ -61,6 +66,34 @@ pub(crate) struct Stats {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
+}
+
+/// Arguments of `top`.
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// The gateway.
+    #[command(flatten)]
+    pub(crate) at: At,
+    /// Seconds between two pictures, 0.1 to 3600.
+    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = Interval::parse)]
+    pub(crate) interval: Interval,
+    /// Print one picture of all pages as plain text, after one interval, and exit.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Form of that picture.
+    #[arg(short, long, value_enum, default_value_t = Output::Table, requires_if("json", "once"))]
+    pub(crate) output: Output,
+}
+
+/// A time between two pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Interval(pub(crate) Duration);
+
+impl Interval {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let seconds = text.trim_end_matches('s').parse().ok().filter(|seconds| (0.1..=3600.0).contains(seconds));
+        seconds.map(|seconds| Self(Duration::from_secs_f64(seconds))).ok_or("seconds, from 0.1 to 3600")
+    }
 }
 
 /// Arguments of `reload`.

@@ -93,7 +93,15 @@ fn check_says_where_and_exits_with_1() {
 #[test]
 fn a_missing_file_is_a_failure_and_a_missing_argument_a_usage_error() {
     assert_eq!(tidegate(&["check", "/nonexistent.toml"]).status.code(), Some(1));
-    for args in [&["check"][..], &["nonsense"], &["check", "--format", "yaml", "x"], &["completions", "tcsh"], &[]] {
+    for args in [
+        &["check"][..],
+        &["nonsense"],
+        &["check", "--format", "yaml", "x"],
+        &["completions", "tcsh"],
+        &["top", "-o", "json"],
+        &["top", "--interval", "0"],
+        &[],
+    ] {
         let output = tidegate(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         assert!(output.stdout.is_empty(), "{args:?}");

@@ -4,6 +4,7 @@ pub(crate) mod ask;
 pub(crate) mod check;
 pub(crate) mod run;
 pub(crate) mod text;
+pub(crate) mod top;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;

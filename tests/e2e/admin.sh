@@ -39,6 +39,24 @@ http_admin_is_read_only() {
 socket_is_private() { expect mode "$(stat -c %a "$STATE/admin.sock")" '600'; }
 stats_table() { expect stats "$("$BINARY" stats --socket "$STATE/admin.sock")" '*lan*'; }
 stats_json() { "$BINARY" stats --socket "$STATE/admin.sock" -o json | "$PYTHON" -c 'import json,sys; json.load(sys.stdin)'; }
+# Traffic lasts longer than the interval that is looked at.
+top_once() {
+  local status=0 load
+  ns client wrk -t1 -c8 -d4 http://10.0.1.1/ >/dev/null &
+  load=$!
+  sleep 1
+  "$BINARY" top --once --interval 2 -o json --socket "$STATE/admin.sock" >"$STATE/top.json" || status=$?
+  wait "$load" || status=$?
+  ((status == 0)) && "$PYTHON" "$ROOT/tests/e2e/top.py" plausible "$STATE/top.json"
+}
+top_once_is_plain() {
+  local output
+  output=$("$BINARY" top --once --interval 0.2 --socket "$STATE/admin.sock") || return 1
+  expect 'all pages' "$output" '*RX PPS*lan*CYCLES/PKT*DROPPED*TCP CONNECTIONS*latency p99*ENDPOINT*'
+  [[ $output != *$'\e'* ]] || { echo 'escape sequences'; return 1; }
+}
+top_on_a_terminal() { "$PYTHON" "$ROOT/tests/e2e/top.py" terminal "$BINARY" "$STATE/admin.sock"; }
+top_without_a_terminal() { expect refusal "$(refuse "$BINARY" top --socket "$STATE/admin.sock")" '*--once*'; }
 config_dump_keeps_secrets() {
   admin "$STATE" /config_dump >"$STATE/dump" || return 1
   grep -q 10.0.2.11 "$STATE/dump" && ! grep -q 'PRIVATE KEY' "$STATE/dump"
@@ -77,6 +95,10 @@ check http-admin-is-read-only http_admin_is_read_only
 check socket-is-private socket_is_private
 check stats-table stats_table
 check stats-json stats_json
+check top-once top_once
+check top-once-is-plain top_once_is_plain
+check top-on-a-terminal top_on_a_terminal
+check top-without-a-terminal top_without_a_terminal
 check config-dump-keeps-secrets config_dump_keeps_secrets
 check check-accepts check_accepts
 check check-reports-all-mistakes check_reports_all
