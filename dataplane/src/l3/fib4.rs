@@ -8,6 +8,7 @@
 use ipnet::Ipv4Net;
 
 use super::table::NO_ROUTE;
+use crate::io::heap;
 
 /// Marks an entry that names a group.
 const GROUP: u32 = 1 << 31;
@@ -22,7 +23,7 @@ pub type Entry4 = (Ipv4Net, u32);
 pub struct Fib4 {
     entries: Vec<Entry4>,
     /// Indexed by the first `32 - shift` bits.
-    root: Box<[u32]>,
+    root: Vec<u32>,
     shift: u32,
     groups: Vec<u32>,
     default: u32,
@@ -37,13 +38,14 @@ impl Fib4 {
 
     fn with_shift(entries: Vec<Entry4>, shift: u32) -> Self {
         debug_assert!(entries.is_sorted_by(|(a, _), (b, _)| key(a) < key(b)));
-        // Zeroed memory comes from the kernel page by page, so that an almost empty root costs almost nothing.
-        let root = vec![0; 1 << (32 - shift)].into_boxed_slice();
+        // Only what is written takes memory, so that an almost empty root costs almost nothing.
+        let root = heap::zeros_on_huge_pages(1 << (32 - shift));
         let mut fib = Self { entries: Vec::new(), root, shift, groups: Vec::new(), default: NO_ROUTE };
         // Sorted like this, a prefix comes before every more specific one within it, which then overwrites its part.
         for (net, next_hop) in &entries {
             fib.insert(net.addr().to_bits(), u32::from(net.prefix_len()), *next_hop);
         }
+        fib.groups = heap::on_huge_pages(fib.groups);
         fib.entries = entries;
         fib
     }

@@ -1,38 +1,62 @@
-//! IPv6 prefixes to next hops: a poptrie (Asai and Ohara 2015) below a direct table of the first 16 bits.
+//! IPv6 prefixes to next hops: a path-compressed poptrie (Asai and Ohara 2015) below a direct table of the first 16 bits.
 //!
-//! A node answers six bits. Two bit maps of 64 say which of its values lead to a child and where runs of equal leaves begin; children
-//! and leaves lie in arrays without gaps, found by counting bits. A node takes 24 bytes, whatever it leads to.
+//! A branch answers six bits. Two bit maps of 64 say which of its values lead further and where runs of equal leaves begin; records
+//! and leaves lie in arrays without gaps, found by counting bits. Where all prefixes below a place have more bits in common than a
+//! branch answers, or there is only one, a record compares all of these bits at once: a sparse table, such as one of customers' /48
+//! all over the unicast space, costs a branch and a comparison instead of a branch for every six bits. A record takes half a cache
+//! line, whatever it leads to.
 
 use ipnet::Ipv6Net;
 
 use super::table::NO_ROUTE;
+use crate::io::heap;
 
 /// Bits answered by the direct table.
 const DIRECT: u32 = 16;
-/// Bits answered by a node.
+/// Bits answered by a branch.
 const STRIDE: u32 = 6;
-/// Marks an entry of the direct table that names a node; the others are indices of next hops.
-const NODE: u32 = 1 << 31;
+/// Marks an entry that names a record; the others are indices of next hops.
+const RECORD: u32 = 1 << 31;
 
 /// A prefix and the index of its next hop.
 pub type Entry6 = (Ipv6Net, u32);
 
-#[derive(Clone, Copy, Default, Debug)]
-struct Node {
-    /// Values that lead to a child.
-    children: u64,
-    /// Values at which a run of equal leaves begins; values with a child do not count.
-    runs: u64,
-    first_child: u32,
-    first_leaf: u32,
+/// One step of a look-up.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
+enum Record {
+    /// Answers [`STRIDE`] bits.
+    Branch {
+        /// Values that lead to a record.
+        children: u64,
+        /// Values at which a run of equal leaves begins; values with a child do not count.
+        runs: u64,
+        first_child: u32,
+        first_leaf: u32,
+        /// Bits before those that it answers.
+        depth: u8,
+    },
+    /// Compares an address with what all prefixes below have in common.
+    Shared {
+        prefix: u128,
+        /// Bits compared: 1 to 128.
+        len: u8,
+        /// The entry for addresses that have them.
+        within: u32,
+        /// The entry for the others.
+        beside: u32,
+    },
 }
+
+/// Two to a cache line, and none across two.
+const _: () = assert!(size_of::<Record>() == 32);
 
 /// Longest-prefix match for IPv6. Immutable.
 #[derive(Debug)]
 pub struct Fib6 {
     entries: Vec<Entry6>,
     direct: Box<[u32]>,
-    nodes: Vec<Node>,
+    records: Vec<Record>,
     leaves: Vec<u32>,
 }
 
@@ -41,7 +65,7 @@ impl Fib6 {
     pub fn new(entries: Vec<Entry6>) -> Self {
         debug_assert!(entries.is_sorted_by(|(a, _), (b, _)| key(a) < key(b)));
         let direct = vec![NO_ROUTE; 1 << DIRECT].into_boxed_slice();
-        let mut fib = Self { entries: Vec::new(), direct, nodes: Vec::new(), leaves: Vec::new() };
+        let mut fib = Self { entries: Vec::new(), direct, records: Vec::new(), leaves: Vec::new() };
         for (net, next_hop) in &entries {
             let len = u32::from(net.prefix_len());
             if len <= DIRECT {
@@ -53,12 +77,13 @@ impl Fib6 {
             let Some((first, _)) = group.last() else { continue };
             if group.iter().any(|(net, _)| u32::from(net.prefix_len()) > DIRECT) {
                 let at = head(first);
-                let node = fib.nodes.len() as u32;
-                fib.nodes.push(Node::default());
-                let inherited = core::mem::replace(&mut fib.direct[at], NODE | node);
-                fib.fill(node as usize, group, DIRECT, inherited);
+                let record = fib.open(1);
+                let inherited = core::mem::replace(&mut fib.direct[at], RECORD | record as u32);
+                fib.write(record, group, DIRECT, inherited);
             }
         }
+        fib.records = heap::on_huge_pages(fib.records);
+        fib.leaves = heap::on_huge_pages(fib.leaves);
         fib.entries = entries;
         fib
     }
@@ -71,7 +96,7 @@ impl Fib6 {
     /// Bytes of memory it takes.
     pub fn bytes(&self) -> usize {
         size_of_val(&*self.direct)
-            + size_of_val(&*self.nodes)
+            + size_of_val(&*self.records)
             + size_of_val(&*self.leaves)
             + size_of_val(&*self.entries)
     }
@@ -80,53 +105,88 @@ impl Fib6 {
     #[inline]
     pub fn lookup(&self, address: u128) -> u32 {
         let mut entry = self.direct[(address >> (128 - DIRECT)) as usize];
-        let mut depth = DIRECT;
-        while entry & NODE != 0 {
-            entry = self.step(entry, address, depth);
-            depth += STRIDE;
+        while entry & RECORD != 0 {
+            entry = self.step(entry, address);
         }
         entry
     }
 
-    /// [`Fib6::lookup`] for many, a level at a time: in a large table each step is a cache miss, and so those of different
+    /// [`Fib6::lookup`] for many, a step at a time: in a large table each step is a cache miss, and so those of different
     /// addresses are waited for together.
     #[inline]
     pub fn lookup_many(&self, addresses: &[u128], next_hops: &mut [u32]) {
         let mut open = false;
         for (address, entry) in addresses.iter().zip(next_hops.iter_mut()) {
             *entry = self.direct[(address >> (128 - DIRECT)) as usize];
-            open |= *entry & NODE != 0;
+            open |= *entry & RECORD != 0;
         }
-        let mut depth = DIRECT;
         while open {
             open = false;
             for (address, entry) in addresses.iter().zip(next_hops.iter_mut()) {
-                if *entry & NODE != 0 {
-                    *entry = self.step(*entry, *address, depth);
-                    open |= *entry & NODE != 0;
+                if *entry & RECORD != 0 {
+                    *entry = self.step(*entry, *address);
+                    open |= *entry & RECORD != 0;
                 }
             }
-            depth += STRIDE;
         }
     }
 
-    /// From a node, which answers the bits after `depth`, to its child or leaf.
+    /// From a record to the entry it leads to.
     #[inline]
-    fn step(&self, entry: u32, address: u128, depth: u32) -> u32 {
-        let node = &self.nodes[(entry & !NODE) as usize];
-        let value = ((address << depth) >> (128 - STRIDE)) as u32;
-        // The bits up to and including `value`.
-        let upto = u64::MAX >> (63 - value);
-        if node.children >> value & 1 == 0 {
-            let run = (node.runs & upto).count_ones();
-            return self.leaves[(node.first_leaf + run - 1) as usize];
+    fn step(&self, entry: u32, address: u128) -> u32 {
+        match self.records[(entry & !RECORD) as usize] {
+            Record::Shared { prefix, len, within, beside } => {
+                if (address ^ prefix) >> (128 - len) == 0 {
+                    within
+                } else {
+                    beside
+                }
+            }
+            Record::Branch { children, runs, first_child, first_leaf, depth } => {
+                let value = ((address << depth) >> (128 - STRIDE)) as u32;
+                // The bits up to and including `value`.
+                let upto = u64::MAX >> (63 - value);
+                if children >> value & 1 == 0 {
+                    return self.leaves[(first_leaf + (runs & upto).count_ones() - 1) as usize];
+                }
+                RECORD | (first_child + (children & upto).count_ones() - 1)
+            }
         }
-        NODE | (node.first_child + (node.children & upto).count_ones() - 1)
     }
 
-    /// Writes node `at`, which answers the bits after `depth` for the prefixes of `group`; where none of them applies,
-    /// `inherited` does.
-    fn fill(&mut self, at: usize, group: &[Entry6], depth: u32, inherited: u32) {
+    /// Makes room for `count` records; the place of the first.
+    fn open(&mut self, count: usize) -> usize {
+        let first = self.records.len();
+        let unwritten = Record::Shared { prefix: 0, len: 128, within: NO_ROUTE, beside: NO_ROUTE };
+        self.records.resize(first + count, unwritten);
+        first
+    }
+
+    /// Writes record `at`, which answers bits after `depth` for those prefixes of `group` that are longer; where none of them applies,
+    /// `inherited` does. There is at least one.
+    fn write(&mut self, at: usize, group: &[Entry6], depth: u32, inherited: u32) {
+        let mut longer = group.iter().filter(|(net, _)| u32::from(net.prefix_len()) > depth);
+        let Some((first, next_hop)) = longer.next() else { return };
+        let prefix = first.addr().to_bits();
+        // They are sorted: what the first and the last have in common, all have.
+        let (shortest, last) = longer.fold((first.prefix_len(), None), |(shortest, _), (net, _)| {
+            (shortest.min(net.prefix_len()), Some(net.addr().to_bits()))
+        });
+        let common = last.map_or(128, |last| (prefix ^ last).leading_zeros()).min(u32::from(shortest));
+        if last.is_some() && common < depth + STRIDE {
+            return self.write_branch(at, group, depth, inherited);
+        }
+        let own = if u32::from(first.prefix_len()) == common { *next_hop } else { inherited };
+        let mut within = own;
+        if last.is_some() {
+            let below = self.open(1);
+            within = RECORD | below as u32;
+            self.write(below, group, common, own);
+        }
+        self.records[at] = Record::Shared { prefix, len: common as u8, within, beside: inherited };
+    }
+
+    fn write_branch(&mut self, at: usize, group: &[Entry6], depth: u32, inherited: u32) {
         let mut values = [inherited; 64];
         let mut children = 0u64;
         for (net, next_hop) in group {
@@ -138,24 +198,20 @@ impl Fib6 {
                 values[value..value + (1 << (depth + STRIDE - len))].fill(*next_hop);
             }
         }
-        let mut node =
-            Node { children, runs: 0, first_child: self.nodes.len() as u32, first_leaf: self.leaves.len() as u32 };
-        let mut last = None;
+        let (mut runs, first_leaf, mut last) = (0, self.leaves.len() as u32, None);
         for (value, leaf) in values.iter().enumerate().filter(|(value, _)| children >> value & 1 == 0) {
             if last != Some(*leaf) {
-                node.runs |= 1 << value;
+                runs |= 1 << value;
                 self.leaves.push(*leaf);
                 last = Some(*leaf);
             }
         }
-        self.nodes.resize(self.nodes.len() + children.count_ones() as usize, Node::default());
-        self.nodes[at] = node;
-        let mut child = node.first_child as usize;
-        let below = group.chunk_by(|(a, _), (b, _)| value_at(a, depth) == value_at(b, depth));
-        for part in below {
+        let mut child = self.open(children.count_ones() as usize);
+        self.records[at] = Record::Branch { children, runs, first_child: child as u32, first_leaf, depth: depth as u8 };
+        for part in group.chunk_by(|(a, _), (b, _)| value_at(a, depth) == value_at(b, depth)) {
             let value = part.first().map_or(0, |(net, _)| value_at(net, depth));
             if children >> value & 1 == 1 {
-                self.fill(child, part, depth + STRIDE, values[value]);
+                self.write(child, part, depth + STRIDE, values[value]);
                 child += 1;
             }
         }
