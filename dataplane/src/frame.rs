@@ -7,6 +7,7 @@
 #![allow(unsafe_code)] // The memory under all packets: chunks are handed to the kernel and to NICs by address.
 
 mod error;
+mod home; // whose memory it is
 #[cfg(feature = "dpdk")]
 mod mbuf;
 
@@ -19,6 +20,7 @@ use core::{
 use std::os::fd::RawFd;
 
 pub use error::ArenaError;
+use home::{Home, Memory};
 
 /// Room kept before the packet in a freshly allocated frame, in bytes: enough for Ethernet, two VLAN tags and a tunnel header,
 /// and what AF_XDP leaves before a received packet (`XDP_PACKET_HEADROOM`).
@@ -125,7 +127,7 @@ impl Arena {
         let inner = self.inner();
         // SAFETY: `index < count`, so the chunk lies within the mapping.
         let chunk = unsafe { inner.base.add((index as usize) << inner.shift) };
-        Frame { chunk, head, len, capacity: 1 << inner.shift, home: Home::Arena(self.inner) }
+        Frame { chunk, head, len, home: Home::arena(self.inner) }
     }
 
     /// A frame holding a copy of `bytes`; `None` when there is no chunk or the bytes do not fit into one.
@@ -176,7 +178,7 @@ impl Arena {
     /// Whether `frame` lives in this arena, so that it can be sent by a port on this memory without a copy.
     #[inline]
     pub fn owns(&self, frame: &Frame) -> bool {
-        matches!(frame.home, Home::Arena(home) if home == self.inner)
+        frame.home == Home::arena(self.inner)
     }
 
     /// Takes a free chunk out, as an offset into [`Arena::region`], to lend it to the kernel (fill ring).
@@ -247,19 +249,11 @@ fn errno() -> i32 {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
-/// Where a frame's memory goes back to.
-enum Home {
-    Arena(NonNull<Inner>),
-    #[cfg(feature = "dpdk")]
-    Mbuf(NonNull<tidegate_dpdk_sys::rte_mbuf>),
-}
-
-/// One packet. Move-only; its memory goes home on drop.
+/// One packet. Move-only; its memory goes home on drop. Three words, because it moves from port to batch to port.
 pub struct Frame {
     chunk: NonNull<u8>,
     head: u32,
     len: u32,
-    capacity: u32,
     home: Home,
 }
 
@@ -267,7 +261,7 @@ impl Frame {
     /// The packet.
     #[inline]
     pub fn data(&self) -> &[u8] {
-        // SAFETY: `head + len <= capacity` holds after every method, and the chunk is ours alone while the frame lives.
+        // SAFETY: `head + len <= capacity()` holds after every method, and the chunk is ours alone while the frame lives.
         unsafe { core::slice::from_raw_parts(self.chunk.add(self.head as usize).as_ptr(), self.len as usize) }
     }
 
@@ -299,7 +293,19 @@ impl Frame {
     /// Bytes that can be appended.
     #[inline]
     pub fn tailroom(&self) -> usize {
-        (self.capacity - self.head - self.len) as usize
+        self.capacity() - (self.head + self.len) as usize
+    }
+
+    /// Bytes of its chunk or mbuf.
+    #[inline]
+    fn capacity(&self) -> usize {
+        match self.home.memory() {
+            // SAFETY: a frame keeps its arena's `Inner` alive: it is destroyed only when all chunks are home.
+            Memory::Arena(home) => 1 << unsafe { home.as_ref() }.shift,
+            // SAFETY: the frame owns the mbuf (contract of `from_mbuf`).
+            #[cfg(feature = "dpdk")]
+            Memory::Mbuf(mbuf) => usize::from(unsafe { mbuf.as_ref() }.buf_len),
+        }
     }
 
     /// Prepends `n` bytes (their content is whatever was there) and returns them; `None` without room.
@@ -355,8 +361,8 @@ impl Frame {
 impl Drop for Frame {
     #[inline]
     fn drop(&mut self) {
-        match self.home {
-            Home::Arena(home) => {
+        match self.home.memory() {
+            Memory::Arena(home) => {
                 // SAFETY: a frame keeps its arena's `Inner` alive: it is destroyed only when all chunks are home.
                 let inner = unsafe { home.as_ref() };
                 // SAFETY: as in `Arena::alloc`: single-threaded, no other live reference.
@@ -368,7 +374,7 @@ impl Drop for Frame {
                 }
             }
             #[cfg(feature = "dpdk")]
-            Home::Mbuf(mbuf) => {
+            Memory::Mbuf(mbuf) => {
                 // SAFETY: the frame owns the mbuf (contract of `from_mbuf`); it goes back to its pool once.
                 unsafe { crate::io::dpdk::free_mbuf(mbuf) }
             }
@@ -382,7 +388,7 @@ impl fmt::Debug for Frame {
     }
 }
 
-const _: () = assert!(size_of::<Frame>() <= 40);
+const _: () = assert!(size_of::<Frame>() == 24 && size_of::<Option<Frame>>() == 24);
 
 #[cfg(test)]
 mod tests {

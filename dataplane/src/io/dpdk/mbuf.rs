@@ -43,9 +43,9 @@ pub(super) unsafe fn receive(mbuf: NonNull<sys::rte_mbuf>) -> Option<(Frame, Fla
     let good = fields.ol_flags & sys::TIDEGATE_F_RX_L4_CKSUM_MASK == sys::TIDEGATE_F_RX_L4_CKSUM_GOOD;
     let flags = if good { Flags::RX_CHECKSUM_GOOD } else { Flags::empty() };
     let chunk = NonNull::new(fields.buf_addr.cast::<u8>())?;
-    let (head, len, capacity) = (u32::from(fields.data_off), u32::from(fields.data_len), u32::from(fields.buf_len));
-    // SAFETY: owned by contract; the four values are the mbuf's own, and a driver keeps `data_off + data_len <= buf_len`.
-    Some((unsafe { Frame::from_mbuf(mbuf, chunk, head, len, capacity) }, flags))
+    let (head, len) = (u32::from(fields.data_off), u32::from(fields.data_len));
+    // SAFETY: owned by contract; the values are the mbuf's own, and a driver keeps `data_off + data_len <= buf_len`.
+    Some((unsafe { Frame::from_mbuf(mbuf, chunk, head, len) }, flags))
 }
 
 /// Copies all segments into the first and returns the others, cut off; `None` when they do not fit behind it.
