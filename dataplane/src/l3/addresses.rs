@@ -21,11 +21,44 @@ struct Slot<K> {
     port: PortId,
 }
 
+/// A bit per hash value: clear where no address of ours has it. Nearly every packet in transit is told by two bits that neither its
+/// source nor its destination is ours.
+#[derive(Clone, Debug)]
+struct Filter([u64; FILTER / 64]);
+
+/// Bits of a filter: with eight ports of three addresses each (own, broadcast, network), 1 % of foreign addresses are looked up.
+const FILTER: usize = 2048;
+
+impl Filter {
+    fn of(hashes: impl Iterator<Item = u32>) -> Self {
+        let mut filter = Self([0; FILTER / 64]);
+        for hash in hashes {
+            let at = Self::bit(hash);
+            filter.0[at / 64] |= 1 << (at % 64);
+        }
+        filter
+    }
+
+    #[inline]
+    fn may_hold(&self, hash: u32) -> bool {
+        let at = Self::bit(hash);
+        self.0[at / 64] >> (at % 64) & 1 != 0
+    }
+
+    /// The highest bits: those that a multiplication mixes best.
+    #[inline]
+    const fn bit(hash: u32) -> usize {
+        (hash >> (32 - FILTER.trailing_zeros())) as usize
+    }
+}
+
 /// Our addresses of both families, without link-local ones (these belong to a port, see `l2::LinkPort`).
 #[derive(Clone, Debug)]
 pub struct Addresses {
     v4: Box<[Slot<u32>]>,
     v6: Box<[Slot<u128>]>,
+    filter4: Filter,
+    filter6: Filter,
 }
 
 impl Addresses {
@@ -42,7 +75,21 @@ impl Addresses {
                 IpAddr::V6(address) => place(&mut v6, hash6(address.to_bits()), address.to_bits(), 0, kind, port),
             }
         }
-        Self { v4: v4.into(), v6: v6.into() }
+        let filter4 = Filter::of(v4.iter().filter(|slot| slot.key != 0).map(|slot| hash4(slot.key)));
+        let filter6 = Filter::of(v6.iter().filter(|slot| slot.key != 0).map(|slot| hash6(slot.key)));
+        Self { v4: v4.into(), v6: v6.into(), filter4, filter6 }
+    }
+
+    /// `false` when neither address is ours; [`Self::v4`] tells which is, if any.
+    #[inline]
+    pub fn may_hold_v4(&self, a: Ipv4Addr, b: Ipv4Addr) -> bool {
+        self.filter4.may_hold(hash4(a.to_bits())) | self.filter4.may_hold(hash4(b.to_bits()))
+    }
+
+    /// `false` when neither address is ours; [`Self::v6`] tells which is, if any.
+    #[inline]
+    pub fn may_hold_v6(&self, a: Ipv6Addr, b: Ipv6Addr) -> bool {
+        self.filter6.may_hold(hash6(a.to_bits())) | self.filter6.may_hold(hash6(b.to_bits()))
     }
 
     /// What `address` is to us; `None` for a foreign one.
@@ -70,18 +117,24 @@ impl Addresses {
 
 /// Multiplicative hashing; the keys in the table are ours, so nobody can make its chains long.
 #[inline]
-const fn hash4(key: u32) -> usize {
-    (key.wrapping_mul(0x9e37_79b1) >> 16) as usize
+const fn hash4(key: u32) -> u32 {
+    key.wrapping_mul(0x9e37_79b1)
 }
 
 #[inline]
-const fn hash6(key: u128) -> usize {
-    (((key >> 64) as u64 ^ (key as u64)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
+const fn hash6(key: u128) -> u32 {
+    (((key >> 64) as u64 ^ (key as u64)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
 }
 
-fn place<K: Copy + PartialEq>(slots: &mut [Slot<K>], hash: usize, key: K, free: K, kind: Kind, port: PortId) {
+/// Where the probe for a hash begins.
+#[inline]
+const fn home(hash: u32, mask: usize) -> usize {
+    (hash >> 8) as usize & mask
+}
+
+fn place<K: Copy + PartialEq>(slots: &mut [Slot<K>], hash: u32, key: K, free: K, kind: Kind, port: PortId) {
     let mask = slots.len() - 1;
-    let mut at = hash & mask;
+    let mut at = home(hash, mask);
     while slots[at].key != free && slots[at].key != key {
         at = (at + 1) & mask;
     }
@@ -91,9 +144,9 @@ fn place<K: Copy + PartialEq>(slots: &mut [Slot<K>], hash: usize, key: K, free: 
 }
 
 #[inline]
-fn probe<K: Copy + PartialEq>(slots: &[Slot<K>], hash: usize, key: K, free: K) -> Option<(Kind, PortId)> {
+fn probe<K: Copy + PartialEq>(slots: &[Slot<K>], hash: u32, key: K, free: K) -> Option<(Kind, PortId)> {
     let mask = slots.len() - 1;
-    let mut at = hash & mask;
+    let mut at = home(hash, mask);
     loop {
         let slot = slots[at];
         if slot.key == free {
@@ -122,6 +175,11 @@ mod tests {
                 ])
                 .collect();
             let addresses = Addresses::new(&list);
+            for bits in &ours {
+                let (v4, v6) = (Ipv4Addr::from_bits(*bits), Ipv6Addr::from_bits(u128::from(*bits) << 50));
+                prop_assert!(addresses.may_hold_v4(v4, Ipv4Addr::BROADCAST) && addresses.may_hold_v4(Ipv4Addr::BROADCAST, v4));
+                prop_assert!(addresses.may_hold_v6(v6, Ipv6Addr::LOCALHOST) && addresses.may_hold_v6(Ipv6Addr::LOCALHOST, v6));
+            }
             let expected = ours.contains(&asked).then_some((Kind::Unicast, PortId(asked as u16)));
             prop_assert_eq!(addresses.v4(Ipv4Addr::from_bits(asked)), expected);
             prop_assert_eq!(addresses.v6(Ipv6Addr::from_bits(u128::from(asked) << 50)), expected.is_some());

@@ -19,6 +19,9 @@ use crate::{
     verdict::{DropReason, Verdict},
 };
 
+/// Version 4 and no options: the first byte of nearly every IPv4 packet.
+const PLAIN: u8 = 0x45;
+
 /// Facts about an IPv4 address that its first octet decides.
 const NOT_A_SOURCE: u8 = 1;
 const NOT_A_DESTINATION: u8 = 2;
@@ -56,7 +59,7 @@ fn ipv4(table: &Table, frame: &mut Frame, meta: &mut Meta) -> Verdict {
     let Some(header) = packet.first_chunk::<20>() else { return Verdict::Drop(DropReason::IpTruncated) };
     // (3), (4) Version 4, and a header of at least 20 bytes.
     let header_len = usize::from(header[0] & 0xf) * 4;
-    if header[0] >> 4 != 4 || header_len < 20 {
+    if header[0] != PLAIN && (header[0] >> 4 != 4 || header_len < 20) {
         return Verdict::Drop(DropReason::IpBadHeader);
     }
     // (5) The total length covers the header, (1) and the link delivered all of it.
@@ -66,12 +69,13 @@ fn ipv4(table: &Table, frame: &mut Frame, meta: &mut Meta) -> Verdict {
     }
     // (2) The header checksum.
     let sound =
-        if header_len == 20 { is_sound(header) } else { Sum::new().add(&packet[..header_len]).folded() == 0xffff };
+        if header[0] == PLAIN { is_sound(header) } else { Sum::new().add(&packet[..header_len]).folded() == 0xffff };
     if !sound {
         return Verdict::Drop(DropReason::Ipv4BadChecksum);
     }
-    let source = Ipv4Addr::new(header[12], header[13], header[14], header[15]);
-    let destination = Ipv4Addr::new(header[16], header[17], header[18], header[19]);
+    let source = Ipv4Addr::from_bits(u32::from_be_bytes(word(header, 12)));
+    let destination = Ipv4Addr::from_bits(u32::from_be_bytes(word(header, 16)));
+    let (from, to) = (CLASSES[usize::from(header[12])], CLASSES[usize::from(header[16])]);
     let fragment = u16::from_be_bytes([header[6], header[7]]);
     meta.protocol = header[9];
     meta.l4 = (at + header_len) as u16;
@@ -85,10 +89,20 @@ fn ipv4(table: &Table, frame: &mut Frame, meta: &mut Meta) -> Verdict {
             meta.flags |= Flags::LATER_FRAGMENT;
         }
     }
-    let (from, to) = (CLASSES[usize::from(source.octets()[0])], CLASSES[usize::from(destination.octets()[0])]);
     if (from & NOT_A_SOURCE) | to != 0 {
         return unusual_v4(from, to, source, destination, meta);
     }
+    if table.addresses.may_hold_v4(source, destination)
+        || meta.flags.intersects(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST)
+    {
+        return ours_v4(table, source, destination, meta);
+    }
+    Verdict::Continue
+}
+
+/// What is to us, pretends to be from us, or came to all stations on the link.
+#[inline(never)]
+fn ours_v4(table: &Table, source: Ipv4Addr, destination: Ipv4Addr, meta: &mut Meta) -> Verdict {
     match table.addresses.v4(source) {
         None => {}
         Some((Kind::Unicast, _)) => return Verdict::Drop(DropReason::IpOwnSource),
@@ -111,13 +125,17 @@ fn ipv4(table: &Table, frame: &mut Frame, meta: &mut Meta) -> Verdict {
 /// Whether the checksum of a header without options is right: the common case, without loops.
 #[inline]
 fn is_sound(header: &[u8; 20]) -> bool {
-    let word = |at: usize| u64::from(u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]));
+    let word = |at: usize| u64::from(u32::from_ne_bytes(word(header, at)));
     // In the machine's byte order: all ones are all ones in either (RFC 1071 §2 B).
     let sum = word(0) + word(4) + word(8) + word(12) + word(16);
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    (sum & 0xffff) + (sum >> 16) == 0xffff
+    // A number plus itself with its halves exchanged has in its upper half their sum with the carry added.
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    sum.wrapping_add(sum.rotate_left(16)) >> 16 == 0xffff
+}
+
+#[inline]
+fn word(header: &[u8; 20], at: usize) -> [u8; 4] {
+    [header[at], header[at + 1], header[at + 2], header[at + 3]]
 }
 
 /// Addresses that never are in transit.
@@ -149,11 +167,32 @@ fn ipv6(table: &Table, state: &mut State, turn: &mut Turn<'_>, frame: &mut Frame
     }
     let source = address_at(header, 8);
     let destination = address_at(header, 24);
+    // Neither multicast nor link-local, unspecified, loopback or an IPv4 address in disguise: all of these begin with other octets.
+    let plain = matches!(header[8], 0x01..=0xfd) && matches!(header[24], 0x01..=0xfd);
     meta.protocol = header[6];
     meta.l4 = (at + 40) as u16;
     if packet.len() != total {
         frame.truncate(at + total);
     }
+    if plain
+        && !table.addresses.may_hold_v6(source, destination)
+        && !meta.flags.intersects(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST)
+    {
+        return Verdict::Continue;
+    }
+    unusual_v6(table, state, turn, frame, meta, (source, destination))
+}
+
+/// What is to us or pretends to be from us, came to all stations on the link, or has an address of a special kind.
+#[inline(never)]
+fn unusual_v6(
+    table: &Table,
+    state: &mut State,
+    turn: &mut Turn<'_>,
+    frame: &mut Frame,
+    meta: &mut Meta,
+    (source, destination): (Ipv6Addr, Ipv6Addr),
+) -> Verdict {
     // Only a host that checks its address has none (RFC 4862 §5.4.2), and it speaks to a multicast group.
     let nobody = source.is_unspecified() && destination.is_multicast();
     if (is_martian_v6(source) && !nobody) || is_martian_v6(destination) || source.is_multicast() {
