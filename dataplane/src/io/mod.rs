@@ -14,6 +14,7 @@ mod device; // what all cores share of a port
 mod drivers; // what all ports share
 mod link; // network interfaces of the kernel
 pub mod memory; // a wire within one thread
+pub mod prefetch; // memory asked for ahead of its use
 pub mod park; // sleeping on ports
 pub mod pcap; // capture files
 pub mod segment; // super-segments into packets

@@ -9,7 +9,7 @@
 use ipnet::Ipv6Net;
 
 use super::table::NO_ROUTE;
-use crate::io::heap;
+use crate::io::{heap, prefetch};
 
 /// Bits answered by the direct table.
 const DIRECT: u32 = 16;
@@ -119,6 +119,7 @@ impl Fib6 {
         for (address, entry) in addresses.iter().zip(next_hops.iter_mut()) {
             *entry = self.direct[(address >> (128 - DIRECT)) as usize];
             open |= *entry & RECORD != 0;
+            prefetch::element(&self.records, (*entry & !RECORD) as usize);
         }
         while open {
             open = false;
@@ -126,6 +127,8 @@ impl Fib6 {
                 if *entry & RECORD != 0 {
                     *entry = self.step(*entry, *address);
                     open |= *entry & RECORD != 0;
+                    // For the next round; for a leaf it asks for nothing that anybody needs.
+                    prefetch::element(&self.records, (*entry & !RECORD) as usize);
                 }
             }
         }

@@ -97,6 +97,8 @@ fn ipv4(table: &Table, frame: &mut Frame, meta: &mut Meta) -> Verdict {
     {
         return ours_v4(table, source, destination, meta);
     }
+    // The packet will be routed, by a table that may be too large for a cache.
+    table.fib4.prefetch(destination.to_bits());
     Verdict::Continue
 }
 
