@@ -67,9 +67,11 @@ impl Batch {
     /// The frame, when there is no room.
     #[inline]
     pub fn push(&mut self, frame: Frame, meta: Meta) -> Result<(), Frame> {
-        self.slots
-            .try_push(Slot { frame: Some(frame), meta, verdict: Verdict::Continue })
-            .map_err(|full| full.element().frame.unwrap_or_else(|| unreachable!("the slot was made with a frame")))
+        if self.slots.is_full() {
+            return Err(frame);
+        }
+        self.slots.push(Slot { frame: Some(frame), meta, verdict: Verdict::Continue });
+        Ok(())
     }
 
     /// Runs `stage` over the packets whose verdict is `on`; it returns their next verdict.
@@ -94,6 +96,12 @@ impl Batch {
     #[inline]
     pub fn slots(&self) -> &[Slot] {
         &self.slots
+    }
+
+    /// Empties the batch; frames that are still in it go home.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.slots.clear();
     }
 
     /// Empties the batch slot by slot.

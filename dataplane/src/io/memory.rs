@@ -72,10 +72,10 @@ impl MemoryPort {
         let mut lane = self.outgoing.borrow_mut();
         let n = queue.len().min(self.depth.saturating_sub(lane.len()));
         let mut bytes = 0;
-        for (frame, _) in queue.drain(..n) {
+        lane.extend(queue.drain(..n).map(|(frame, _)| {
             bytes += frame.len() as u64;
-            lane.push_back(frame);
-        }
+            frame
+        }));
         stats.tx_packets.add(n as u64);
         stats.tx_bytes.add(bytes);
     }

@@ -31,12 +31,18 @@ fn filter(own: MacAddr, header: &[u8; HEADER], meta: &mut Meta) -> Verdict {
         return Verdict::Drop(DropReason::L2BadSource);
     }
     if destination != own {
-        if !destination.is_multicast() {
-            return Verdict::Drop(DropReason::L2WrongAddress);
-        }
-        let broadcast = destination == MacAddr::BROADCAST;
-        meta.flags |= if broadcast { Flags::LINK_BROADCAST } else { Flags::LINK_MULTICAST };
+        return not_to_us(destination, meta);
     }
+    Verdict::Continue
+}
+
+#[inline(never)]
+fn not_to_us(destination: MacAddr, meta: &mut Meta) -> Verdict {
+    if !destination.is_multicast() {
+        return Verdict::Drop(DropReason::L2WrongAddress);
+    }
+    let broadcast = destination == MacAddr::BROADCAST;
+    meta.flags |= if broadcast { Flags::LINK_BROADCAST } else { Flags::LINK_MULTICAST };
     Verdict::Continue
 }
 

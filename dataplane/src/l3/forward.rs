@@ -18,48 +18,67 @@ use crate::{
 pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) {
     batch.each(Verdict::Continue, |frame, meta| {
         let mtu = table.next_hop(meta.next_hop).mtu;
-        let at = usize::from(meta.l3);
-        let Some(header) = frame.data_mut().get_mut(at..).and_then(|packet| packet.first_chunk_mut::<20>()) else {
+        let Some(packet) = frame.data_mut().get_mut(usize::from(meta.l3)..) else {
             return Verdict::Drop(DropReason::IpTruncated);
         };
-        let v4 = meta.network == Network::Ipv4;
+        let fits = packet.len() <= usize::from(mtu);
+        let Some(header) = packet.first_chunk_mut::<20>() else { return Verdict::Drop(DropReason::IpTruncated) };
+        let hops = if meta.network == Network::Ipv4 { header[8] } else { header[7] };
         let transit = !meta.flags.contains(Flags::ORIGINATED);
-        let hops = if v4 { header[8] } else { header[7] };
         // RFC 1812 §5.3.1, RFC 8200 §3: the last hop is not ours to use.
         if transit && hops <= 1 {
             icmp::complain(table, state, turn, frame, meta, Complaint::TimeExceeded);
             return Verdict::Drop(DropReason::TtlExceeded);
         }
-        let in_pieces = frame.len() - at > usize::from(mtu) && !is_cut_later(frame, meta, mtu);
-        if in_pieces && (!v4 || must_not_fragment(frame, meta)) {
-            icmp::complain(table, state, turn, frame, meta, Complaint::TooBig { mtu });
-            return Verdict::Drop(DropReason::PacketTooBig);
+        if !fits {
+            return too_long(table, state, turn, frame, meta, mtu);
         }
         if transit {
-            count_down(frame, at, v4, hops);
-        }
-        if in_pieces {
-            return match fragment::split(frame, meta, usize::from(mtu), turn) {
-                Ok(()) => Verdict::Continue,
-                Err(reason) => Verdict::Drop(reason),
-            };
+            count_down(header, meta.network);
         }
         Verdict::Continue
     });
 }
 
+/// Takes one off a hop limit of more than one.
 #[inline]
-fn count_down(frame: &mut Frame, at: usize, v4: bool, hops: u8) {
-    let packet = &mut frame.data_mut()[at..];
-    if v4 {
+fn count_down(header: &mut [u8; 20], network: Network) {
+    if network == Network::Ipv4 {
         // RFC 1624: the word of TTL and protocol changes, and with it the checksum.
-        let old = u16::from_be_bytes([hops, packet[9]]);
-        let sum = checksum::update(u16::from_be_bytes([packet[10], packet[11]]), old, old - 0x100);
-        packet[8] = hops - 1;
-        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        let old = u16::from_be_bytes([header[8], header[9]]);
+        let sum = checksum::update(u16::from_be_bytes([header[10], header[11]]), old, old - 0x100);
+        header[8] -= 1;
+        header[10..12].copy_from_slice(&sum.to_be_bytes());
     } else {
-        packet[7] = hops - 1;
+        header[7] -= 1;
     }
+}
+
+/// A packet that is longer than the way out carries, and may live.
+#[inline(never)]
+fn too_long(
+    table: &Table,
+    state: &mut State,
+    turn: &mut Turn<'_>,
+    frame: &mut Frame,
+    meta: &mut Meta,
+    mtu: u16,
+) -> Verdict {
+    let in_pieces = !is_cut_later(frame, meta, mtu);
+    if in_pieces && (meta.network != Network::Ipv4 || must_not_fragment(frame, meta)) {
+        icmp::complain(table, state, turn, frame, meta, Complaint::TooBig { mtu });
+        return Verdict::Drop(DropReason::PacketTooBig);
+    }
+    let header = frame.data_mut().get_mut(usize::from(meta.l3)..).and_then(|packet| packet.first_chunk_mut());
+    if let Some(header) = header
+        && !meta.flags.contains(Flags::ORIGINATED)
+    {
+        count_down(header, meta.network);
+    }
+    if in_pieces && let Err(reason) = fragment::split(frame, meta, usize::from(mtu), turn) {
+        return Verdict::Drop(reason);
+    }
+    Verdict::Continue
 }
 
 /// Whether the port cuts the packet into segments that fit.

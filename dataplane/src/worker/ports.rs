@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::{os::fd::RawFd, sync::Arc};
 
 use crate::{
-    batch::{Batch, Slot},
+    batch::Batch,
     frame::{Arena, Frame},
     io::{Capabilities, Port, PortInfo, TxQueue, checksum, segment},
     meta::{Flags, Meta, PortId},
@@ -60,21 +60,38 @@ impl Ports {
     /// Ends the batch: each packet is queued to its port or freed, and every loss counted.
     #[inline]
     pub(super) fn finish(&mut self, arena: &Arena, batch: &mut Batch) {
-        for Slot { frame, meta, verdict } in batch.drain() {
-            match (verdict, frame) {
-                (Verdict::Transmit(port), Some(frame)) => self.queue(arena, port, frame, meta),
-                (Verdict::Drop(reason), _) => self.stats.drops(reason).add(1),
-                (Verdict::Taken | Verdict::Consumed, _) => {}
-                // Nobody claimed it: a packet for this host that no stage serves.
-                (Verdict::Continue | Verdict::Deliver | Verdict::Transmit(_), _) => {
-                    self.stats.drops(DropReason::NoListener).add(1);
+        for slot in batch.slots_mut() {
+            match slot.verdict {
+                Verdict::Transmit(port) => {
+                    if let Some(frame) = slot.frame.take() {
+                        self.queue(arena, port, frame, &slot.meta);
+                    }
                 }
+                Verdict::Drop(reason) => self.stats.drops(reason).add(1),
+                Verdict::Taken | Verdict::Consumed => {}
+                // Nobody claimed it: a packet for this host that no stage serves.
+                Verdict::Continue | Verdict::Deliver => self.stats.drops(DropReason::NoListener).add(1),
             }
+        }
+        batch.clear();
+    }
+
+    /// Queues a packet to its port.
+    #[inline]
+    fn queue(&mut self, arena: &Arena, port: PortId, frame: Frame, meta: &Meta) {
+        let simple = meta.segment_size == 0 && !meta.flags.contains(Flags::CHECKSUM_PARTIAL);
+        match self.ports.get_mut(port.index()) {
+            Some(attached) if simple && !attached.queue.is_full() => {
+                attached.sent = true;
+                attached.queue.push((frame, *meta));
+            }
+            _ => self.prepare(arena, port, frame, *meta),
         }
     }
 
-    #[inline]
-    fn queue(&mut self, arena: &Arena, port: PortId, frame: Frame, meta: Meta) {
+    /// Queues a packet whose port is to do some of the work, or is slower than its packets come.
+    #[inline(never)]
+    fn prepare(&mut self, arena: &Arena, port: PortId, frame: Frame, meta: Meta) {
         let most = self.ports.get(port.index()).map_or(0, |attached| attached.capabilities.tx_segment as usize);
         if meta.segment_size != 0 && frame.len() > usize::from(meta.l3) + most {
             // A super-segment from a port that has them, to one that has not.
