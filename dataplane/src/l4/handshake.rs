@@ -300,10 +300,10 @@ impl Tcp {
         let (core, cores) = self.core.options.core;
         let span = u32::from(last.checked_sub(first)?) + 1;
         let mut flow = Flow { local, remote: remote.ip(), local_port: 0, remote_port: remote.port() };
-        self.core.port_attempts += 1;
-        let start = self.core.numbers.port_seed(&flow, self.core.port_attempts) % span;
-        (0..span.min(PORT_TRIES)).find_map(|step| {
-            flow.local_port = first + ((start + step) % span) as u16;
+        let start = self.core.numbers.port_offset(&flow);
+        (0..span.min(PORT_TRIES)).find_map(|_| {
+            flow.local_port = first + (start.wrapping_add(self.core.ports_tried) % span) as u16;
+            self.core.ports_tried = self.core.ports_tried.wrapping_add(1);
             (flow.local_port != 0 && flow.owner(cores) == core && self.conns.find(&flow).is_none()).then_some(flow)
         })
     }

@@ -40,12 +40,11 @@ impl Numbers {
         Seq((self.sequence.hash(&flow.bytes()) as u32).wrapping_add((now.as_nanos() / 4_000) as u32))
     }
 
-    /// A number for choosing ports that differs for every `attempt` and cannot be foreseen (RFC 6056 §3.3.3).
-    pub(super) fn port_seed(&self, flow: &Flow, attempt: u64) -> u32 {
-        let mut bytes = [0; 44];
-        bytes[..36].copy_from_slice(&flow.bytes());
-        bytes[36..].copy_from_slice(&attempt.to_le_bytes());
-        (self.sequence.hash(&bytes) >> 32) as u32
+    /// Where the ports of a destination begin, which nobody else can foresee; from there on they are taken in turn, so that one
+    /// comes back as late as possible (RFC 6056 §3.3.3, algorithm 3). The other end may hold its last user in TIME-WAIT, and a
+    /// connection that was short and fast has used more sequence numbers than the clock behind [`Numbers::initial`] has gone on.
+    pub(super) fn port_offset(&self, flow: &Flow) -> u32 {
+        (self.sequence.hash(&flow.bytes()) >> 32) as u32
     }
 
     /// The sequence number of a SYN-ACK that stands for the state that is not kept:

@@ -78,7 +78,8 @@ pub(super) struct Core {
     pub(super) time_waits: usize,
     /// Cookies were sent until then at the latest; ACKs out of nothing may be answers to them.
     pub(super) cookies_until: Option<Instant>,
-    pub(super) port_attempts: u64,
+    /// Counts on through the ports (RFC 6056 §3.3.3).
+    pub(super) ports_tried: u32,
     stray_resets: (u64, u32),
     fired: Vec<ConnId>,
 }
@@ -174,7 +175,7 @@ impl Tcp {
             half_open: 0,
             time_waits: 0,
             cookies_until: None,
-            port_attempts: 0,
+            ports_tried: 0,
             stray_resets: (0, 0),
             fired: Vec::new(),
             stats,

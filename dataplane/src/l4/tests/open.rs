@@ -156,6 +156,23 @@ fn opens_are_limited_by_ports_and_connections() {
 }
 
 #[test]
+fn a_port_comes_back_as_late_as_possible() {
+    let options = TcpOptions { ports: 1000..=1063, max_connections: 8, ..TcpOptions::default() };
+    let mut world = World::with(1, Wire::default(), &options, false);
+    let mut ports = [0; 128].map(|_: u16| {
+        let mut stream = world.connect();
+        stream.abort();
+        let port = stream.flow().local_port;
+        drop(stream);
+        world.run_for(Duration::from_micros(1));
+        port
+    });
+    assert_eq!(ports[..64], ports[64..]);
+    ports[..64].sort_unstable();
+    assert_eq!(ports[..64], core::array::from_fn::<u16, 64, _>(|n| 1000 + n as u16));
+}
+
+#[test]
 fn answers_come_back_to_the_core_that_asked() {
     let options = TcpOptions { core: (3, 5), max_connections: 300, ..TcpOptions::default() };
     let world = World::with(1, Wire::default(), &options, false);
