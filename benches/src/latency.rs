@@ -17,7 +17,6 @@ pub(crate) fn empty() -> Histogram<u64> {
 }
 
 /// As text.
-#[cfg_attr(not(test), expect(dead_code, reason = "the load generator writes them"))]
 pub(crate) fn encode(histogram: &Histogram<u64>) -> String {
     let mut bytes = Vec::new();
     // A vector takes every byte, and the counts were recorded by the same crate.

@@ -12,14 +12,17 @@ mod conns; // memory of idle connections
 mod http; // cycles per request
 mod l3; // cycles per packet
 mod latency; // histograms as text
+mod load; // a load generator on any port
 mod lpm; // routing tables
 mod memory; // what the kernel says this process takes
+mod origin; // what a proxy under test forwards to
 mod place; // machine, kernel, revision
 mod record; // races: samples, judgement, reports
 mod random; // the same numbers in every run
 mod report; // figures for people and programs
 mod routes; // routing tables like those of the Internet
 mod segments; // cycles per TCP segment
+mod station; // a host at the end of a wire
 mod stages; // where the cycles of a turn went
 mod tls; // the far end of TLS connections
 
@@ -71,6 +74,10 @@ enum Question {
     Lpm(Asked<lpm::Options>),
     /// Cycles per HTTP request through the gateway, and of each stage.
     Http(Asked<http::Options>),
+    /// Load from our own data plane on any port, with an origin beside it or without: one line of JSON. Fails if anything failed.
+    Load(Box<load::Options>),
+    /// An origin on our own data plane, on any port, until it is told to stop.
+    Origin(Box<origin::Options>),
     /// Collect the samples of a race: the steps of scripts/bench.
     #[command(subcommand)]
     Record(record::Step),
@@ -94,6 +101,8 @@ fn main() -> ExitCode {
         Question::Conns(asked) => answer(asked, |options, _, report| conns::run(options, report)),
         Question::Lpm(asked) => answer(asked, lpm::run),
         Question::Http(asked) => answer(asked, http::run),
+        Question::Load(options) => verdict("load", load::run(options)),
+        Question::Origin(options) => verdict("origin", origin::run(options)),
         Question::Record(step) => verdict("record", record::step(step)),
         Question::Report(options) => verdict("report", record::report(options)),
         Question::Probe { cpu } => verdict("probe", pinned(*cpu).map(|()| println!("{:.1}", place::probe()))),

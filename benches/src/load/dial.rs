@@ -1,0 +1,60 @@
+//! Connections as a load opens them: from its addresses in turn, to its targets in turn.
+
+use core::cell::Cell;
+use core::future::poll_fn;
+use core::net::{IpAddr, SocketAddr};
+use core::pin::pin;
+use core::time::Duration;
+
+use tidegate_dataplane::{
+    l4::TcpStream,
+    l7::{app::Host, stream::ByteStream},
+};
+
+use super::failure::Failure;
+
+/// Opens connections.
+pub(crate) trait Dial: 'static {
+    /// What comes of it.
+    type Stream: ByteStream + 'static;
+
+    /// Opens connection `number`, again if it was open before.
+    fn dial(&self, number: u32) -> impl Future<Output = Result<Self::Stream, Failure>>;
+}
+
+/// Plain TCP.
+pub(crate) struct Plain {
+    host: Host,
+    /// Pairs of an address of ours and a target; each has as many connections as there are ports.
+    ways: Vec<(IpAddr, SocketAddr)>,
+    next: Cell<usize>,
+    timeout: Duration,
+}
+
+impl Plain {
+    /// From any of `addresses` to any of `targets` of the same family.
+    pub(crate) fn new(host: Host, addresses: &[IpAddr], targets: &[SocketAddr], timeout: Duration) -> Self {
+        let pairs = addresses.iter().flat_map(|address| targets.iter().map(|target| (*address, *target)));
+        let ways = pairs.filter(|(address, target)| address.is_ipv4() == target.is_ipv4()).collect();
+        Self { host, ways, next: Cell::new(0), timeout }
+    }
+
+    /// Ways there are.
+    pub(crate) fn ways(&self) -> usize {
+        self.ways.len()
+    }
+}
+
+impl Dial for Plain {
+    type Stream = TcpStream;
+
+    async fn dial(&self, _: u32) -> Result<TcpStream, Failure> {
+        let turn = self.next.get();
+        self.next.set(turn.wrapping_add(1));
+        let (local, remote) = *self.ways.get(turn % self.ways.len().max(1)).ok_or(Failure::Exhausted)?;
+        let mut stream = self.host.tcp.connect(local, remote, self.host.exec.now())?;
+        let connected = pin!(poll_fn(|cx| stream.poll_connected(cx)));
+        self.host.exec.timeout(self.timeout, connected).await.map_err(|_| Failure::Timeout)??;
+        Ok(stream)
+    }
+}

@@ -1,0 +1,245 @@
+//! A load generator on our own data plane: a client that is faster than what it measures, on any port that the product has.
+//!
+//! Reading order: [`run`], then [`course`] for how a run proceeds, [`work`] for what a connection does, [`exchange`] for a request and
+//! its answer. Generator and origin are two stations with a core each in the sense of the data plane; both are turned by one
+//! thread, so that they share a processor and the program under test has the other.
+
+mod course; // opening, working, ending
+mod dial; // connections
+mod exchange; // a request and its answer
+mod failure; // what can go wrong, by name
+mod options; // the command line
+mod outcome; // the line of JSON
+mod pace; // when work is due
+mod tally; // what has happened
+mod work; // what a connection does
+
+use core::fmt;
+use core::net::IpAddr;
+use core::time::Duration;
+use std::{fs, io, path::PathBuf, rc::Rc};
+
+use tidegate_dataplane::{
+    clock::Clock,
+    l4::TcpStream,
+    l7::app::{App, Host},
+};
+
+use crate::{
+    origin::Origin,
+    station::{self, Attachment, Plan, SetUpError, Socket, Station, Wire},
+};
+use course::Course;
+use dial::{Dial, Plain};
+use exchange::Ask;
+use options::Mode;
+use outcome::{Outcome, Spent};
+
+pub(crate) use options::Options;
+
+/// Connections in the making at a time.
+const OPENING: usize = 128;
+/// What failed must have had the time to.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long connections are given to close after the end.
+const FAREWELL: Duration = Duration::from_millis(300);
+/// Why a load did not run, or ran badly.
+#[derive(Debug)]
+pub(crate) enum LoadError {
+    /// A port did not open, or could not be used.
+    SetUp(SetUpError),
+    /// No address of ours has the family of a target.
+    NoWay,
+    /// The result could not be written.
+    Write(PathBuf, io::Error),
+    /// There were failures: the figures are those of a broken run.
+    Failures(u64),
+    /// On memory ports there is nobody else to connect to.
+    NoOrigin,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SetUp(error) => error.fmt(f),
+            Self::NoWay => f.write_str("no address of --address is of the family of a target of --to"),
+            Self::Write(path, error) => write!(f, "cannot write {}: {error}", path.display()),
+            Self::Failures(count) => write!(f, "{count} failures"),
+            Self::NoOrigin => f.write_str("--port memory is a wire to an origin of its own: leave --origin out"),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl From<SetUpError> for LoadError {
+    fn from(error: SetUpError) -> Self {
+        Self::SetUp(error)
+    }
+}
+
+/// Nobody connects to a generator.
+struct Generator;
+
+impl App for Generator {
+    fn accept(&mut self, _: &Host, mut stream: TcpStream) {
+        stream.abort();
+    }
+}
+
+/// Runs a load and prints what came of it.
+///
+/// # Errors
+/// It could not run, or there were failures.
+pub(crate) fn run(options: &Options) -> Result<(), LoadError> {
+    let outcome = measure(options)?;
+    report(options, &outcome)
+}
+
+fn measure(options: &Options) -> Result<Outcome, LoadError> {
+    options.seating.pin()?;
+    let clock = Clock::new();
+    let (socket, origin) = attach(options)?;
+    let mut origin =
+        origin.map(|(socket, plan)| Station::new(&clock, socket, "origin", plan, |_| Origin::new())).transpose()?;
+    let plan = Plan {
+        addresses: options.address.0.clone(),
+        gateways: options.seating.gateway.clone(),
+        listeners: Vec::new(),
+        tcp: station::tcp(options.connections as usize),
+    };
+    let mut generator = Station::new(&clock, socket, "load", plan, |_| Generator)?;
+    let host = generator.worker.host().clone();
+    let course = Course::new(course(options), host.exec.clone());
+    let addresses: Vec<IpAddr> = options.address.0.iter().map(|address| address.addr()).collect();
+    let plain = Plain::new(host.clone(), &addresses, &options.to, options.timeout);
+    if plain.ways() == 0 {
+        return Err(LoadError::NoWay);
+    }
+    spawn(options, &host, &course, plain);
+    Ok(drive(options, &clock, &course, &mut generator, origin.as_mut()))
+}
+
+fn report(options: &Options, outcome: &Outcome) -> Result<(), LoadError> {
+    eprintln!("{}", outcome.text());
+    match &options.json {
+        None => println!("{}", outcome.line()),
+        Some(path) => {
+            fs::write(path, outcome.line() + "\n").map_err(|error| LoadError::Write(path.clone(), error))?;
+        }
+    }
+    match outcome.errors() {
+        0 => Ok(()),
+        errors => Err(LoadError::Failures(errors)),
+    }
+}
+
+fn course(options: &Options) -> course::Plan {
+    course::Plan {
+        connections: options.connections as usize,
+        opening: OPENING,
+        rate: options.rate,
+        warmup: options.warmup,
+        length: options.seconds,
+        patience: 2 * options.timeout + PATIENCE,
+    }
+}
+
+/// What a station is to be, and the port it is to be at.
+type Seat = (Socket, Plan);
+
+fn attach(options: &Options) -> Result<(Socket, Option<Seat>), LoadError> {
+    let plan = |addresses| Plan {
+        addresses,
+        gateways: options.seating.gateway.clone(),
+        listeners: options.at_origin.listeners(),
+        tcp: station::tcp(options.connections as usize),
+    };
+    if options.port == Wire::Memory {
+        if options.origin.is_some() {
+            return Err(LoadError::NoOrigin);
+        }
+        let (near, far) = Socket::pair();
+        // On the link of the first address.
+        let len = options.address.0.first().map_or(24, |address| address.prefix_len());
+        let addresses = options.to.iter().filter_map(|to| ipnet::IpNet::new(to.ip(), len).ok()).collect();
+        return Ok((near, Some((far, plan(addresses)))));
+    }
+    let mut specs = vec![options.seating.port(&options.port, "load")];
+    specs.extend(options.origin.iter().map(|origin| options.seating.port(&origin.wire, "origin")));
+    let mut sockets = Socket::open(&mut options.seating.drivers(), &specs)?.into_iter();
+    let (Some(near), far) = (sockets.next(), sockets.next()) else { return Err(LoadError::NoWay) };
+    let seat = far
+        .zip(options.origin.as_ref())
+        .map(|(socket, Attachment { addresses, .. })| (socket, plan(addresses.clone())));
+    Ok((near, seat))
+}
+
+/// Starts the connections.
+fn spawn<D: Dial>(options: &Options, host: &Host, course: &Rc<Course>, dial: D) {
+    let path = options.path.as_deref().unwrap_or(if options.upload.is_some() { "/check" } else { "/1k" });
+    let named = options.host.clone().or_else(|| options.to.first().map(ToString::to_string)).unwrap_or_default();
+    let close = options.mode == Mode::New;
+    let ask = Rc::new(Ask::new(&named, path, options.upload, close, !options.any_content, options.timeout));
+    let dial = Rc::new(dial);
+    for number in 0..options.connections {
+        let (course, dial, ask) = (Rc::clone(course), Rc::clone(&dial), Rc::clone(&ask));
+        match options.mode {
+            Mode::Keepalive => host.exec.spawn(work::keep_alive(number, course, dial, ask)),
+            Mode::New => host.exec.spawn(work::renew(number, course, dial, ask)),
+        };
+    }
+}
+
+/// Turns both stations until the run is over.
+fn drive(
+    options: &Options,
+    clock: &Clock,
+    course: &Course,
+    generator: &mut Station<Generator>,
+    mut origin: Option<&mut Station<Origin>>,
+) -> Outcome {
+    let (mut before, mut after) = (None, None);
+    loop {
+        let now = clock.now();
+        if !course.advance(now) {
+            break;
+        }
+        generator.turn();
+        if let Some(origin) = &mut origin {
+            origin.turn();
+        }
+        let spent = || Spent {
+            at: clock.cycles(),
+            generator: generator.busy_cycles(),
+            origin: origin.as_ref().map(|origin| origin.busy_cycles()),
+        };
+        match course.window() {
+            Some(window) if before.is_none() && now >= window.from => before = Some(spent()),
+            Some(window) if after.is_none() && now >= window.until => after = Some(spent()),
+            _ => {}
+        }
+    }
+    farewell(clock, generator, origin);
+    let tally = course.tally.borrow();
+    let mut outcome = Outcome::new(&tally, options.mode.unit(), options.seconds);
+    if let (Some(before), Some(after)) = (before, after) {
+        outcome.cost(&before, &after, tally.done);
+    }
+    outcome
+}
+
+/// Closes what is open, so that the server is not left with dead connections that meet those of the next run.
+fn farewell(clock: &Clock, generator: &mut Station<Generator>, mut origin: Option<&mut Station<Origin>>) {
+    generator.worker.host().exec.close();
+    let end = clock.now() + FAREWELL;
+    while clock.now() < end && generator.worker.host().tcp.connections() > 0 {
+        generator.turn();
+        if let Some(origin) = &mut origin {
+            origin.turn();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! An origin on our own data plane: what a proxy under test forwards to. Content of any length, straight from memory, and uploads
+//! that are thrown away, checked or sent back.
+
+pub(crate) mod content; // the same everywhere, so that it can be checked
+pub(crate) mod head; // heads of messages, mostly the same
+mod session; // one connection
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
+use std::rc::Rc;
+
+use session::Site;
+use tidegate_dataplane::{
+    clock::Clock,
+    l4::TcpStream,
+    l7::{
+        app::{App, Host},
+        tls,
+    },
+};
+
+use crate::station::{self, Addresses, Listener, Plan, Seating, SetUpError, Socket, Station, Wire};
+
+/// Longest wait for a client's handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// What an origin serves, alone or beside a load.
+#[derive(clap::Args)]
+pub(crate) struct Service {
+    /// Ports that the origin serves without TLS.
+    #[arg(long, value_delimiter = ',', default_values_t = [80], value_name = "PORTS")]
+    listen: Vec<u16>,
+}
+
+impl Service {
+    /// On all addresses of the station.
+    pub(crate) fn listeners(&self) -> Vec<Listener> {
+        let everywhere: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        let all = self.listen.iter().flat_map(|port| everywhere.map(|address| SocketAddr::new(address, *port)));
+        all.map(|address| Listener { address, tls: None }).collect()
+    }
+}
+
+/// Options of `origin`.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Where to attach: af_xdp:IFACE, tap:NAME, memif:SOCKET[,KEY=VALUE…], dpdk:DEVICE.
+    #[arg(long, value_name = "PORT")]
+    port: Wire,
+    /// Addresses to serve, with the prefix length of the link: A/LEN or FIRST-LAST/LEN, with commas between.
+    #[arg(long)]
+    address: Addresses,
+    /// Connections that may be open at a time.
+    #[arg(long, default_value_t = 100_000)]
+    connections: u32,
+    #[command(flatten)]
+    service: Service,
+    #[command(flatten)]
+    seating: Seating,
+}
+
+/// Serves until the process is told to stop.
+///
+/// # Errors
+/// The port did not open, or could not be used.
+pub(crate) fn run(options: &Options) -> Result<(), SetUpError> {
+    options.seating.pin()?;
+    let clock = Clock::new();
+    let spec = options.seating.port(&options.port, "origin");
+    let sockets = Socket::open(&mut options.seating.drivers(), &[spec])?;
+    let plan = || Plan {
+        addresses: options.address.0.clone(),
+        gateways: options.seating.gateway.clone(),
+        listeners: options.service.listeners(),
+        tcp: station::tcp(options.connections as usize),
+    };
+    let mut stations = Vec::new();
+    for socket in sockets {
+        stations.push(Station::new(&clock, socket, "origin", plan(), |_| Origin::new())?);
+    }
+    loop {
+        for station in &mut stations {
+            station.turn();
+        }
+    }
+}
+
+/// The origin of one core.
+pub(crate) struct Origin {
+    site: Rc<Site>,
+}
+
+impl Origin {
+    /// An origin that has yet to see its first request.
+    pub(crate) fn new() -> Self {
+        Self { site: Site::new() }
+    }
+}
+
+impl App for Origin {
+    fn accept(&mut self, host: &Host, mut stream: TcpStream) {
+        let site = Rc::clone(&self.site);
+        let flow = stream.flow();
+        let generation = host.tables.get();
+        let Some(listener) = generation.l7.listener(SocketAddr::new(flow.local, flow.local_port)) else {
+            return stream.abort();
+        };
+        match listener.tls.clone() {
+            None => {
+                host.exec.spawn(session::serve(stream, site));
+            }
+            Some(tls) => {
+                let exec = host.exec.clone();
+                host.exec.spawn(async move {
+                    // A client that cannot be told apart from a wrong one is the client's failure, and counted there.
+                    if let Ok(stream) = tls::accept(stream, &tls, &exec, HANDSHAKE).await {
+                        exec.spawn(session::serve(stream, site));
+                    }
+                });
+            }
+        }
+    }
+}
