@@ -83,6 +83,8 @@ enum Question {
     Record(record::Step),
     /// Judge the samples of a race: medians, ratios within rounds, bars, latency curves. Fails if a run has failed.
     Report(record::Report),
+    /// One table of what was to be reached in several records.
+    Summary(record::Summary),
     /// Milliseconds that a fixed piece of work takes: tells a fast spell of the machine from a slow one.
     Probe {
         /// Bind to this processor.
@@ -105,6 +107,7 @@ fn main() -> ExitCode {
         Question::Origin(options) => verdict("origin", origin::run(options)),
         Question::Record(step) => verdict("record", record::step(step)),
         Question::Report(options) => verdict("report", record::report(options)),
+        Question::Summary(options) => verdict("summary", record::summary(options)),
         Question::Probe { cpu } => verdict("probe", pinned(*cpu).map(|()| println!("{:.1}", place::probe()))),
     }
 }

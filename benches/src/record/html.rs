@@ -12,19 +12,30 @@ use crate::latency;
 
 /// The page. `samples` are those the record was made from.
 pub(crate) fn page(record: &Record, samples: &[Sample]) -> String {
-    let mut page = String::new();
+    let mut body = String::new();
     // Writing to a string cannot fail.
-    let _ = write_page(&mut page, record, samples);
-    page
+    let _ = write_page(&mut body, record, samples);
+    document(&title(record), &body)
+}
+
+fn title(record: &Record) -> String {
+    format!("{}: {}", record.scenario, record.title)
+}
+
+/// A whole page round a body that is HTML already.
+pub(crate) fn document(title: &str, body: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
+         content=\"width=device-width\">\n<title>{}</title>\n<style>{STYLE}</style></head>\n<body>{body}</body></html>\n",
+        escape(title)
+    )
 }
 
 fn write_page(out: &mut String, record: &Record, samples: &[Sample]) -> fmt::Result {
-    let title = format!("{}: {}", escape(&record.scenario), escape(&record.title));
     write!(
         out,
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}</style></head>\n<body><h1>{title}</h1>\n\
-         <p><code>{}</code></p>\n<p>{}<br>port {}; {} rounds, interleaved</p>\n<ul class=\"key\">",
+        "<h1>{}</h1>\n<p><code>{}</code></p>\n<p>{}<br>port {}; {} rounds, interleaved</p>\n<ul class=\"key\">",
+        escape(&title(record)),
         escape(&record.command),
         escape(&record.machine.line()),
         escape(&record.port),
@@ -48,9 +59,7 @@ fn write_page(out: &mut String, record: &Record, samples: &[Sample]) -> fmt::Res
     for remark in record.remarks() {
         writeln!(out, "<p>{}</p>", escape(&remark.replace('\\', "")))?;
     }
-    curves(out, record, samples)?;
-    out.push_str("</body></html>\n");
-    Ok(())
+    curves(out, record, samples)
 }
 
 fn table(out: &mut String, record: &Record) -> fmt::Result {
@@ -89,7 +98,8 @@ fn cell(spread: Option<&Spread>) -> String {
     format!("<td>{} <small>{}–{}</small></td>", number(*median), number(*min), number(*max))
 }
 
-fn verdict(row: &Row) -> String {
+/// What became of a bar, as a cell.
+pub(crate) fn verdict(row: &Row) -> String {
     let class = match row.met {
         Some(true) => "met",
         Some(false) => "missed",
@@ -125,7 +135,8 @@ fn curves(out: &mut String, record: &Record, samples: &[Sample]) -> fmt::Result 
     Ok(())
 }
 
-fn escape(text: &str) -> String {
+/// Text as HTML.
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::bar::Bar;
 use super::sample::{Better, Head, Metric, Outcome, PRODUCT, Program, Sample};
@@ -12,7 +12,7 @@ use crate::place::Place;
 const SLOW: f64 = 1.15;
 
 /// What a scenario has found.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) scenario: String,
     pub(crate) title: String,
@@ -30,7 +30,7 @@ pub(crate) struct Record {
 }
 
 /// One metric in one case.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) case: String,
     pub(crate) metric: String,
@@ -50,7 +50,7 @@ pub(crate) struct Row {
 }
 
 /// A figure over the rounds.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
     pub(crate) min: f64,
@@ -58,7 +58,7 @@ pub(crate) struct Spread {
 }
 
 /// A run that has no figure, or errors beside it.
-#[derive(PartialEq, Debug, Serialize)]
+#[derive(PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Failure {
     pub(crate) case: String,
     pub(crate) program: String,

@@ -7,6 +7,8 @@ mod text; // for people: tables
 mod curve; // for people: latency over percentile
 mod html; // for people: a page
 mod tools; // for comparison: wrk, h2load
+mod tables; // what the questions about memory ports print
+mod summary; // several records: what was to be reached
 
 use std::{
     fmt, fs,
@@ -26,7 +28,7 @@ use crate::place::Place;
 pub(crate) enum Step {
     /// Begin a samples file.
     Begin(Begin),
-    /// Add a run to it; the measuring program's line is read from the standard input.
+    /// Add a run to it and say in a line what it came to; the measuring program's line is read from the standard input.
     Add(Add),
     /// Print the line of a measurement that was made elsewhere.
     Line {
@@ -41,6 +43,8 @@ pub(crate) enum Step {
     Wrk,
     /// Print the line of what `h2load` said on the standard input.
     H2load,
+    /// Print the line of what a question about memory ports said with --json on the standard input.
+    Tables,
 }
 
 /// Options of `record begin`.
@@ -110,6 +114,17 @@ pub(crate) struct Report {
     /// Print nothing but the median of one figure: PROGRAM CASE METRIC.
     #[arg(long, num_args = 3, value_names = ["PROGRAM", "CASE", "METRIC"])]
     median: Option<Vec<String>>,
+}
+
+/// Options of `summary`.
+#[derive(clap::Args)]
+pub(crate) struct Summary {
+    /// Records, as `report --json` has written them.
+    #[arg(required = true)]
+    records: Vec<PathBuf>,
+    /// Also write a page that leads to those of the records, which are named as they are, in the same directory.
+    #[arg(long)]
+    html: Option<PathBuf>,
 }
 
 /// A metric on the command line.
@@ -188,6 +203,10 @@ pub(crate) fn step(step: &Step) -> Result<(), Trouble> {
         }
         Step::Wrk => print(&tools::wrk(&input()?).map_err(Trouble::Tool)?),
         Step::H2load => print(&tools::h2load(&input()?).map_err(Trouble::Tool)?),
+        Step::Tables => match tables::line(&input()?).map_err(Trouble::Line)? {
+            measured if measured.metrics.is_empty() => Err(Trouble::NoFigure),
+            measured => print(&measured),
+        },
     }
 }
 
@@ -217,6 +236,21 @@ pub(crate) fn report(options: &Report) -> Result<(), Trouble> {
     if record.is_sound() { Ok(()) } else { Err(Trouble::Unsound(record.failures.len())) }
 }
 
+/// Prints one table of what was to be reached in several records.
+///
+/// # Errors
+/// A record cannot be read, or the page not be written.
+pub(crate) fn summary(options: &Summary) -> Result<(), Trouble> {
+    let mut records = Vec::new();
+    for path in &options.records {
+        let text = fs::read_to_string(path).map_err(|error| Trouble::File(path.clone(), error))?;
+        let record: Record = serde_json::from_str(&text).map_err(Trouble::Line)?;
+        records.push((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), record));
+    }
+    print!("{}", summary::text(&records));
+    options.html.as_ref().map_or(Ok(()), |path| write(path, &summary::page(&records)))
+}
+
 fn begin(options: Begin) -> Result<(), Trouble> {
     let Begin { samples, scenario, title, port, command, programs, bars } = options;
     let program = |text: &String| {
@@ -237,6 +271,7 @@ fn add(options: Add) -> Result<(), Trouble> {
     };
     let probe_ms = [probe_ms.first(), probe_ms.last()].map(|probe| probe.copied().unwrap_or(0.0));
     let sample = Sample { round, program, case, probe_ms, outcome };
+    println!("{}", sample.line());
     sample::write(&samples, &sample, true).map_err(|error| Trouble::Samples(samples, error))
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::bar::Bar;
+use super::{bar::Bar, text::number};
 use crate::place::Place;
 
 /// The program all others are compared with.
@@ -55,6 +55,22 @@ impl Sample {
         match &self.outcome {
             Outcome::Measured(measured) => Some(measured),
             Outcome::Failed { .. } | Outcome::Skipped { .. } => None,
+        }
+    }
+
+    /// What it came to, for who watches.
+    pub(crate) fn line(&self) -> String {
+        match &self.outcome {
+            Outcome::Failed { failed } => format!("failed: {failed}"),
+            Outcome::Skipped { skipped } => format!("left out: {skipped}"),
+            Outcome::Measured(Measured { metrics, errors, .. }) => {
+                let figure = |found: &Metric| format!("{} {} {}", found.metric, number(found.value), found.unit);
+                let mut line = metrics.iter().take(6).map(figure).collect::<Vec<_>>().join(", ");
+                if *errors > 0 {
+                    line += &format!(", {errors} ERRORS");
+                }
+                line
+            }
         }
     }
 }
