@@ -59,6 +59,38 @@ await() {
   done
 }
 
+# One run at a time: hold_lock FILE WHY_NOT. The lock is on descriptor 9, which no process that may outlive us inherits.
+hold_lock() {
+  exec 9>"$1"
+  flock -n 9 || die "$2; TIDEGATE_PREFIX=name $0 runs beside it"
+}
+
+# A command that a signal can end at once: the shell runs no trap while it waits for one in the foreground.
+interruptible() {
+  local status=0
+  "$@" 9>&- &
+  wait $! || status=$?
+  return "$status"
+}
+
+# Ends every process below this one: asked first, then made to.
+end_children() {
+  local round pid
+  for round in TERM KILL; do
+    for pid in $(descendants $$); do kill -"$round" "$pid" 2>/dev/null || true; done
+    await 2 childless || true
+  done
+}
+childless() { [[ -z $(descendants $$) ]]; }
+# All below a process but those that are being asked for here.
+descendants() {
+  local child children
+  read -ra children 2>/dev/null <"/proc/$1/task/$1/children" || return 0
+  for child in "${children[@]}"; do
+    [[ $child == "$BASHPID" ]] || { echo "$child"; descendants "$child"; }
+  done
+}
+
 PASSED=0
 FAILED=0
 

@@ -1,0 +1,16 @@
+# shellcheck shell=bash
+# nginx of Debian: one worker, kept connections to the origin, no log
+# shellcheck disable=SC2034 # read by scripts/lib/bench
+peer_packages=(nginx)
+
+peer_version() { nginx -v 2>&1 | sed 's/^nginx version: //'; }
+
+peer_start() {
+  program_template nginx.conf
+  mkdir -p "$PROGRAM_DIR/tmp"
+  program_exec nginx -p "$PROGRAM_DIR" -c "$PROGRAM_DIR/nginx.conf" -g 'daemon off;'
+}
+
+peer_ready() { ns "$PROGRAM_NS" curl -s -o /dev/null --max-time 1 http://10.0.1.1/; }
+
+peer_reload() { kill -HUP "$(cat "$PROGRAM_DIR/pid")"; }

@@ -1,0 +1,67 @@
+# shellcheck shell=bash
+# the product: one core, no access log, everything else as it comes
+# shellcheck disable=SC2034 # read by scripts/lib/bench
+peer_stack=own
+
+peer_version() { echo "$("$BINARY" --version), $PORT"; }
+
+peer_start() {
+  program_template tidegate.toml
+  tidegate_ports "$PROGRAM_DIR/tidegate.toml"
+  program_exec "$BINARY" run -c "$PROGRAM_DIR/tidegate.toml"
+}
+
+# A TAP is joined with the wire by a bridge once the product has made it.
+peer_ready() {
+  curl -s -f -o /dev/null --max-time 1 --unix-socket "$PROGRAM_DIR/admin.sock" http://tidegate/ready || return 1
+  [[ $PORT != tap ]] || tidegate_join
+}
+
+peer_reload() { "$BINARY" reload --socket "$PROGRAM_DIR/admin.sock" >/dev/null; }
+
+# DPDK attaches its XDP program by netlink, so one that was killed leaves it behind; our own goes with the process.
+peer_settle() {
+  local end
+  for end in lan0 web0; do
+    [[ $PORT != dpdk ]] || ns "$PROGRAM_NS" ip link set "$end" xdp off 2>/dev/null || true
+    [[ $PORT != tap ]] || ns "$PROGRAM_NS" ip link delete "br-$end" 2>/dev/null || true
+  done
+}
+
+# Puts the driver into each [[port]] of a configuration.
+tidegate_ports() {
+  local index=0 end
+  for end in lan0 web0; do
+    sed -i "s|^@PORT_$end@|$(tidegate_port "$end" "$index")|" "$1"
+    index=$((index + 1))
+  done
+  [[ $PORT != dpdk ]] || printf '\n[dpdk]\neal_args = ["--no-pci", %s]\n' "$(tidegate_memory)" >>"$1"
+}
+
+tidegate_port() { # tidegate_port END INDEX
+  case $PORT in
+    af_xdp) printf '%s\n' "driver = \"af_xdp\"\\ninterface = \"$1\"" ;;
+    tap) printf '%s\n' "driver = \"tap\"\\ninterface = \"tap-$1\"" ;;
+    dpdk) printf '%s\n' "driver = \"dpdk\"\\ndevice = \"net_af_xdp$2,iface=$1\"" ;;
+  esac
+}
+
+# Huge pages where the machine has set some aside, ordinary memory otherwise.
+tidegate_memory() {
+  if (($(sed -n 's/^HugePages_Free: *//p' /proc/meminfo) >= 256)); then echo '"--in-memory"'; else echo '"--no-huge", "-m", "512"'; fi
+}
+
+# The bridge takes frames for the TAP's own address as its own, so the kernel's end gets another than the product answers for.
+tidegate_join() {
+  local end index=0
+  for end in lan0 web0; do
+    index=$((index + 1))
+    ns "$PROGRAM_NS" ip link add "br-$end" type bridge forward_delay 0 mcast_snooping 0 2>/dev/null || continue
+    ns "$PROGRAM_NS" ip link set "br-$end" up
+    ns "$PROGRAM_NS" ip link set "$end" master "br-$end"
+    ns "$PROGRAM_NS" ip link set "tap-$end" address "02:00:5e:00:53:a$index"
+    ns "$PROGRAM_NS" ip link set "tap-$end" master "br-$end" up
+  done
+  # A TAP has a new address at each start.
+  ns "load-$PROGRAM" ip neighbor flush all
+}

@@ -1,0 +1,109 @@
+# shellcheck shell=bash
+# The command line of a race, and the defaults that a scenario sets.
+
+# Sets the defaults, then reads the scenario, which may change them.
+# shellcheck disable=SC2034 # read by the other parts
+scenario_load() {
+  catalogue_need scenarios "$1"
+  TITLE=$(catalogue_sentence scenarios "$1")
+  PORTS_KNOWN=(af_xdp) # drivers of the product, the default first
+  PEERS=()             # programs it can be compared with
+  LOADS=()             # who can make the load, the default first
+  BARS=()              # "CASE METRIC PEER|best|self >=|<= NUMBER"
+  TOPOLOGY=wire        # the network; "none" needs no root
+  ROUNDS=5
+  SECONDS_EACH=3
+  PACKAGES=()            # of Debian, beside those of the peers
+  ALL=()                 # its runs in `all`, a line of options each
+  declare -gA SETTING=() # settings of its own, with their defaults
+  # shellcheck source=/dev/null
+  source "$CATALOGUE/scenarios/$1.sh"
+}
+
+# What a scenario may leave out.
+scenario_prepare() { :; }                                   # once, when the networks are up
+scenario_skip() { :; }                                      # scenario_skip PROGRAM CASE: prints why it cannot be, if so
+scenario_start() { program_start "$1" "$2"; }               # scenario_start PROGRAM CASE
+scenario_stop() { program_stop "$1"; }                      # scenario_stop PROGRAM CASE
+
+# race_options OPTIONS…
+# shellcheck disable=SC2034 # read by the other parts
+race_options() {
+  local peers='' cases='' port=${PORTS_KNOWN[0]} load=${LOADS[0]:-none}
+  JSON='' HTML='' TEXT='' SAMPLES=''
+  while (($#)); do
+    case $1 in
+      --port | --vs | --rounds | --seconds | --cases | --load | --set | --json | --html | --text | --samples)
+        (($# >= 2)) || wrong "$1 needs a value"
+        ;;&
+      --port) port=$2 ;;
+      --vs) peers=$2 ;;
+      --rounds) ROUNDS=$2 ;;
+      --seconds) SECONDS_EACH=$2 ;;
+      --cases) cases=$2 ;;
+      --load) load=$2 ;;
+      --set) race_setting "$2" ;;
+      --json) JSON=$2 ;;
+      --html) HTML=$2 ;;
+      --text) TEXT=$2 ;;
+      --samples) SAMPLES=$2 ;;
+      -h | --help) scenario_usage; exit 0 ;;
+      *) wrong "unknown option '$1'" ;;
+    esac
+    shift 2
+  done
+  PORT=$port LOAD=$load
+  one_of --port "$PORT" "${PORTS_KNOWN[@]}"
+  if ((${#LOADS[@]} > 0)) || [[ $LOAD != none ]]; then one_of --load "$LOAD" "${LOADS[@]}"; fi
+  [[ $ROUNDS =~ ^[1-9][0-9]{0,3}$ ]] || wrong "--rounds '$ROUNDS': a number from 1 to 9999"
+  [[ $SECONDS_EACH =~ ^[1-9][0-9]{0,3}$ ]] || wrong "--seconds '$SECONDS_EACH': a number from 1 to 9999"
+  race_peers "$peers"
+  IFS=, read -ra CASES <<<"${cases:-*}"
+  local file
+  for file in "$JSON" "$HTML" "$TEXT" "$SAMPLES"; do
+    [[ -z $file || -d $(dirname "$file") ]] || wrong "'$file': there is no directory $(dirname "$file")"
+  done
+}
+
+one_of() { # one_of OPTION VALUE KNOWN…
+  local option=$1 value=$2 known
+  shift 2
+  for known in "$@"; do [[ $value != "$known" ]] || return 0; done
+  (($# > 0)) || wrong "$option: $SCENARIO has no choice there"
+  wrong "$option '$value': $SCENARIO knows $*"
+}
+
+race_setting() {
+  local name=${1%%=*}
+  [[ $1 == *=* ]] || wrong "--set '$1': NAME=VALUE"
+  [[ -v SETTING[$name] ]] || wrong "--set '$name': $SCENARIO has no such setting; it has: ${!SETTING[*]}"
+  SETTING[$name]=${1#*=}
+}
+
+race_peers() { # race_peers "PEER,…"|none|""
+  local peer
+  PROGRAMS=(tidegate)
+  case $1 in
+    '') PROGRAMS+=("${PEERS[@]}") ;;
+    none) ;;
+    *)
+      IFS=, read -ra asked <<<"$1"
+      for peer in "${asked[@]}"; do
+        catalogue_need peers "$peer"
+        one_of --vs "$peer" "${PEERS[@]}"
+        PROGRAMS+=("$peer")
+      done
+      ;;
+  esac
+}
+
+scenario_usage() {
+  local name
+  printf '%s: %s\n' "$SCENARIO" "$TITLE"
+  printf '  --port     %s\n' "${PORTS_KNOWN[*]}"
+  printf '  --vs       %s\n' "${PEERS[*]:-(nobody)}"
+  ((${#LOADS[@]} == 0)) || printf '  --load     %s\n' "${LOADS[*]}"
+  printf '  --rounds   %s\n  --seconds  %s\n' "$ROUNDS" "$SECONDS_EACH"
+  for name in "${!SETTING[@]}"; do printf '  --set      %s=%s\n' "$name" "${SETTING[$name]}"; done
+  printf '  cases      %s\n' "$(scenario_cases | xargs)"
+}

@@ -1,0 +1,67 @@
+# shellcheck shell=bash disable=SC2030,SC2031
+# Programs under test: the product and its peers, each a file in scripts/bench.d/peers/ that says how it is had, named, started
+# and told to read its configuration again. Each runs in a namespace of its own, $PREFIX-gw-NAME, on CPU 1.
+
+PROGRAM_CPU=1
+# shellcheck disable=SC2034 # of loads and topologies
+LOAD_CPU=0
+
+# What a peer may leave out. Its file sets peer_stack: "kernel" if the kernel's stack serves it, "own" if it does without.
+peer_install() { :; }
+peer_ready() { :; }    # whether it serves, asked until it does
+peer_reload() { return 1; }
+peer_settle() { :; }   # when it has ended: what it leaves behind
+
+# In a subshell of its own, so that one peer's functions are not another's. PROGRAM_DIR is its directory.
+program() ( # program NAME FUNCTION ARGUMENTS…
+  local name=$1 call=$2
+  shift 2
+  PROGRAM=$name PROGRAM_DIR=$STATE/$name PROGRAM_NS=gw-$name
+  peer_stack=kernel peer_packages=()
+  # shellcheck source=/dev/null
+  source "$CATALOGUE/peers/$name.sh"
+  mkdir -p "$PROGRAM_DIR"
+  "$call" "$@"
+)
+
+peer_facts() { printf '%s\n' "$peer_stack" "${peer_packages[@]}"; }
+program_stack() { program "$1" peer_facts | head -1; }
+program_packages() { program "$1" peer_facts | tail -n +2; }
+
+# Starts it in its namespace on its CPU and returns when it serves: program_start NAME CASE
+program_start() {
+  program "$1" program_begin "$2"
+}
+
+program_begin() {
+  peer_start "$1" || return 1
+  if ! await 20 program_serves_or_died || ! program_serves; then
+    printf '%s did not start: %s\n' "$PROGRAM" "$(grep -v '^ *$' "$PROGRAM_DIR/log" | tail -n 3 | tr -s ' \n' ' ' | cut -c -400)" >&2
+    return 1
+  fi
+}
+program_serves() { program_lives && peer_ready; }
+program_serves_or_died() { ! program_lives || peer_ready; }
+program_lives() { kill -0 "$(cat "$PROGRAM_DIR/pid")" 2>/dev/null; }
+
+# For peer_start: runs a command in the background, its output in the program's log.
+program_exec() {
+  spawn "$PROGRAM_NS" "$PROGRAM_DIR/log" taskset -c "$PROGRAM_CPU" "$@"
+  disown "$SPAWNED"
+  echo "$SPAWNED" >"$PROGRAM_DIR/pid"
+}
+
+# Ends everything in its namespace: asked first, then made to.
+program_stop() {
+  local round pid
+  for round in TERM KILL; do
+    for pid in $(ip netns pids "$PREFIX-gw-$1" 2>/dev/null); do kill -"$round" "$pid" 2>/dev/null || true; done
+    if await 2 no_process_in "$PREFIX-gw-$1"; then break; fi
+  done
+  program "$1" peer_settle
+}
+
+# A configuration from a template beside the peer's file: program_template FILE, with @NAME@ for what a run decides.
+program_template() {
+  sed -e "s|@DIR@|$PROGRAM_DIR|g; s|@PKI@|$PKI|g; s|@CPU@|$PROGRAM_CPU|g" "$CATALOGUE/peers/$1" >"$PROGRAM_DIR/$1"
+}

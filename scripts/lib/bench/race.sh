@@ -1,0 +1,180 @@
+# shellcheck shell=bash
+# A race: everything is made ready, then rounds of measurements, then the record. What was made is removed, however it ends.
+
+say_progress() { printf '%s\n' "$*" >&2; }
+
+race_run() {
+  local program
+  if [[ $LOAD != none ]]; then
+    # shellcheck source=/dev/null
+    source "$CATALOGUE/loads/$LOAD.sh"
+  fi
+  race_begin
+  race_build
+  for program in "${PROGRAMS[@]}"; do
+    program "$program" peer_install || die "$program could not be installed"
+  done
+  if [[ $TOPOLOGY != none ]]; then
+    # shellcheck source=/dev/null
+    source "$CATALOGUE/topologies/$TOPOLOGY.sh"
+    pki_make "$PKI"
+    say_progress "making networks for ${PROGRAMS[*]} ..."
+    for program in "${PROGRAMS[@]}"; do network_up "$program"; done
+  fi
+  if [[ $LOAD != none ]]; then
+    for program in "${PROGRAMS[@]}"; do load_prepare "$program"; done
+  fi
+  race_head
+  scenario_prepare
+  race_rounds
+  race_report
+}
+
+# A place for what a run needs, removed with everything else at its end; one run at a time.
+race_begin() {
+  PREFIX=${TIDEGATE_PREFIX:-tidegate-bench}
+  if [[ $TOPOLOGY != none ]]; then
+    need_root
+    (($(nproc --all) >= 2)) || die "a race needs two CPUs: one for the program, one for the load"
+  fi
+  bench_state
+  trap race_end EXIT
+  trap 'exit 129' HUP
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  rm -rf "$STATE"
+  mkdir -p "$STATE"
+  PKI=$STATE/pki
+  [[ $EUID -ne 0 ]] || topology_down
+  # What a peer's worker without privileges may have to read.
+  chmod 755 "$STATE"
+  local packages=("${PACKAGES[@]}") program
+  [[ $LOAD == none ]] || read -ra packages <<<"${PACKAGES[*]} $(load_packages)"
+  for program in "${PROGRAMS[@]}"; do
+    mapfile -t -O "${#packages[@]}" packages < <(program_packages "$program")
+  done
+  "$ROOT/scripts/setup" --build-only --with "${packages[@]}" >&2
+  find_cargo
+}
+
+# The directory and the lock, which `all` has taken already for those it starts.
+bench_state() {
+  local base=/run
+  [[ $EUID -eq 0 ]] || base=${XDG_RUNTIME_DIR:-/tmp}
+  STATE=$base/$PREFIX
+  [[ -n ${BENCH_LOCKED:-} ]] || hold_lock "$base/$PREFIX.lock" "another scripts/bench runs here, and two would measure each other"
+}
+
+race_end() {
+  local status=$?
+  trap '' HUP INT TERM
+  end_children
+  [[ $EUID -ne 0 ]] || topology_down
+  rm -rf "$STATE"
+  hand_back
+  exit "$status"
+}
+
+race_build() {
+  if [[ -z ${TIDEGATE_BINARY:-} || -z ${TIDEGATE_BENCH:-} ]]; then
+    say_progress "building (cargo build --release) ..."
+    (cd "$ROOT" && cargo build --release --quiet -p tidegate -p tidegate-benches) >&2
+  fi
+  # shellcheck disable=SC2034 # of peers
+  BINARY=${TIDEGATE_BINARY:-$ROOT/target/release/tidegate}
+  BENCH=${TIDEGATE_BENCH:-$ROOT/target/release/tidegate-bench}
+}
+
+race_head() {
+  local program bar arguments=()
+  SAMPLES=${SAMPLES:-$STATE/samples}
+  for program in "${PROGRAMS[@]}"; do
+    arguments+=(--program "$program=$(program "$program" peer_version)")
+  done
+  for bar in "${BARS[@]}"; do arguments+=(--bar "$bar"); done
+  (cd "$ROOT" && "$BENCH" record begin --samples "$SAMPLES" --scenario "$SCENARIO" --title "$TITLE" --port "$PORT" \
+    --command "$COMMAND" "${arguments[@]}")
+}
+
+race_rounds() {
+  local round case program index order cases=()
+  mapfile -t cases < <(race_cases)
+  ((${#cases[@]})) || wrong "--cases: $SCENARIO has $(scenario_cases | xargs)"
+  DONE=0 BEGAN=$EPOCHSECONDS WHOLE=$((ROUNDS * ${#cases[@]} * ${#PROGRAMS[@]}))
+  for ((round = 1; round <= ROUNDS; round++)); do
+    for case in "${cases[@]}"; do
+      for index in "${!PROGRAMS[@]}"; do
+        # Another one begins each round: none always runs on the warmest machine.
+        order=$(((index + round - 1) % ${#PROGRAMS[@]}))
+        race_one "$round" "${PROGRAMS[order]}" "$case"
+      done
+    done
+  done
+}
+
+race_cases() {
+  local case pattern
+  scenario_cases | while read -r case; do
+    # shellcheck disable=SC2153 # race_options sets them
+    for pattern in "${CASES[@]}"; do
+      # shellcheck disable=SC2053 # the pattern is meant as one
+      [[ $case != $pattern ]] || { echo "$case"; break; }
+    done
+  done
+}
+
+# One measurement, recorded: race_one ROUND PROGRAM CASE
+race_one() {
+  local round=$1 program=$2 case=$3 before after why said
+  local add=("$BENCH" record add --samples "$SAMPLES" --round "$round" --program "$program" --case "$case")
+  why=$(scenario_skip "$program" "$case")
+  if [[ -n $why ]]; then
+    said=$("${add[@]}" --skipped "$why")
+  else
+    : >"$STATE/line"
+    before=$(race_probe)
+    interruptible race_measure "$program" "$case" >"$STATE/line" 2>"$STATE/why" || true
+    after=$(race_probe)
+    if [[ -s $STATE/line ]]; then
+      said=$("${add[@]}" --probe-ms "$before" "$after" <"$STATE/line" 2>&1) || said=$(race_failed "$said")
+    else
+      said=$(race_failed "$(tail -n 1 "$STATE/why")")
+    fi
+  fi
+  DONE=$((DONE + 1))
+  say_progress "[$DONE/$WHOLE, $(race_left) left] round $round, $case, $program: $said"
+}
+
+race_failed() {
+  # shellcheck disable=SC2154 # race_one's
+  "${add[@]}" --probe-ms "$before" "$after" --failed "${1:-it ended without a word}"
+}
+
+# The program is there for this measurement only, so that each begins as the first.
+race_measure() {
+  local status=0
+  if scenario_start "$1" "$2"; then
+    scenario_measure "$1" "$2" || status=$?
+  else
+    status=1
+  fi
+  scenario_stop "$1" "$2" || true
+  return "$status"
+}
+
+race_probe() { "$BENCH" probe --cpu "$PROGRAM_CPU" 2>/dev/null || "$BENCH" probe; }
+
+race_left() {
+  local left=$(((EPOCHSECONDS - BEGAN) * (WHOLE - DONE) / DONE))
+  printf '%d:%02d' $((left / 60)) $((left % 60))
+}
+
+race_report() {
+  local status=0 arguments=()
+  [[ -z $JSON ]] || arguments+=(--json "$JSON")
+  [[ -z $HTML ]] || arguments+=(--html "$HTML")
+  "$BENCH" report --samples "$SAMPLES" "${arguments[@]}" >"$STATE/report" || status=$?
+  cat "$STATE/report"
+  [[ -z $TEXT ]] || cp "$STATE/report" "$TEXT"
+  return "$status"
+}
