@@ -41,7 +41,7 @@ enum Phase {
     /// Connections are being opened: those begun and those that are through.
     Opening { begun: usize, ready: usize },
     /// There is work.
-    Running { pace: Pace, window: Window, give_up: Instant },
+    Running { pace: Pace, give_up: Instant },
     /// Nobody waits for anything any more.
     Over,
 }
@@ -196,7 +196,7 @@ impl Course {
                     None => Pace::Closed { end: window.until },
                     Some(rate) => Pace::Open(Schedule::new(now, rate, self.plan.warmup + self.plan.length)),
                 };
-                Phase::Running { pace, window, give_up: window.until + self.plan.patience }
+                Phase::Running { pace, give_up: window.until + self.plan.patience }
             }
             Phase::Running { pace: Pace::Open(schedule), give_up, .. } if now >= *give_up => {
                 self.abandon(schedule.clone(), now);
@@ -220,11 +220,9 @@ impl Course {
         self.active.get() == 0 || matches!(&*self.phase.borrow(), Phase::Over)
     }
 
-    /// The window, once it is known.
-    pub(crate) fn window(&self) -> Option<Window> {
-        match &*self.phase.borrow() {
-            Phase::Running { window, .. } => Some(*window),
-            _ => None,
-        }
+    /// Ends the run now, whatever is under way.
+    pub(crate) fn cut(&self, now: Instant) {
+        *self.phase.borrow_mut() = Phase::Over;
+        self.tally.borrow_mut().cut(now);
     }
 }

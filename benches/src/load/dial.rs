@@ -1,4 +1,4 @@
-//! Connections as a load opens them: from its addresses in turn, to its targets in turn.
+//! Connections as a load opens them: from its addresses in turn, to its targets in turn, plain or over TLS.
 
 use core::cell::Cell;
 use core::future::poll_fn;
@@ -8,7 +8,11 @@ use core::time::Duration;
 
 use tidegate_dataplane::{
     l4::TcpStream,
-    l7::{app::Host, stream::ByteStream},
+    l7::{
+        app::Host,
+        stream::ByteStream,
+        tls::{self, ClientTls, Connector, TlsStream},
+    },
 };
 
 use super::failure::Failure;
@@ -20,6 +24,9 @@ pub(crate) trait Dial: 'static {
 
     /// Opens connection `number`, again if it was open before.
     fn dial(&self, number: u32) -> impl Future<Output = Result<Self::Stream, Failure>>;
+
+    /// Whether an earlier session was resumed.
+    fn is_resumed(stream: &Self::Stream) -> bool;
 }
 
 /// Plain TCP.
@@ -56,5 +63,40 @@ impl Dial for Plain {
         let connected = pin!(poll_fn(|cx| stream.poll_connected(cx)));
         self.host.exec.timeout(self.timeout, connected).await.map_err(|_| Failure::Timeout)??;
         Ok(stream)
+    }
+
+    fn is_resumed(_: &TcpStream) -> bool {
+        false
+    }
+}
+
+/// TLS on TCP.
+pub(crate) struct Secure {
+    plain: Plain,
+    tls: ClientTls,
+    /// One per connection, with its tickets; none when every handshake is to be a full one.
+    kept: Vec<Connector>,
+}
+
+impl Secure {
+    /// `resumed` is the number of connections that keep their session from one handshake to the next.
+    pub(crate) fn new(plain: Plain, tls: ClientTls, resumed: usize) -> Self {
+        let kept = (0..resumed).map(|_| tls.connector()).collect();
+        Self { plain, tls, kept }
+    }
+}
+
+impl Dial for Secure {
+    type Stream = TlsStream<TcpStream>;
+
+    async fn dial(&self, number: u32) -> Result<Self::Stream, Failure> {
+        let stream = self.plain.dial(number).await?;
+        // A connector of its own knows no session: its handshake is a full one.
+        let connector = self.kept.get(number as usize).cloned().unwrap_or_else(|| self.tls.connector());
+        Ok(tls::connect(stream, &connector, &self.plain.host.exec, self.plain.timeout).await?)
+    }
+
+    fn is_resumed(stream: &Self::Stream) -> bool {
+        stream.resumed()
     }
 }

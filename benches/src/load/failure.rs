@@ -37,6 +37,8 @@ failures! {
     Timeout = "timeout",
     /// TLS failed: an alert, a certificate, a record.
     Tls = "tls",
+    /// A handshake that was to resume a session was a full one.
+    NotResumed = "not_resumed",
     /// What came was not HTTP/1.1.
     Malformed = "malformed",
     /// The status was not 200.
@@ -47,6 +49,8 @@ failures! {
     Content = "content",
     /// It was due and could not even begin before the end.
     Unsent = "unsent",
+    /// A connection that was to stay open was closed by the server, or said something nobody had asked for.
+    Lost = "lost",
 }
 
 impl From<StreamError> for Failure {

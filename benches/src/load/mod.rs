@@ -22,15 +22,21 @@ use std::{fs, io, path::PathBuf, rc::Rc};
 use tidegate_dataplane::{
     clock::Clock,
     l4::TcpStream,
-    l7::app::{App, Host},
+    l7::{
+        app::{App, Host},
+        tls::ClientTls,
+    },
 };
 
 use crate::{
     origin::Origin,
-    station::{self, Attachment, Plan, SetUpError, Socket, Station, Wire},
+    station::{
+        self, Attachment, Plan, SetUpError, Socket, Station, Stop, Wire,
+        tls::{self, PairFiles, TlsFault},
+    },
 };
 use course::Course;
-use dial::{Dial, Plain};
+use dial::{Dial, Plain, Secure};
 use exchange::Ask;
 use options::Mode;
 use outcome::{Outcome, Spent};
@@ -56,6 +62,10 @@ pub(crate) enum LoadError {
     Failures(u64),
     /// On memory ports there is nobody else to connect to.
     NoOrigin,
+    /// Sessions are resumed with TLS only.
+    NoTls,
+    /// It was told to stop; the figures are those up to then.
+    Stopped,
 }
 
 impl fmt::Display for LoadError {
@@ -65,12 +75,20 @@ impl fmt::Display for LoadError {
             Self::NoWay => f.write_str("no address of --address is of the family of a target of --to"),
             Self::Write(path, error) => write!(f, "cannot write {}: {error}", path.display()),
             Self::Failures(count) => write!(f, "{count} failures"),
+            Self::NoTls => f.write_str("--mode resume needs --tls"),
+            Self::Stopped => f.write_str("stopped before the end"),
             Self::NoOrigin => f.write_str("--port memory is a wire to an origin of its own: leave --origin out"),
         }
     }
 }
 
 impl std::error::Error for LoadError {}
+
+impl From<TlsFault> for LoadError {
+    fn from(error: TlsFault) -> Self {
+        Self::SetUp(error.into())
+    }
+}
 
 impl From<SetUpError> for LoadError {
     fn from(error: SetUpError) -> Self {
@@ -92,16 +110,22 @@ impl App for Generator {
 /// # Errors
 /// It could not run, or there were failures.
 pub(crate) fn run(options: &Options) -> Result<(), LoadError> {
-    let outcome = measure(options)?;
-    report(options, &outcome)
+    let stop = Stop::on_signals().map_err(SetUpError::System)?;
+    let outcome = measure(options, || stop.is_set())?;
+    report(options, &outcome)?;
+    if stop.is_set() { Err(LoadError::Stopped) } else { Ok(()) }
 }
 
-fn measure(options: &Options) -> Result<Outcome, LoadError> {
+/// Runs until its end, or until `stop` says so.
+fn measure(options: &Options, stop: impl Fn() -> bool) -> Result<Outcome, LoadError> {
     options.seating.pin()?;
     let clock = Clock::new();
     let (socket, origin) = attach(options)?;
     let mut origin =
         origin.map(|(socket, plan)| Station::new(&clock, socket, "origin", plan, |_| Origin::new())).transpose()?;
+    if let Some(origin) = &mut origin {
+        origin.stall(options.at_origin.stalls());
+    }
     let plan = Plan {
         addresses: options.address.0.clone(),
         gateways: options.seating.gateway.clone(),
@@ -116,8 +140,15 @@ fn measure(options: &Options) -> Result<Outcome, LoadError> {
     if plain.ways() == 0 {
         return Err(LoadError::NoWay);
     }
-    spawn(options, &host, &course, plain);
-    Ok(drive(options, &clock, &course, &mut generator, origin.as_mut()))
+    match secure(options)? {
+        None if options.mode == Mode::Resume => return Err(LoadError::NoTls),
+        None => spawn(options, &host, &course, plain),
+        Some(tls) => {
+            let resumed = if options.mode == Mode::Resume { options.connections as usize } else { 0 };
+            spawn(options, &host, &course, Secure::new(plain, tls, resumed));
+        }
+    }
+    Ok(drive(options, &clock, &course, stop, (&mut generator, origin.as_mut())))
 }
 
 fn report(options: &Options, outcome: &Outcome) -> Result<(), LoadError> {
@@ -141,7 +172,7 @@ fn course(options: &Options) -> course::Plan {
         rate: options.rate,
         warmup: options.warmup,
         length: options.seconds,
-        patience: 2 * options.timeout + PATIENCE,
+        patience: if options.mode == Mode::Idle { Duration::ZERO } else { 2 * options.timeout + PATIENCE },
     }
 }
 
@@ -149,11 +180,9 @@ fn course(options: &Options) -> course::Plan {
 type Seat = (Socket, Plan);
 
 fn attach(options: &Options) -> Result<(Socket, Option<Seat>), LoadError> {
-    let plan = |addresses| Plan {
-        addresses,
-        gateways: options.seating.gateway.clone(),
-        listeners: options.at_origin.listeners(),
-        tcp: station::tcp(options.connections as usize),
+    let plan = |addresses| -> Result<Plan, LoadError> {
+        let (gateways, listeners) = (options.seating.gateway.clone(), options.at_origin.listeners()?);
+        Ok(Plan { addresses, gateways, listeners, tcp: station::tcp(options.connections as usize) })
     };
     if options.port == Wire::Memory {
         if options.origin.is_some() {
@@ -163,21 +192,30 @@ fn attach(options: &Options) -> Result<(Socket, Option<Seat>), LoadError> {
         // On the link of the first address.
         let len = options.address.0.first().map_or(24, |address| address.prefix_len());
         let addresses = options.to.iter().filter_map(|to| ipnet::IpNet::new(to.ip(), len).ok()).collect();
-        return Ok((near, Some((far, plan(addresses)))));
+        return Ok((near, Some((far, plan(addresses)?))));
     }
     let mut specs = vec![options.seating.port(&options.port, "load")];
     specs.extend(options.origin.iter().map(|origin| options.seating.port(&origin.wire, "origin")));
     let mut sockets = Socket::open(&mut options.seating.drivers(), &specs)?.into_iter();
     let (Some(near), far) = (sockets.next(), sockets.next()) else { return Err(LoadError::NoWay) };
-    let seat = far
-        .zip(options.origin.as_ref())
-        .map(|(socket, Attachment { addresses, .. })| (socket, plan(addresses.clone())));
-    Ok((near, seat))
+    let seat = far.zip(options.origin.as_ref());
+    let seat =
+        seat.map(|(socket, Attachment { addresses, .. })| Ok::<_, LoadError>((socket, plan(addresses.clone())?)));
+    Ok((near, seat.transpose()?))
+}
+
+/// TLS towards the targets, if there is to be any.
+fn secure(options: &Options) -> Result<Option<ClientTls>, LoadError> {
+    let Some(ca) = options.ca.as_deref().filter(|_| options.tls) else { return Ok(None) };
+    let name = options.server_name.clone().or_else(|| options.to.first().map(|to| to.ip().to_string()));
+    let pair = options.certificate.as_deref().zip(options.key.as_deref());
+    let pair = pair.map(|(certificate, key)| PairFiles { certificate, key });
+    Ok(Some(tls::client(&name.unwrap_or_default(), ca, pair)?))
 }
 
 /// Starts the connections.
 fn spawn<D: Dial>(options: &Options, host: &Host, course: &Rc<Course>, dial: D) {
-    let path = options.path.as_deref().unwrap_or(if options.upload.is_some() { "/check" } else { "/1k" });
+    let path = options.path.as_deref().unwrap_or(options.mode.path(options.upload.is_some()));
     let named = options.host.clone().or_else(|| options.to.first().map(ToString::to_string)).unwrap_or_default();
     let close = options.mode == Mode::New;
     let ask = Rc::new(Ask::new(&named, path, options.upload, close, !options.any_content, options.timeout));
@@ -185,8 +223,11 @@ fn spawn<D: Dial>(options: &Options, host: &Host, course: &Rc<Course>, dial: D) 
     for number in 0..options.connections {
         let (course, dial, ask) = (Rc::clone(course), Rc::clone(&dial), Rc::clone(&ask));
         match options.mode {
-            Mode::Keepalive => host.exec.spawn(work::keep_alive(number, course, dial, ask)),
+            Mode::Keepalive | Mode::Bulk => host.exec.spawn(work::keep_alive(number, course, dial, ask)),
             Mode::New => host.exec.spawn(work::renew(number, course, dial, ask)),
+            Mode::Handshake => host.exec.spawn(work::shake_hands(number, course, dial, ask, false)),
+            Mode::Resume => host.exec.spawn(work::shake_hands(number, course, dial, ask, true)),
+            Mode::Idle => host.exec.spawn(work::hold(number, course, dial, ask)),
         };
     }
 }
@@ -196,12 +237,15 @@ fn drive(
     options: &Options,
     clock: &Clock,
     course: &Course,
-    generator: &mut Station<Generator>,
-    mut origin: Option<&mut Station<Origin>>,
+    stop: impl Fn() -> bool,
+    (generator, mut origin): (&mut Station<Generator>, Option<&mut Station<Origin>>),
 ) -> Outcome {
     let (mut before, mut after) = (None, None);
     loop {
         let now = clock.now();
+        if stop() {
+            course.cut(now);
+        }
         if !course.advance(now) {
             break;
         }
@@ -214,15 +258,24 @@ fn drive(
             generator: generator.busy_cycles(),
             origin: origin.as_ref().map(|origin| origin.busy_cycles()),
         };
-        match course.window() {
-            Some(window) if before.is_none() && now >= window.from => before = Some(spent()),
+        match course.tally.borrow().window() {
+            Some(window) if before.is_none() && now >= window.from => {
+                if options.mode == Mode::Idle {
+                    eprintln!("{} connections are open", course.tally.borrow().held);
+                }
+                before = Some(spent());
+            }
             Some(window) if after.is_none() && now >= window.until => after = Some(spent()),
             _ => {}
         }
     }
+    let held = course.tally.borrow().held;
     farewell(clock, generator, origin);
     let tally = course.tally.borrow();
-    let mut outcome = Outcome::new(&tally, options.mode.unit(), options.seconds);
+    let mut outcome = Outcome::new(&tally, options.mode.unit());
+    if options.mode == Mode::Idle {
+        outcome.higher("held", "connections", held as f64);
+    }
     if let (Some(before), Some(after)) = (before, after) {
         outcome.cost(&before, &after, tally.done);
     }

@@ -41,9 +41,24 @@ pub(crate) struct Options {
     /// Seconds until a connection that does not open, or a request that is not answered, is a failure.
     #[arg(long, default_value = "10", value_parser = seconds)]
     pub(crate) timeout: Duration,
-    /// What to ask for.
+    /// What to ask for: /1k, in bulk /100m, with --upload /check, unless given.
     #[arg(long)]
     pub(crate) path: Option<String>,
+    /// TLS towards the target.
+    #[arg(long, requires = "ca")]
+    pub(crate) tls: bool,
+    /// CA that vouches for the target, PEM.
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Name that the target's certificate must have; its address unless given.
+    #[arg(long, value_name = "NAME", requires = "tls")]
+    pub(crate) server_name: Option<String>,
+    /// Our own certificate chain, for a target that asks for one, PEM.
+    #[arg(long, value_name = "FILE", requires = "tls", requires = "key")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub(crate) key: Option<PathBuf>,
     /// Send this many bytes of content with each request (POST); the origin's /check looks at them, /echo sends them back.
     #[arg(long, value_name = "BYTES")]
     pub(crate) upload: Option<u64>,
@@ -72,14 +87,32 @@ pub(crate) enum Mode {
     Keepalive,
     /// A new connection for each request.
     New,
+    /// Connections that are made and closed again; with TLS, a full handshake each.
+    Handshake,
+    /// The same, but each connection resumes the TLS session of the one before.
+    Resume,
+    /// As keepalive, with large content.
+    Bulk,
+    /// One request each, then silence to the end.
+    Idle,
 }
 
 impl Mode {
+    /// What is asked for unless something is said.
+    pub(crate) fn path(self, upload: bool) -> &'static str {
+        match self {
+            _ if upload => "/check",
+            Self::Bulk => "/100m",
+            _ => "/1k",
+        }
+    }
+
     /// What is counted.
     pub(crate) fn unit(self) -> &'static str {
         match self {
-            Self::Keepalive => "requests/s",
+            Self::Keepalive | Self::Bulk | Self::Idle => "requests/s",
             Self::New => "connections/s",
+            Self::Handshake | Self::Resume => "handshakes/s",
         }
     }
 }

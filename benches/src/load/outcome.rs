@@ -1,7 +1,5 @@
 //! The one line that a run prints.
 
-use core::time::Duration;
-
 use serde::Serialize;
 
 use super::tally::Tally;
@@ -41,9 +39,10 @@ pub(crate) struct Spent {
 }
 
 impl Outcome {
-    /// Of what was counted within `length`.
-    pub(crate) fn new(tally: &Tally, unit: &'static str, length: Duration) -> Self {
-        let seconds = length.as_secs_f64();
+    /// Of what was counted.
+    pub(crate) fn new(tally: &Tally, unit: &'static str) -> Self {
+        // A run that was stopped in its warm-up has measured nothing.
+        let seconds = tally.window().map_or(0.0, |window| window.length().as_secs_f64()).max(1e-9);
         let mut outcome = Self {
             metrics: Vec::new(),
             latency: (!tally.latency.is_empty()).then(|| latency::encode(&tally.latency)),

@@ -1,5 +1,7 @@
 //! What has happened: latencies, counts, failures by name.
 
+use core::time::Duration;
+
 use tidegate_dataplane::clock::Instant;
 
 use super::failure::Failure;
@@ -15,6 +17,16 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    /// How long it is.
+    pub(crate) fn length(&self) -> Duration {
+        self.until.saturating_duration_since(self.from)
+    }
+
+    /// Nothing counts from `now` on.
+    fn cut(&mut self, now: Instant) {
+        self.until = self.until.min(now);
+    }
+
     fn has(&self, at: Instant) -> bool {
         self.from <= at && at < self.until
     }
@@ -33,6 +45,8 @@ pub(crate) struct Tally {
     pub(crate) bytes: u64,
     /// Connections opened within the window.
     pub(crate) opened: u64,
+    /// Connections that are open for no other purpose.
+    pub(crate) held: u64,
     /// By [`Failure`], from the first connection to the last.
     failures: [u64; Failure::ALL.len()],
 }
@@ -41,12 +55,24 @@ impl Tally {
     /// Nothing has happened. `open` is for a loop that follows a schedule.
     pub(crate) fn new(open: bool) -> Self {
         let latency = latency::empty();
-        Self { window: None, open, latency, done: 0, bytes: 0, opened: 0, failures: [0; Failure::ALL.len()] }
+        Self { window: None, open, latency, done: 0, bytes: 0, opened: 0, held: 0, failures: [0; Failure::ALL.len()] }
+    }
+
+    /// Times between which work counts, once they are known.
+    pub(crate) fn window(&self) -> Option<Window> {
+        self.window
     }
 
     /// From now on it is known what counts.
     pub(crate) fn begin(&mut self, window: Window) {
         self.window = Some(window);
+    }
+
+    /// Nothing counts from `now` on.
+    pub(crate) fn cut(&mut self, now: Instant) {
+        if let Some(window) = &mut self.window {
+            window.cut(now);
+        }
     }
 
     /// A piece of work that was due at `due` is done.

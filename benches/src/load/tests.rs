@@ -16,7 +16,35 @@ fn options(words: &str) -> Options {
 
 fn load(words: &str) -> Outcome {
     let common = "--port memory --seconds 0.3 --warmup 0.1 --timeout 1";
-    measure(&options(&format!("{common} {words}"))).expect("a load")
+    measure(&options(&format!("{common} {words}")), || false).expect("a load")
+}
+
+/// A CA with a certificate for `origin` and one for a client, as options.
+fn certificates(directory: &tempfile::TempDir) -> String {
+    let write = |name: &str, text: String| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).expect("room for a file");
+        path.display().to_string()
+    };
+    let key = || rcgen::KeyPair::generate().expect("a key");
+    let params = |name: &str| rcgen::CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    let ca_key = key();
+    let mut ca_params = params("ca");
+    ca_params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = write("ca.pem", ca_params.self_signed(&ca_key).expect("a certificate").pem());
+    let issuer = rcgen::Issuer::new(ca_params, ca_key);
+    let mut words =
+        format!("--to 10.0.1.1:443 --listen-tls 443 --tls --ca {ca} --server-name origin --origin-client-ca {ca}");
+    for (name, option) in
+        [("origin", "--origin-certificate {} --origin-key {}"), ("client", "--certificate {} --key {}")]
+    {
+        let own = key();
+        let pem = params(name).signed_by(&own, &issuer).expect("a certificate").pem();
+        let (certificate, own) =
+            (write(&format!("{name}.pem"), pem), write(&format!("{name}.key"), own.serialize_pem()));
+        words += &format!(" {}", option.replacen("{}", &certificate, 1).replacen("{}", &own, 1));
+    }
+    words
 }
 
 #[test]
@@ -64,7 +92,7 @@ fn failures_are_named_and_fail_the_run() {
     let outcome = load("--path /nothing --connections 1");
     assert!(outcome.line().contains("\"status\":"), "{}", outcome.line());
     let mut all = options("--port memory --to 10.0.1.1:81 --seconds 0.1 --warmup 0 --connections 2");
-    let outcome = measure(&all).expect("a load");
+    let outcome = measure(&all, || false).expect("a load");
     assert!(outcome.line().contains("\"refused\":"), "{}", outcome.line());
     all.json = Some(std::env::temp_dir().join(format!("tidegate-load-{}.json", std::process::id())));
     assert!(matches!(run(&all), Err(LoadError::Failures(1..))));
@@ -72,4 +100,77 @@ fn failures_are_named_and_fail_the_run() {
     fs::remove_file(all.json.as_ref().unwrap()).unwrap();
     let line: serde_json::Value = serde_json::from_str(&line).expect("one line of JSON");
     assert!(line["errors"].as_u64() > Some(0) && line["latency"].is_null() && line["metrics"].is_array(), "{line}");
+}
+
+#[test]
+fn over_tls_with_certificates_on_both_sides() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let tls = certificates(&directory);
+    for (mode, path) in [("keepalive", "/1k"), ("new", "/1k"), ("bulk", "/bytes/1000000")] {
+        let outcome = load(&format!("--mode {mode} --path {path} --connections 4 {tls}"));
+        assert_eq!(outcome.errors(), 0, "{mode}: {}", outcome.line());
+        assert!(outcome.value("rate") > 10.0, "{mode}: {}", outcome.line());
+    }
+    let (full, resumed) = (load(&format!("--mode handshake {tls}")), load(&format!("--mode resume {tls}")));
+    for outcome in [&full, &resumed] {
+        assert_eq!(outcome.errors(), 0, "{}", outcome.line());
+        assert!((outcome.value("opened") / outcome.value("rate") - 1.0).abs() < 0.1, "{}", outcome.line());
+    }
+    // No signature, no chain: a fraction of the work.
+    let ratio = resumed.value("rate") / full.value("rate");
+    assert!(ratio > 1.3, "{ratio} times as many resumed as full: {} {}", full.line(), resumed.line());
+}
+
+#[test]
+fn without_a_certificate_the_origin_refuses() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let tls = certificates(&directory);
+    let own = tls.find("--certificate").expect("the client's");
+    let outcome = load(&format!("--connections 2 {}", &tls[..own]));
+    assert!(outcome.line().contains("\"tls\":"), "{}", outcome.line());
+    assert_eq!(outcome.value("rate"), 0.0);
+    let all = options("--port memory --mode resume");
+    assert!(matches!(measure(&all, || false), Err(LoadError::NoTls)));
+}
+
+#[test]
+fn handshakes_without_tls_are_connections() {
+    let outcome = load("--mode handshake --connections 8");
+    assert_eq!(outcome.errors(), 0, "{}", outcome.line());
+    assert!(outcome.value("rate") > 500.0, "{}", outcome.line());
+}
+
+#[test]
+fn idle_connections_are_held_to_the_end() {
+    // More than one address has ports for.
+    let outcome = load("--mode idle --connections 3000 --address 10.0.1.2-10.0.1.40/24");
+    assert_eq!((outcome.errors(), outcome.value("held")), (0, 3000.0), "{}", outcome.line());
+    assert_eq!(outcome.value("rate"), 0.0);
+}
+
+#[test]
+fn what_is_due_while_the_server_stalls_is_late() {
+    let stalls = "--connections 64 --seconds 1 --stall 200 --stall-every 1000 --timeout 5";
+    let measured = measure(&options(&format!("--port memory --rate 2000 {stalls}")), || false).expect("a load");
+    let latency = crate::latency::decode(measured.latency.as_deref().expect("latencies")).expect("a histogram");
+    assert_eq!((measured.errors(), latency.len()), (0, 2000), "{}", measured.line());
+    // One stall is in any second. Of the 400 requests that are due meanwhile half wait for more than half of it.
+    let late = latency.count_between(100_000_000, u64::MAX);
+    assert!((190..300).contains(&late), "{late} late ones");
+    assert!(measured.value("p99") > 185_000.0, "{}", measured.line());
+    // A closed loop has as many late ones as connections, and its percentiles know nothing of the stall.
+    let closed = measure(&options(&format!("--port memory {stalls}")), || false).expect("a load");
+    let latency = crate::latency::decode(closed.latency.as_deref().expect("latencies")).expect("a histogram");
+    assert!((64..=128).contains(&latency.count_between(100_000_000, u64::MAX)), "{}", closed.line());
+    assert!(closed.value("p99") < 50_000.0, "{}", closed.line());
+}
+
+#[test]
+fn a_run_that_is_stopped_counts_up_to_then() {
+    let begun = std::time::Instant::now();
+    let options = options("--port memory --seconds 60 --warmup 0");
+    let outcome = measure(&options, || begun.elapsed() > Duration::from_millis(300)).expect("a load");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert_eq!(outcome.errors(), 0);
+    assert!(outcome.value("rate") > 1000.0, "{}", outcome.line());
 }

@@ -1,16 +1,18 @@
-//! What a connection of a load does from its first leave to its last: requests on a connection that stays open, or a new
-//! connection for each.
+//! What a connection of a load does from its first leave to its last: requests on a connection that stays open, a new connection
+//! for each, connections without requests, or silence.
 
+use core::future::poll_fn;
+use core::pin::pin;
 use core::time::Duration;
 use std::rc::Rc;
 
 use tidegate_dataplane::clock::Instant;
-use tidegate_dataplane::l7::stream::ByteStream as _;
+use tidegate_dataplane::l7::stream::{ByteStream, StreamError};
 
 use super::{
     course::Course,
     dial::Dial,
-    exchange::{Ask, exchange},
+    exchange::{Ask, Outcome, exchange},
     failure::Failure,
 };
 
@@ -54,6 +56,73 @@ pub(crate) async fn renew<D: Dial>(number: u32, course: Rc<Course>, dial: Rc<D>,
         file(&course, outcome.failure, due);
     }
     course.finish();
+}
+
+/// A new connection and nothing else: what counts is the time until both sides may send. It is closed in order, and the next begins
+/// when the server has closed it too: by then it has done all its work. With `resume` each must take up the session of the one before.
+pub(crate) async fn shake_hands<D: Dial>(number: u32, course: Rc<Course>, dial: Rc<D>, ask: Rc<Ask>, resume: bool) {
+    course.may_open(number).await;
+    if let Some(stream) = open(number, &course, &*dial, course.now()).await {
+        close(&course, stream, ask.timeout()).await;
+    }
+    course.ready();
+    while let Some(due) = course.next(number).await {
+        let Some(stream) = open(number, &course, &*dial, due).await else { continue };
+        file(&course, (resume && !D::is_resumed(&stream)).then_some(Failure::NotResumed), due);
+        close(&course, stream, ask.timeout()).await;
+    }
+    course.finish();
+}
+
+/// One request, then silence: the connection is there and nobody uses it.
+pub(crate) async fn hold<D: Dial>(number: u32, course: Rc<Course>, dial: Rc<D>, ask: Rc<Ask>) {
+    course.may_open(number).await;
+    let begun = course.now();
+    let stream = open(number, &course, &*dial, begun).await;
+    let held = match stream {
+        None => None,
+        Some(mut stream) => {
+            // Dropped before the silence begins: its place in the task is not worth keeping for a million connections.
+            let outcome = Box::pin(first(&mut stream, &course, &ask)).await;
+            match outcome.failure {
+                None if outcome.reusable => Some(stream),
+                failure => {
+                    let failure = failure.unwrap_or(Failure::Lost);
+                    course.tally.borrow_mut().failed(failure, begun, course.now());
+                    None
+                }
+            }
+        }
+    };
+    course.ready();
+    if let Some(mut stream) = held {
+        course.tally.borrow_mut().held += 1;
+        // Whatever this ends with, nobody has asked for it.
+        let _ = poll_fn(|cx| stream.poll_fill(cx).map_ok(drop)).await;
+        let mut tally = course.tally.borrow_mut();
+        tally.held -= 1;
+        tally.failed(Failure::Lost, course.now(), course.now());
+    }
+    course.finish();
+}
+
+async fn first<S: ByteStream>(stream: &mut S, course: &Course, ask: &Ask) -> Outcome {
+    let mut alarm = course.exec().sleep(ask.timeout());
+    exchange(stream, ask, course, &mut alarm).await
+}
+
+/// Closes a connection and waits for the server to do the same.
+async fn close<S: ByteStream>(course: &Course, mut stream: S, timeout: Duration) {
+    let ended = async {
+        stream.shutdown().await?;
+        let mut rest = [0; 64];
+        while stream.read(&mut rest).await? > 0 {}
+        Ok::<_, StreamError>(())
+    };
+    // A reset is an end too; only silence is not.
+    if course.exec().timeout(timeout, pin!(ended)).await.is_err() {
+        course.tally.borrow_mut().failed(Failure::Timeout, course.now(), course.now());
+    }
 }
 
 /// Opens a connection for work that was due at `due`; `None` after a failure, which is counted, and a pause.

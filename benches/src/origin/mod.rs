@@ -7,7 +7,7 @@ mod session; // one connection
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
-use std::rc::Rc;
+use std::{path::PathBuf, rc::Rc};
 
 use session::Site;
 use tidegate_dataplane::{
@@ -15,11 +15,14 @@ use tidegate_dataplane::{
     l4::TcpStream,
     l7::{
         app::{App, Host},
-        tls,
+        tls::{ServerTls, accept},
     },
 };
 
-use crate::station::{self, Addresses, Listener, Plan, Seating, SetUpError, Socket, Station, Wire};
+use crate::station::{
+    self, Addresses, Listener, Plan, Seating, SetUpError, Socket, Stall, Station, Stop, Wire,
+    tls::{self, PairFiles, TlsFault},
+};
 
 /// Longest wait for a client's handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -30,14 +33,49 @@ pub(crate) struct Service {
     /// Ports that the origin serves without TLS.
     #[arg(long, value_delimiter = ',', default_values_t = [80], value_name = "PORTS")]
     listen: Vec<u16>,
+    /// Ports that the origin serves with TLS.
+    #[arg(long, value_delimiter = ',', value_name = "PORTS", requires = "origin_certificate")]
+    listen_tls: Vec<u16>,
+    /// The origin's certificate chain, PEM.
+    #[arg(long, value_name = "FILE", requires = "origin_key")]
+    origin_certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[arg(long, value_name = "FILE", requires = "origin_certificate")]
+    origin_key: Option<PathBuf>,
+    /// Clients of the origin must have a certificate of this CA, PEM.
+    #[arg(long, value_name = "FILE", requires = "origin_certificate")]
+    origin_client_ca: Option<PathBuf>,
+    /// Milliseconds for which the origin does nothing, again and again: to see what a measurement makes of that.
+    #[arg(long, value_name = "MILLISECONDS", requires = "stall_every")]
+    stall: Option<u64>,
+    /// Milliseconds from one stall to the next.
+    #[arg(long, value_name = "MILLISECONDS", requires = "stall")]
+    stall_every: Option<u64>,
 }
 
 impl Service {
+    /// When the origin does nothing.
+    pub(crate) fn stalls(&self) -> Option<Stall> {
+        let (length, every) = self.stall.zip(self.stall_every)?;
+        Some(Stall { every: Duration::from_millis(every), length: Duration::from_millis(length) })
+    }
+
     /// On all addresses of the station.
-    pub(crate) fn listeners(&self) -> Vec<Listener> {
+    ///
+    /// # Errors
+    /// What was said of certificates is not true.
+    pub(crate) fn listeners(&self) -> Result<Vec<Listener>, TlsFault> {
+        let pair = self.origin_certificate.as_deref().zip(self.origin_key.as_deref());
+        let pair = pair.map(|(certificate, key)| PairFiles { certificate, key });
+        let tls = pair.map(|pair| tls::server(pair, self.origin_client_ca.as_deref())).transpose()?;
         let everywhere: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-        let all = self.listen.iter().flat_map(|port| everywhere.map(|address| SocketAddr::new(address, *port)));
-        all.map(|address| Listener { address, tls: None }).collect()
+        let all = |ports: &[u16], tls: Option<ServerTls>| {
+            let addresses = ports.iter().flat_map(|port| everywhere.map(|address| SocketAddr::new(address, *port)));
+            addresses.map(|address| Listener { address, tls: tls.clone() }).collect::<Vec<_>>()
+        };
+        let mut listeners = all(&self.listen, None);
+        listeners.extend(all(&self.listen_tls, tls));
+        Ok(listeners)
     }
 }
 
@@ -68,21 +106,25 @@ pub(crate) fn run(options: &Options) -> Result<(), SetUpError> {
     let clock = Clock::new();
     let spec = options.seating.port(&options.port, "origin");
     let sockets = Socket::open(&mut options.seating.drivers(), &[spec])?;
-    let plan = || Plan {
-        addresses: options.address.0.clone(),
-        gateways: options.seating.gateway.clone(),
-        listeners: options.service.listeners(),
-        tcp: station::tcp(options.connections as usize),
-    };
+    let stop = Stop::on_signals().map_err(SetUpError::System)?;
     let mut stations = Vec::new();
     for socket in sockets {
-        stations.push(Station::new(&clock, socket, "origin", plan(), |_| Origin::new())?);
+        let plan = Plan {
+            addresses: options.address.0.clone(),
+            gateways: options.seating.gateway.clone(),
+            listeners: options.service.listeners()?,
+            tcp: station::tcp(options.connections as usize),
+        };
+        let mut station = Station::new(&clock, socket, "origin", plan, |_| Origin::new())?;
+        station.stall(options.service.stalls());
+        stations.push(station);
     }
-    loop {
+    while !stop.is_set() {
         for station in &mut stations {
             station.turn();
         }
     }
+    Ok(())
 }
 
 /// The origin of one core.
@@ -113,7 +155,7 @@ impl App for Origin {
                 let exec = host.exec.clone();
                 host.exec.spawn(async move {
                     // A client that cannot be told apart from a wrong one is the client's failure, and counted there.
-                    if let Ok(stream) = tls::accept(stream, &tls, &exec, HANDSHAKE).await {
+                    if let Ok(stream) = accept(stream, &tls, &exec, HANDSHAKE).await {
                         exec.spawn(session::serve(stream, site));
                     }
                 });

@@ -1,6 +1,8 @@
 //! A host at the end of a wire: one core of the data plane with one port, some addresses, and an application.
 
 mod options; // what every station has to be told
+mod signal; // being told to stop
+pub(crate) mod tls; // TLS from files
 mod wire; // ports and addresses as text
 
 use core::fmt;
@@ -29,6 +31,8 @@ use tidegate_dataplane::{
 };
 
 pub(crate) use options::Seating;
+pub(crate) use signal::Stop;
+use tls::TlsFault;
 pub(crate) use wire::{Addresses, Attachment, Wire};
 
 /// Frames of one station. A super-segment's worth per connection would be too many; what is under way at a time is this.
@@ -52,7 +56,9 @@ pub(crate) enum SetUpError {
     Routes(l3::BuildError),
     /// The thread could not be bound to this processor.
     Cpu(usize, std::io::Error),
-    /// No random numbers, or no file descriptor.
+    /// Certificates, or what was said of them.
+    Tls(TlsFault),
+    /// No random numbers, no file descriptor, no handler of signals.
     System(std::io::Error),
 }
 
@@ -63,12 +69,19 @@ impl fmt::Display for SetUpError {
             Self::Arena(error) => error.fmt(f),
             Self::Routes(error) => error.fmt(f),
             Self::Cpu(cpu, error) => write!(f, "cannot run on processor {cpu}: {error}"),
+            Self::Tls(error) => error.fmt(f),
             Self::System(error) => error.fmt(f),
         }
     }
 }
 
 impl std::error::Error for SetUpError {}
+
+impl From<TlsFault> for SetUpError {
+    fn from(error: TlsFault) -> Self {
+        Self::Tls(error)
+    }
+}
 
 impl From<PortError> for SetUpError {
     fn from(error: PortError) -> Self {
@@ -132,12 +145,29 @@ impl Socket {
     }
 }
 
+/// Times at which a station does nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stall {
+    /// From the beginning of one to that of the next; the first begins when the clock has come this far.
+    pub(crate) every: Duration,
+    /// How long one lasts.
+    pub(crate) length: Duration,
+}
+
+impl Stall {
+    fn holds(&self, now: Instant) -> bool {
+        let every = self.every.as_nanos().max(1) as u64;
+        now.as_nanos() >= every && now.as_nanos() % every < self.length.as_nanos() as u64
+    }
+}
+
 /// A running station.
 pub(crate) struct Station<A> {
     // Fields drop in order: the port lets go of the device before that closes.
     pub(crate) worker: Worker<A>,
     clock: Clock,
     busy: u64,
+    stall: Option<Stall>,
     _tables: Publisher<Tables>,
     _device: Option<Device>,
 }
@@ -175,13 +205,28 @@ impl<A: App> Station<A> {
             tcp_stats: Arc::<l4::Stats>::default(),
             seed: now.as_nanos(),
         };
-        Ok(Self { worker: Worker::new(spec, app), clock: clock.clone(), busy: 0, _tables: tables, _device: device })
+        Ok(Self {
+            worker: Worker::new(spec, app),
+            clock: clock.clone(),
+            busy: 0,
+            stall: None,
+            _tables: tables,
+            _device: device,
+        })
+    }
+
+    /// From now on it does nothing for a while again and again.
+    pub(crate) fn stall(&mut self, stall: Option<Stall>) {
+        self.stall = stall;
     }
 
     /// One turn, now. Returns that time.
     #[inline]
     pub(crate) fn turn(&mut self) -> Instant {
         let (before, now) = (self.clock.cycles(), self.clock.now());
+        if self.stall.as_ref().is_some_and(|stall| stall.holds(now)) {
+            return now;
+        }
         if self.worker.turn(now) {
             self.busy += self.clock.cycles() - before;
         }
