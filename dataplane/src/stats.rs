@@ -36,6 +36,8 @@ stages! {
     L3Local = "l3_local",
     /// TCP segments to connections.
     Tcp = "tcp",
+    /// To and from the kernel, where a port has a host link.
+    Host = "host",
     /// Longest-prefix match.
     L3Route = "l3_route",
     /// TTL, MTU, header rewrite.

@@ -62,6 +62,11 @@ drop_reasons! {
     // hand-over
     /// The ring to the core that owns the flow was full: that core is overloaded.
     HandoverFull = "handover_full",
+    // host path
+    /// More packets for the kernel than `host_limit` of the port allows: a flood, or a limit too low for what runs there.
+    HostLimited = "host_limited",
+    /// The kernel sent a frame with another source address than the port's: a bridge or a virtual interface on top of the host link.
+    HostForeign = "host_foreign",
     // l2
     /// Shorter than an Ethernet header, or a VLAN tag is cut off.
     L2Truncated = "l2_truncated",

@@ -49,6 +49,8 @@ fn deliver(
         (Network::Ipv4, ICMP) => icmp4::receive(table, state, turn, frame, meta),
         (Network::Ipv6, icmp6::PROTOCOL) => icmp6::receive(table, state, link, turn, frame, meta),
         (Network::Ipv6, NOTHING) => Verdict::Consumed,
+        // The kernel may serve it, and refuses it otherwise.
+        _ if meta.flags.contains(Flags::HOST_PATH) => Verdict::Drop(DropReason::NoListener),
         // TCP to a group is passed over in silence (RFC 1122 §4.2.3.10).
         (_, TCP) => Verdict::Drop(DropReason::NoListener),
         (_, UDP) => {

@@ -62,10 +62,14 @@ impl Tcp {
         sink: &mut S,
     ) -> Outcome {
         let stray = DropReason::TcpNoConnection;
+        let listener = listen.listener(SocketAddr::new(segment.flow.local, segment.flow.local_port));
+        if listener.is_none() && listen.is_shared() {
+            return Outcome::Dropped(DropReason::NoListener);
+        }
         if segment.has(flag::RST) {
             return Outcome::Dropped(stray);
         }
-        let Some(listener) = listen.listener(SocketAddr::new(segment.flow.local, segment.flow.local_port)) else {
+        let Some(listener) = listener else {
             self.core.stray_reset(segment, sink);
             return Outcome::Dropped(stray);
         };

@@ -113,6 +113,11 @@ impl TcpHandle {
         self.enter(|tcp| tcp.unreachable(flow, seq));
     }
 
+    /// Whether `flow` is one of this core's.
+    pub fn knows(&self, flow: &Flow) -> bool {
+        self.enter(|tcp| tcp.conns.find(flow).is_some())
+    }
+
     /// Connections in any state.
     pub fn connections(&self) -> usize {
         self.enter(|tcp| tcp.conns.len())

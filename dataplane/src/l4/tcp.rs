@@ -31,6 +31,12 @@ pub(super) const CHALLENGE_INTERVAL: Duration = Duration::from_millis(500);
 pub trait Listen {
     /// A number that comes back with the accepted connection ([`TcpStream::listener`](super::TcpStream::listener)).
     fn listener(&self, local: SocketAddr) -> Option<u32>;
+
+    /// Whether segments for addresses without a listener may be for somebody else on this host. They are dropped as
+    /// [`DropReason::NoListener`] then, and not reset.
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 impl<F: Fn(SocketAddr) -> Option<u32>> Listen for F {

@@ -4,6 +4,7 @@
 //! only says what looks at it next. A stage never calls another.
 
 pub mod handover; // packets that landed on the wrong core
+mod host; // what the kernel gets and sends
 pub mod idle; // what a core does without work
 mod meter; // where the cycles went
 mod owner; // whose flow is it
@@ -28,11 +29,14 @@ use crate::{
         app::{App, Host},
         exec::Executor,
     },
+    meta::PortId,
     stats::{CoreStats, Stage},
     sync::snapshot::Reader,
     tables::{Current, Generation, Phase, Tables},
 };
 use handover::Links;
+pub use host::HostLink;
+use host::Hosts;
 use idle::{Idle, Idler};
 use meter::Meter;
 use ports::Ports;
@@ -80,6 +84,7 @@ pub struct Worker<A> {
     host: Host,
     // The executor goes before what its tasks use, and the arena last: fields drop in order.
     ports: Ports,
+    hosts: Hosts,
     batch: Batch,
     egress: Egress,
     reader: Reader<Tables>,
@@ -111,6 +116,7 @@ impl<A: App> Worker<A> {
             app: app(&host),
             host,
             ports,
+            hosts: Hosts::default(),
             batch: Batch::new(),
             egress: Egress::new(EGRESS),
             reader: spec.reader,
@@ -123,6 +129,15 @@ impl<A: App> Worker<A> {
             idler,
             arena: spec.arena,
         }
+    }
+
+    /// Gives ports their ways to the kernel. Kernel ends come after all other ports.
+    #[must_use]
+    pub fn with_host_links(mut self, links: &[HostLink]) -> Self {
+        let wires = links.iter().map(|link| link.link.index()).min();
+        self.ports.limit_wires(wires.unwrap_or(usize::MAX));
+        self.hosts = Hosts::new(links);
+        self
     }
 
     /// What the sessions of this core use.
@@ -178,7 +193,13 @@ impl<A: App> Worker<A> {
             if !self.batch.is_empty() {
                 work += self.batch.len();
                 self.meter.lap(Stage::Rx, self.batch.len());
-                self.incoming(&generation, now);
+                match self.hosts.behind(port) {
+                    None => {
+                        self.hosts.mark(port, &mut self.batch);
+                        self.incoming(&generation, now);
+                    }
+                    Some(wire) => self.kernel_sends(&generation, wire),
+                }
             }
         }
         work += self.mail(&generation, now);
@@ -224,7 +245,7 @@ impl<A: App> Worker<A> {
     /// A batch from a port: all stages, in packet order.
     fn incoming(&mut self, generation: &Generation, now: Instant) {
         let n = self.batch.len();
-        let Self { batch, meter, arena, egress, stats, link, net, host, ports, links, .. } = self;
+        let Self { batch, meter, arena, egress, stats, link, net, host, hosts, ports, links, .. } = self;
         let table = &*generation.l3;
         let mut turn = Turn { now, arena, egress, stats };
         l2::parse::run(batch);
@@ -242,7 +263,20 @@ impl<A: App> Worker<A> {
         let mut sink = segments::Sink::new(arena, egress, ports.common_capabilities());
         let segments = segments::input(&host.tcp, now, generation, batch, &mut sink);
         meter.lap(Stage::Tcp, segments);
+        let claimed = hosts.claim(table.link(), now, batch);
+        if claimed > 0 {
+            meter.lap(Stage::Host, claimed);
+        }
         self.transit(table, now);
+    }
+
+    /// A batch from the kernel, for the wire of `port`: it is whole, and no stage looks at it.
+    fn kernel_sends(&mut self, generation: &Generation, port: PortId) {
+        let n = self.batch.len();
+        Hosts::send(generation.l3.link(), port, &mut self.batch);
+        self.meter.lap(Stage::Host, n);
+        self.ports.finish(&self.arena, &mut self.batch);
+        self.meter.lap(Stage::Tx, n);
     }
 
     /// From route to port: what is forwarded, and what this host sends.
@@ -268,11 +302,12 @@ impl<A: App> Worker<A> {
         if n == 0 {
             return 0;
         }
-        let Self { batch, meter, arena, egress, stats, link, host, ports, .. } = self;
+        let Self { batch, meter, arena, egress, stats, link, host, hosts, ports, .. } = self;
         let mut turn = Turn { now, arena, egress, stats };
         owner::receive(&generation.l3, link, &mut turn, batch);
         let mut sink = segments::Sink::new(arena, egress, ports.common_capabilities());
         let segments = segments::input(&host.tcp, now, generation, batch, &mut sink);
+        hosts.claim(generation.l3.link(), now, batch);
         meter.lap(Stage::Tcp, segments);
         ports.finish(arena, batch);
         n

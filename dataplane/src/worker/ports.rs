@@ -22,6 +22,8 @@ struct Attached {
 /// All ports of a core, by [`PortId`].
 pub(super) struct Ports {
     ports: Vec<Attached>,
+    /// How many of them are on wires; those behind them lead to the kernel.
+    wires: usize,
     stats: Arc<CoreStats>,
 }
 
@@ -33,16 +35,22 @@ impl Ports {
             queue: TxQueue::new(),
             sent: false,
         };
-        Self { ports: ports.into_iter().map(attach).collect(), stats }
+        let ports: Vec<_> = ports.into_iter().map(attach).collect();
+        Self { wires: ports.len(), ports, stats }
+    }
+
+    /// Says that only the first `wires` ports are on wires: no segment of ours goes to the others.
+    pub(super) fn limit_wires(&mut self, wires: usize) {
+        self.wires = self.wires.min(wires);
     }
 
     pub(super) fn len(&self) -> usize {
         self.ports.len()
     }
 
-    /// What every port can do: what TCP may leave to the port without knowing which it will be.
+    /// What every port on a wire can do: what TCP may leave to the port without knowing which it will be.
     pub(super) fn common_capabilities(&self) -> Capabilities {
-        let all = self.ports.iter().map(|attached| attached.capabilities);
+        let all = self.ports[..self.wires].iter().map(|attached| attached.capabilities);
         all.reduce(|a, b| Capabilities {
             tx_checksum: a.tx_checksum && b.tx_checksum,
             tx_segment: a.tx_segment.min(b.tx_segment),

@@ -1,5 +1,7 @@
 //! Between the pipeline and TCP: segments of a batch go in, segments to send come out as frames.
 
+use core::net::SocketAddr;
+
 use super::ports::Ports;
 use crate::{
     batch::{Batch, Egress},
@@ -7,7 +9,7 @@ use crate::{
     frame::{Arena, Frame},
     io::Capabilities,
     l3::icmp::{self, FlowError, QuotedFlow},
-    l4::{self, Flow, Outcome, SegmentSink, Sent, TcpHandle},
+    l4::{self, Flow, Listen, Outcome, SegmentSink, Sent, TcpHandle},
     meta::{Flags, Meta, Network},
     tables::Tables,
     verdict::{DropReason, Verdict},
@@ -81,12 +83,31 @@ pub(super) fn input(tcp: &TcpHandle, now: Instant, tables: &Tables, batch: &mut 
         let l3 = usize::from(meta.l3);
         let at = usize::from(meta.l4) - l3;
         let good = meta.flags.contains(Flags::RX_CHECKSUM_GOOD);
-        match tcp.input(now, &mut frame.data_mut()[l3..], (at, good), tables, sink) {
+        let segment = &mut frame.data_mut()[l3..];
+        let outcome = if meta.flags.contains(Flags::HOST_PATH) {
+            tcp.input(now, segment, (at, good), &Shared(tables), sink)
+        } else {
+            tcp.input(now, segment, (at, good), tables, sink)
+        };
+        match outcome {
             Outcome::Consumed => Verdict::Consumed,
             Outcome::Dropped(reason) => Verdict::Drop(reason),
         }
     });
     segments
+}
+
+/// The listeners of a host whose kernel has others.
+struct Shared<'a>(&'a Tables);
+
+impl Listen for Shared<'_> {
+    fn listener(&self, local: SocketAddr) -> Option<u32> {
+        self.0.listener(local)
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
 }
 
 /// Whether a packet carries a whole TCP segment.
@@ -102,6 +123,9 @@ fn control(tcp: &TcpHandle, frame: &Frame, meta: &Meta) -> Verdict {
         Some(QuotedFlow { local, remote, sequence, error: FlowError::Soft | FlowError::Hard }) => {
             let flow =
                 Flow { local: local.ip(), remote: remote.ip(), local_port: local.port(), remote_port: remote.port() };
+            if meta.flags.contains(Flags::HOST_PATH) && !tcp.knows(&flow) {
+                return Verdict::Drop(DropReason::IcmpIgnored);
+            }
             tcp.unreachable(&flow, sequence);
             Verdict::Consumed
         }
