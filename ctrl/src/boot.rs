@@ -16,6 +16,7 @@ use tidegate_dataplane::l7::metrics::HttpStats;
 use tidegate_dataplane::l7::tls::{TicketKeys, wall_clock};
 use tidegate_dataplane::sync::spsc;
 use tidegate_dataplane::tables::Phase;
+use tidegate_dataplane::worker::HostLink;
 use tidegate_dataplane::worker::idle::Idle;
 
 use crate::access_log::{AccessLog, NewRing};
@@ -24,6 +25,7 @@ use crate::compile::{self, CompileError, Inputs};
 use crate::config::{Config, Loaded, model};
 use crate::control::{Control, Parts, SignalError};
 use crate::cores::{self, Cores, Plan, StartError};
+use crate::kernel::{HostInterface, LinkError};
 use crate::publish::Publication;
 use crate::reload::Reloader;
 use crate::telemetry::{CoreView, PortView, Telemetry};
@@ -42,6 +44,8 @@ pub enum BootError {
     AccessLog(io::Error),
     /// A port could not be opened.
     Port(PortError),
+    /// The kernel's side of a port.
+    Host(LinkError),
     /// The tables.
     Compile(CompileError),
     /// A core.
@@ -60,6 +64,7 @@ impl fmt::Display for BootError {
             Self::Admin(error) => error.fmt(f),
             Self::AccessLog(error) => error.fmt(f),
             Self::Port(error) => error.fmt(f),
+            Self::Host(error) => error.fmt(f),
             Self::Compile(error) => error.fmt(f),
             Self::Core(error) => error.fmt(f),
             Self::Signals(error) => error.fmt(f),
@@ -85,8 +90,10 @@ pub fn run(loaded: Loaded, set_level: Box<dyn Fn(model::LogLevel)>) -> Result<()
         let access_log = AccessLog::start(new_rings, config.log.access.clone()).map_err(BootError::AccessLog)?;
         // Lives as long as its ports: until after the cores have left.
         let mut drivers = Drivers::new(config.dpdk.eal_args.clone());
-        let devices = open_ports(&config, &mut drivers)?;
+        let mut devices = open_ports(&config, &mut drivers)?;
         let ports: Arc<[PortInfo]> = devices.iter().map(|device| device.info().clone()).collect();
+        let Hosts { links, interfaces } = open_hosts(&config, &mut drivers, &mut devices)?;
+        let views = port_views(&config, &devices);
         let tickets = TicketKeys::generate().map_err(|_| BootError::Random)?;
         let publication = Publication::first(Inputs {
             config: Arc::clone(&config),
@@ -98,7 +105,7 @@ pub fn run(loaded: Loaded, set_level: Box<dyn Fn(model::LogLevel)>) -> Result<()
         });
         let mut publication = publication.map_err(BootError::Compile)?;
         let http: Vec<Arc<HttpStats>> = config.runtime.cores.iter().map(|_| Arc::default()).collect();
-        let cores = match start_cores(&config, devices, &publication, &http, &ring_sender) {
+        let cores = match start_cores(&config, (devices, links), &publication, &http, &ring_sender) {
             Ok(cores) => cores,
             Err(error) => {
                 // Cores that did start leave their loops.
@@ -106,9 +113,9 @@ pub fn run(loaded: Loaded, set_level: Box<dyn Fn(model::LogLevel)>) -> Result<()
                 return Err(error);
             }
         };
-        let telemetry = Arc::new(telemetry(&config, &ports, &cores, http));
+        let telemetry = Arc::new(telemetry(&config, views, &cores, http));
         let reloader = Reloader::new(loaded.path, publication);
-        let parts = Parts { reloader, cores, telemetry, access_log, set_level };
+        let parts = Parts { reloader, cores, telemetry, hosts: interfaces, access_log, set_level };
         let (control, desk) = Control::new(parts).map_err(BootError::Signals)?;
         let _socket = admin.serve(desk);
         tracing::info!(cores = config.runtime.cores.len(), ports = ports.len(), "running");
@@ -128,9 +135,43 @@ fn open_ports(config: &Config, drivers: &mut Drivers) -> Result<Vec<Device>, Boo
     Ok(devices)
 }
 
+/// The ways to the kernel, and the kernel's ends of them.
+struct Hosts {
+    links: Vec<HostLink>,
+    interfaces: Vec<HostInterface>,
+}
+
+/// Opens the host links behind the ports.
+fn open_hosts(config: &Config, drivers: &mut Drivers, devices: &mut Vec<Device>) -> Result<Hosts, BootError> {
+    let queues = u16::try_from(config.runtime.cores.len()).unwrap_or(u16::MAX);
+    let ports: Vec<PortInfo> = devices.iter().map(|device| device.info().clone()).collect();
+    let (specs, links): (Vec<_>, Vec<_>) = compile::start::hosts(config, &ports).into_iter().unzip();
+    devices.extend(drivers.open(&specs, queues).map_err(BootError::Port)?);
+    let mut interfaces = Vec::new();
+    for (at, port) in config.ports.iter().enumerate() {
+        let Some(host) = &port.host else { continue };
+        let addresses: Vec<_> = port.addresses.iter().map(|address| address.0).collect();
+        let interface =
+            HostInterface::dress(&host.interface, at, ports[at].mac, &addresses).map_err(BootError::Host)?;
+        tracing::info!(port = port.name.0, interface = interface.name, "the kernel has its end of the port");
+        interfaces.push(interface);
+    }
+    Ok(Hosts { links, interfaces })
+}
+
+/// The ports as they are counted: those of the configuration, then the host links.
+fn port_views(config: &Config, devices: &[Device]) -> Vec<PortView> {
+    let view = |(at, device): (usize, &Device)| {
+        let info = device.info();
+        let driver = if at < config.ports.len() { info.driver.clone() } else { "host link".to_owned() };
+        PortView { name: device.name().to_owned(), driver, mac: info.mac, mtu: info.mtu }
+    };
+    devices.iter().enumerate().map(view).collect()
+}
+
 fn start_cores(
     config: &Config,
-    devices: Vec<Device>,
+    (devices, hosts): (Vec<Device>, Vec<HostLink>),
     publication: &Publication,
     http: &[Arc<HttpStats>],
     rings: &std::sync::mpsc::SyncSender<NewRing>,
@@ -147,6 +188,7 @@ fn start_cores(
         },
         tcp: compile::start::tcp(config),
         secrets: Secrets::from_bytes(&random),
+        hosts,
     };
     let keep = |core: usize| (rings.clone(), Arc::clone(&http[core]));
     let app =
@@ -178,7 +220,7 @@ fn seed() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-fn telemetry(config: &Config, ports: &[PortInfo], cores: &Cores, http: Vec<Arc<HttpStats>>) -> Telemetry {
+fn telemetry(config: &Config, ports: Vec<PortView>, cores: &Cores, http: Vec<Arc<HttpStats>>) -> Telemetry {
     let seen = cores.observed().iter().zip(&config.runtime.cores).zip(http);
     Telemetry {
         started: SystemTime::now(),
@@ -191,16 +233,6 @@ fn telemetry(config: &Config, ports: &[PortInfo], cores: &Cores, http: Vec<Arc<H
                 http,
             })
             .collect(),
-        ports: config
-            .ports
-            .iter()
-            .zip(ports)
-            .map(|(port, info)| PortView {
-                name: port.name.0.clone(),
-                driver: info.driver.clone(),
-                mac: info.mac,
-                mtu: info.mtu,
-            })
-            .collect(),
+        ports,
     }
 }

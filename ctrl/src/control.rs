@@ -17,6 +17,7 @@ use crate::admin::{Desk, Reloaded, Request};
 use crate::config::model::LogLevel;
 use crate::cores::Cores;
 use crate::diagnostic::{Report, Style};
+use crate::kernel::HostInterface;
 use crate::reload::{Occasion, Reloader};
 use crate::status::{Phase, Reloads, Status};
 use crate::telemetry::Telemetry;
@@ -39,6 +40,8 @@ pub struct Parts {
     pub cores: Cores,
     /// Their counters.
     pub telemetry: Arc<Telemetry>,
+    /// The kernel's ends of ports.
+    pub hosts: Vec<HostInterface>,
     /// The access log.
     pub access_log: AccessLog,
     /// Told when `log.level` changes.
@@ -266,6 +269,12 @@ impl Control {
         let config = Arc::clone(self.parts.reloader.config());
         self.parts.access_log.retarget(&config.log.access);
         (self.parts.set_level)(config.log.level);
+        for host in &mut self.parts.hosts {
+            let addresses: Vec<_> = config.ports[host.port].addresses.iter().map(|address| address.0).collect();
+            if let Err(error) = host.readdress(&addresses) {
+                tracing::error!("{error}; the kernel and the port have different addresses now");
+            }
+        }
     }
 
     fn keep_house(&mut self, now: Instant) {

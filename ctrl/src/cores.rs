@@ -21,7 +21,7 @@ use tidegate_dataplane::{
     sync::snapshot::Subscription,
     tables::Tables,
     worker::{
-        Spec, Worker,
+        HostLink, Spec, Worker,
         handover::{self, Links},
         idle::Idle,
     },
@@ -45,6 +45,8 @@ pub struct Plan {
     pub tcp: TcpOptions,
     /// Keys of the process.
     pub secrets: Secrets,
+    /// Ways to the kernel.
+    pub hosts: Vec<HostLink>,
 }
 
 /// What can be seen of a running core from outside.
@@ -263,7 +265,7 @@ impl Core {
             tcp_stats: Arc::clone(&self.observed.tcp),
             seed: self.plan.secrets.flows.0.wrapping_add(self.number as u64) ^ now.as_nanos(),
         };
-        Ok(Worker::new(spec, app))
+        Ok(Worker::new(spec, app).with_host_links(&self.plan.hosts))
     }
 
     fn attach(&self, arena: &Arena) -> Result<Vec<(Port, PortInfo)>, PortError> {

@@ -21,6 +21,9 @@ pub mod reload;
 /// Notices changed files.
 pub mod watch;
 
+/// The kernel of the machine as a neighbour.
+pub mod kernel;
+
 /// The threads that move packets.
 pub mod cores;
 

@@ -54,6 +54,7 @@ fn tables(device: &Device, phase: Phase) -> Arc<Tables> {
 
 fn plan(cpus: Vec<usize>) -> Plan {
     Plan {
+        hosts: Vec::new(),
         cpus,
         frames: 256,
         frame_size: 2048,

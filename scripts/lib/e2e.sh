@@ -16,12 +16,13 @@ e2e_names() {
 }
 
 # net_af_xdp takes one queue per vdev on veth, and net_tap is there to show that a second kind of PMD works: the
-# scenarios of more cores run on our own drivers, and net_tap does not repeat what only the stack above decides.
+# scenarios of more cores run on our own drivers, and net_tap does not repeat what only the stack above decides; the way to
+# the kernel is the same beside every driver.
 e2e_applies() {
   local driver=$1 name
   name=$(basename "$2" .sh)
   case $driver/$name in
-    dpdk/cores) return 1 ;;
+    dpdk/cores | dpdk/host*) return 1 ;;
     dpdk_tap/network | dpdk_tap/http | dpdk_tap/faults) return 0 ;;
     dpdk_tap/*) return 1 ;;
     *) return 0 ;;
@@ -49,13 +50,20 @@ e2e_run() {
   read -ra PORTS < <(gateway_interfaces "$ROOT/tests/e2e/gateway.toml")
   for name in "$@"; do
     IFS=/ read -r _ driver scenario <<<"$name"
-    queues=$(sed -n 's/^# scripts\/test: queues=//p' "$ROOT/tests/e2e/$scenario.sh")
-    if [[ $network != "$driver ${queues:-1}" ]]; then
-      e2e_network "$driver" "${queues:-1}"
-      network="$driver ${queues:-1}"
+    queues=$(e2e_setting "$scenario" queues 1)
+    if [[ $network != "$driver $queues" ]]; then
+      e2e_network "$driver" "$queues"
+      network="$driver $queues"
     fi
-    e2e_scenario "$driver" "$scenario" "${queues:-1}"
+    e2e_scenario "$driver" "$scenario" "$queues"
   done
+}
+
+# What a scenario asks for in a comment: e2e_setting SCENARIO KEY DEFAULT
+e2e_setting() {
+  local value
+  value=$(sed -n "s/^# scripts\/test: $2=//p" "$ROOT/tests/e2e/$1.sh")
+  echo "${value:-$3}"
 }
 
 e2e_network() {
@@ -78,7 +86,7 @@ e2e_scenario() {
   before=$(wc -l <"$RESULTS")
   (
     export CASE=e2e/$driver/$scenario DRIVER=$driver
-    gateway_config "$ROOT/tests/e2e/gateway.toml" "$driver" "$STATE" "$PKI" "$queues"
+    gateway_config "$ROOT/tests/e2e/$(e2e_setting "$scenario" config gateway.toml)" "$driver" "$STATE" "$PKI" "$queues"
     : >"$STATE/access.log"
     if ! gateway_start "$driver" "$STATE" 2>"$STATE/start.log"; then
       failed "$CASE/start" "$STATE/start.log"

@@ -54,7 +54,7 @@ fn id_of(port: &Reference) -> PortId {
 }
 
 /// A port's place in the configuration is its number.
-fn id(index: usize) -> PortId {
+pub(super) fn id(index: usize) -> PortId {
     // More than 65535 ports do not open in the first place.
     PortId(u16::try_from(index).unwrap_or(u16::MAX))
 }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use tidegate_dataplane::io::spec::{AfXdpSpec, Capture, DpdkSpec, PcapSpec, TapSpec, XdpMode, ZeroCopy};
-use tidegate_dataplane::io::{DriverSpec, MacAddr, PortSpec};
+use tidegate_dataplane::io::{DriverSpec, MacAddr, PortInfo, PortSpec};
 use tidegate_dataplane::l4::{Congestion, SynCookies, TcpOptions};
+use tidegate_dataplane::worker::HostLink;
 
+use super::l3::id as port_id;
 use crate::config::{Config, model};
 
 /// The ports to open, in the order of the file.
@@ -17,6 +19,24 @@ pub fn ports(config: &Config) -> Vec<PortSpec> {
         mtu: port.mtu,
     };
     config.ports.iter().map(spec).collect()
+}
+
+/// The ends towards the kernel to open behind them, each with its way; `ports` is what is open.
+pub fn hosts(config: &Config, ports: &[PortInfo]) -> Vec<(PortSpec, HostLink)> {
+    let with_host = config.ports.iter().zip(ports).enumerate().filter_map(|(at, (port, info))| {
+        let host = port.host.as_ref()?;
+        let spec = PortSpec {
+            name: format!("{}.host", port.name.0),
+            driver: DriverSpec::Tap(TapSpec::new(&host.interface)),
+            mac: Some(info.mac),
+            mtu: info.mtu,
+        };
+        Some((at, spec, host.limit))
+    });
+    let ways = with_host.enumerate().map(|(place, (at, spec, limit))| {
+        (spec, HostLink { port: port_id(at), link: port_id(ports.len() + place), limit })
+    });
+    ways.collect()
 }
 
 fn driver(port: &model::Port) -> DriverSpec {

@@ -135,6 +135,17 @@ pub struct Port {
     pub mtu: u16,
     /// Its addresses.
     pub addresses: Vec<InterfaceAddress>,
+    /// Its way to the kernel.
+    pub host: Option<HostLink>,
+}
+
+/// A TAP beside a port, whose other end looks to the kernel like the port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HostLink {
+    /// Name of the TAP.
+    pub interface: String,
+    /// Packets per second and core for the kernel.
+    pub limit: u32,
 }
 
 /// A driver with what only it knows.

@@ -16,6 +16,10 @@ const MAX_INTERFACE_NAME: usize = 15;
 /// Bytes of a packet buffer that are not the IP packet: headroom for new headers, the Ethernet header with a VLAN tag.
 const FRAME_OVERHEAD: u32 = HEADROOM as u32 + 18;
 
+/// Packets per second and core for the kernel, unless the file says otherwise: some megabytes per second for an operator's
+/// session, a routing daemon's full table in a minute, and a few percent of a core for a flood.
+const DEFAULT_HOST_LIMIT: u32 = 20_000;
+
 /// The largest packet buffer.
 const MAX_FRAME_SIZE: u32 = 65_536;
 
@@ -41,6 +45,7 @@ pub(super) fn check(raw: &Raw, cx: &mut Checker<'_>) -> Vec<model::Port> {
         mtu(port, frame_size, cx);
         queues(port, raw.runtime.cores.len(), cx);
         let driver = port.driver.ok().and_then(|word| driver(port, word, frame_size, cx));
+        let host = host(port, cx);
         if let (Some(name), Some(driver)) = (port.name.ok(), driver) {
             ports.push(model::Port {
                 name: name.value.clone(),
@@ -48,6 +53,7 @@ pub(super) fn check(raw: &Raw, cx: &mut Checker<'_>) -> Vec<model::Port> {
                 mac: port.mac.ok().map(|mac| mac.value),
                 mtu: port.mtu.to(),
                 addresses: port.addresses.iter().map(|address| address.value).collect(),
+                host,
             });
         }
     }
@@ -56,7 +62,7 @@ pub(super) fn check(raw: &Raw, cx: &mut Checker<'_>) -> Vec<model::Port> {
 
 /// Two ports on one device would take each other's packets.
 fn own_device(port: &Port, devices: &mut HashMap<String, Span>, cx: &mut Checker<'_>) {
-    for device in [port.interface.ok(), port.device.ok()].into_iter().flatten() {
+    for device in [port.interface.ok(), port.device.ok(), port.host.ok()].into_iter().flatten() {
         if let Some(first) = devices.insert(device.value.clone(), device.span) {
             let message = format!("`{}` is already the device of another port", device.value);
             cx.push(Diagnostic::error(Code::Duplicate, device.span, message).related(first, "the first is here"));
@@ -77,6 +83,24 @@ fn mtu(port: &Port, frame_size: u32, cx: &mut Checker<'_>) {
             big
         });
     }
+}
+
+/// The way to the kernel beside the port.
+fn host(port: &Port, cx: &mut Checker<'_>) -> Option<model::HostLink> {
+    if let (Some(limit), true) = (port.host_limit.span(), port.host.is_absent()) {
+        let alone = Diagnostic::error(Code::NotApplicable, limit, "`host_limit` is for a port with `host`");
+        cx.push(alone.help("write `host = \"NAME\"`, or leave out `host_limit`"));
+    }
+    let name = port.host.ok()?;
+    device_name(name, cx);
+    if let Some(capture) = port.capture.ok().filter(|capture| capture.value == Capture::Owned) {
+        let message =
+            "with `capture = \"owned\"` the kernel has the rest of the device already: there is nothing for `host`";
+        let both = Diagnostic::error(Code::Conflict, name.span, message).related(capture.span, "it is asked for here");
+        cx.push(both.help("leave out one of them"));
+    }
+    let limit = port.host_limit.ok().map_or(DEFAULT_HOST_LIMIT, |limit| limit.to());
+    Some(model::HostLink { interface: name.value.clone(), limit })
 }
 
 /// Each core polls its own queue of each port.
@@ -156,8 +180,16 @@ fn driver(port: &Port, word: &At<Word>, frame_size: u32, cx: &mut Checker<'_>) -
 
 fn interface(port: &Port, word: &At<Word>, what: &str, cx: &mut Checker<'_>) -> Option<String> {
     let name = required(port, &port.interface, word, "interface", what, cx)?;
-    let span = port.interface.span().unwrap_or(port.head);
-    let mut bad = |reason: String| cx.push(Diagnostic::error(Code::InvalidValue, span, reason));
+    if let Some(given) = port.interface.ok() {
+        device_name(given, cx);
+    }
+    Some(name)
+}
+
+/// Records what no device of the kernel can be called.
+fn device_name(name: &At<String>, cx: &mut Checker<'_>) {
+    let mut bad = |reason: String| cx.push(Diagnostic::error(Code::InvalidValue, name.span, reason));
+    let name = &name.value;
     if name.is_empty() || name.len() > MAX_INTERFACE_NAME {
         bad(format!("the name of a device has 1 to {MAX_INTERFACE_NAME} bytes, `{name}` has {}", name.len()));
     } else if name == "."
@@ -166,7 +198,6 @@ fn interface(port: &Port, word: &At<Word>, what: &str, cx: &mut Checker<'_>) -> 
     {
         bad(format!("`{name}` cannot be the name of a device: no `/`, `:` or space"));
     }
-    Some(name)
 }
 
 fn required(

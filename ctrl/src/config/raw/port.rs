@@ -23,6 +23,13 @@ table! {
         mtu: At<Int<1280, 65_000>> = Int::new(1500), "1500";
         /// Own addresses with the prefix length of their subnet. Each subnet is a route.
         addresses: At<List<InterfaceAddress>> = Vec::new(), "[]";
+        /// Name of a TAP that is made beside the port, with its addresses (at most 15 bytes). What comes for the gateway and nothing
+        /// in it serves goes to the kernel there, and what the kernel sends there goes out of the port: sshd, BIRD or FRR work on a
+        /// port that the data plane owns. Costs a system call for each such packet, nothing for others.
+        host: Optional<String>;
+        /// Packets per second and core that go to the kernel at most, a tenth of it at once; more are dropped as `host_limited`.
+        /// Only with `host`; 20000 by default.
+        host_limit: Optional<Int<100, 10_000_000>>;
         /// Receive and transmit queues. There is one per core, so this only says that the device has as many. Only for `af_xdp`,
         /// `tap` and `dpdk`.
         queues: Optional<Int<1, 64>>;

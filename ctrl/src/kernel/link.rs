@@ -1,0 +1,190 @@
+//! The kernel's side of a host link: the TAP looks to it like the port, with the same hardware address, MTU and IP addresses.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv6Net};
+use tidegate_dataplane::io::MacAddr;
+use tidegate_dataplane::l2::table::link_local_of;
+
+use super::socket::Questions;
+use super::wire::{Request, flag, kind, nested, number};
+
+/// Attributes of a link (`linux/if_link.h`).
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+/// No link-local address of the kernel's own making.
+const ADDR_GEN_MODE_NONE: u8 = 1;
+/// Attributes of an address (`linux/if_addr.h`).
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
+/// In use at once: the data plane answers for the address already.
+const IFA_F_NODAD: u8 = 2;
+const SCOPE_LINK: u8 = 253;
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+const UP: u32 = 1;
+
+/// Why the kernel's side could not be set up.
+#[derive(Debug)]
+pub struct LinkError {
+    interface: String,
+    step: Step,
+    error: io::Error,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Find,
+    Dress,
+    Add(IpNet),
+    Remove(IpNet),
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { interface, error, .. } = self;
+        match self.step {
+            Step::Find => write!(f, "cannot ask the kernel about {interface}: {error}"),
+            Step::Dress => write!(f, "cannot give {interface} the port's hardware address: {error}"),
+            Step::Add(address) => write!(f, "cannot give {interface} the address {address}: {error}"),
+            Step::Remove(address) => write!(f, "cannot take the address {address} from {interface}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for LinkError {}
+
+/// The kernel's end of a host link.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostInterface {
+    /// Its name.
+    pub name: String,
+    /// The kernel's number for it.
+    pub index: u32,
+    /// The port's place in the configuration.
+    pub port: usize,
+    /// The port's addresses, which are its too.
+    pub addresses: Vec<IpNet>,
+}
+
+impl HostInterface {
+    /// Makes the existing interface `name` the kernel's image of a port: its hardware address, the link-local address made from it,
+    /// and `addresses`; then brings it up.
+    ///
+    /// # Errors
+    /// The kernel refused; the interface is left half made.
+    pub fn dress(name: &str, port: usize, mac: MacAddr, addresses: &[IpNet]) -> Result<Self, LinkError> {
+        let failed = |step| move |error| LinkError { interface: name.to_owned(), step, error };
+        let mut kernel = Questions::open().map_err(failed(Step::Find))?;
+        let index = find(&mut kernel, name).map_err(failed(Step::Find))?;
+        let with_ipv6 = settings(name);
+        let down = Request::new(kind::NEW_LINK, flag::ACKNOWLEDGE, &link_header(index, false));
+        let mut down = down.attribute(IFLA_ADDRESS, &mac.0);
+        if with_ipv6 {
+            let mode = nested(&[(IFLA_INET6_ADDR_GEN_MODE, &[ADDR_GEN_MODE_NONE])]);
+            down = down.attribute(IFLA_AF_SPEC, &nested(&[(AF_INET6.into(), &mode)]));
+        }
+        kernel.command(down).map_err(failed(Step::Dress))?;
+        let up = Request::new(kind::NEW_LINK, flag::ACKNOWLEDGE, &link_header(index, true));
+        kernel.command(up).map_err(failed(Step::Dress))?;
+        let interface = Self { name: name.to_owned(), index, port, addresses: addresses.to_vec() };
+        if with_ipv6 {
+            interface.add(&mut kernel, link_local(mac))?;
+        }
+        addresses.iter().try_for_each(|address| interface.add(&mut kernel, *address))?;
+        Ok(interface)
+    }
+
+    /// Follows the port to other addresses.
+    ///
+    /// # Errors
+    /// The kernel refused; what was changed before stays changed.
+    pub fn readdress(&mut self, after: &[IpNet]) -> Result<(), LinkError> {
+        let before = std::mem::replace(&mut self.addresses, after.to_vec());
+        if before == after {
+            return Ok(());
+        }
+        let find = |error| LinkError { interface: self.name.clone(), step: Step::Find, error };
+        let mut kernel = Questions::open().map_err(find)?;
+        let new = after.iter().filter(|address| !before.contains(address));
+        new.copied().try_for_each(|address| self.add(&mut kernel, address))?;
+        let gone = before.iter().filter(|address| !after.contains(address));
+        gone.copied().try_for_each(|address| {
+            let request = self.address(kind::DELETE_ADDRESS, 0, address);
+            kernel.command(request).map_err(|error| self.failed(Step::Remove(address), error))
+        })
+    }
+
+    fn add(&self, kernel: &mut Questions, address: IpNet) -> Result<(), LinkError> {
+        let request = self.address(kind::NEW_ADDRESS, flag::CREATE | flag::REPLACE, address);
+        kernel.command(request).map_err(|error| self.failed(Step::Add(address), error))
+    }
+
+    fn failed(&self, step: Step, error: io::Error) -> LinkError {
+        LinkError { interface: self.name.clone(), step, error }
+    }
+
+    fn address(&self, kind: u16, flags: u16, address: IpNet) -> Request {
+        let (family, flag) = if address.addr().is_ipv4() { (AF_INET, 0) } else { (AF_INET6, IFA_F_NODAD) };
+        let scope = if is_link_local(address.addr()) { SCOPE_LINK } else { 0 };
+        let mut header = [family, address.prefix_len(), flag, scope, 0, 0, 0, 0];
+        header[4..].copy_from_slice(&self.index.to_ne_bytes());
+        let request = Request::new(kind, flags | flag::ACKNOWLEDGE, &header);
+        match address {
+            IpNet::V4(net) => {
+                let own = net.addr().octets();
+                let request = request.attribute(IFA_LOCAL, &own).attribute(IFA_ADDRESS, &own);
+                // A /31 has no broadcast address (RFC 3021), nor has a /32.
+                if net.prefix_len() < 31 {
+                    request.attribute(IFA_BROADCAST, &net.broadcast().octets())
+                } else {
+                    request
+                }
+            }
+            IpNet::V6(net) => request.attribute(IFA_ADDRESS, &net.addr().octets()),
+        }
+    }
+}
+
+fn find(kernel: &mut Questions, name: &str) -> io::Result<u32> {
+    let named = [name.as_bytes(), &[0]].concat();
+    let request = Request::new(kind::GET_LINK, flag::ACKNOWLEDGE, &[0; 16]).attribute(IFLA_IFNAME, &named);
+    let index = kernel.ask(request, |body| number(body, 4))?;
+    index.flatten().ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
+}
+
+/// `struct ifinfomsg`: family and type, number, flags, which flags change.
+fn link_header(index: u32, up: bool) -> [u8; 16] {
+    let mut header = [0; 16];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..12].copy_from_slice(&(if up { UP } else { 0 }).to_ne_bytes());
+    header[12..].copy_from_slice(&UP.to_ne_bytes());
+    header
+}
+
+/// The interface's settings that a port of a router wants. Returns whether the kernel has IPv6.
+fn settings(name: &str) -> bool {
+    // Answers take the way that routes say, not the way that packets came: strict filtering would lose them. Refused at worst in a
+    // container whose /proc/sys is read-only; then the defaults stay.
+    let _ = fs::write(format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"), "0");
+    let ipv6 = format!("/proc/sys/net/ipv6/conf/{name}");
+    // A router does not believe what others advertise (RFC 4861 §6.2.7).
+    let _ = fs::write(format!("{ipv6}/accept_ra"), "0");
+    let _ = fs::write(format!("{ipv6}/disable_ipv6"), "0");
+    fs::read(format!("{ipv6}/disable_ipv6")).is_ok_and(|value| value.trim_ascii() == b"0")
+}
+
+fn link_local(mac: MacAddr) -> IpNet {
+    // 64 is a valid length.
+    Ipv6Net::new(link_local_of(mac), 64).unwrap_or_default().into()
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if Ipv6Addr::segments(&address)[0] & 0xffc0 == 0xfe80)
+}
