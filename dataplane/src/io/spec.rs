@@ -81,7 +81,8 @@ pub struct AfXdpSpec {
     pub capture: Capture,
     /// Destinations taken from the kernel with [`Capture::Owned`]; replaced by [`Device::own`](super::Device::own) on reload.
     pub owned: Vec<IpNet>,
-    /// Microseconds a receive call may spend polling the driver on our core instead of waiting for its interrupt; 0 = off.
+    /// The core polls the driver in its own system calls, and the device holds its interrupts back for this many microseconds
+    /// after each poll; 0 = off. Of no effect where the kernel does not know the NAPI instance of a queue (veth).
     pub busy_poll_us: u32,
 }
 

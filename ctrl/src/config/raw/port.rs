@@ -39,8 +39,9 @@ table! {
         zero_copy: Optional<ZeroCopy>;
         /// Which packets the gateway takes from the device; the rest stays with the kernel. Only for `af_xdp`.
         capture: Optional<Capture>;
-        /// Microseconds the kernel polls the device inside our own system call (`SO_BUSY_POLL`); 0 is off. Saves interrupts,
-        /// costs CPU time of the core. Only for `af_xdp`.
+        /// The core polls the device in its own system calls (`SO_PREFER_BUSY_POLL`), and the device holds its interrupts back
+        /// for this many microseconds after each poll; 0 is off. Receive work moves from interrupts to the core; the first
+        /// packet after a sleep may wait as long. Of no effect on veth. Only for `af_xdp`.
         busy_poll_us: Optional<Int<0, 1000>>;
         /// Leave checksums to the device where it can. Only for `tap` and `dpdk`; on by default.
         checksum_offload: Optional<bool>;

@@ -1,10 +1,14 @@
 //! An interface with our XDP program on it, and the seeds of its queues.
 
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::{
+    os::fd::OwnedFd,
+    sync::{Arc, OnceLock},
+};
 
 use ipnet::IpNet;
 
 use super::{
+    napi::Deferral,
     port::AfXdpPort,
     program::Program,
     ring::Sizes,
@@ -41,7 +45,16 @@ pub(super) struct Attached {
     program: Program,
     spec: AfXdpSpec,
     mtu: u16,
+    /// From the first queue that is polled until the last port has gone.
+    deferral: OnceLock<Deferral>,
     _promiscuous: Option<OwnedFd>,
+}
+
+impl Attached {
+    /// Lets the interface hold its interrupts back while it is polled.
+    pub(super) fn defer_interrupts(&self, us: u32) {
+        self.deferral.get_or_init(|| Deferral::start(&self.link, us));
+    }
 }
 
 impl AfXdpDevice {
@@ -67,7 +80,14 @@ impl AfXdpDevice {
             capabilities: Capabilities { rx_max: u32::from(spec.mtu) + ETHERNET, ..Capabilities::default() },
             driver: if program.generic { "af_xdp generic" } else { "af_xdp native" }.to_owned(),
         };
-        let attached = Attached { link, program, spec: xdp.clone(), mtu: spec.mtu, _promiscuous: promiscuous };
+        let attached = Attached {
+            link,
+            program,
+            spec: xdp.clone(),
+            mtu: spec.mtu,
+            deferral: OnceLock::new(),
+            _promiscuous: promiscuous,
+        };
         let mut device = Self { attached: Arc::new(attached), owned: Vec::new() };
         device.own(&xdp.owned)?;
         Ok((info, device))
@@ -121,6 +141,7 @@ impl AfXdpSeed {
         let socket = Socket::bind(&attached.link, arena, &wish)?;
         let mut port = AfXdpPort::new(Arc::clone(&attached), arena.share(), socket, &wish, share as u32);
         port.refill();
+        port.start_polling();
         attached.program.serve(queue, port.socket())?;
         Ok(port)
     }

@@ -10,6 +10,7 @@ use libc::xdp_desc;
 
 use super::{
     device::Attached,
+    napi,
     ring::Sizes,
     socket::{self, Socket, Wish},
     syscall,
@@ -52,7 +53,9 @@ pub struct AfXdpPort {
     /// Kicks since the kernel last took a packet.
     fruitless: u32,
     chunk_mask: u64,
-    busy_poll: bool,
+    /// Whether the device is polled by our own system calls: wished, and possible as far as is known.
+    polls: bool,
+    busy_poll_us: u32,
     turns: u32,
     seen: Losses,
     queue: u16,
@@ -77,7 +80,8 @@ impl AfXdpPort {
             sending_limit: wish.sizes.tx,
             fruitless: 0,
             chunk_mask: umem::chunk_size(&arena) as u64 - 1,
-            busy_poll: wish.busy_poll_us != 0,
+            polls: false,
+            busy_poll_us: wish.busy_poll_us,
             turns: 0,
             seen: Losses::default(),
             queue: wish.queue,
@@ -111,6 +115,10 @@ impl AfXdpPort {
             // What the kernel did not take in the turns before.
             self.flush();
         }
+        if self.polls && self.bound_mut().rings.rx.is_empty() {
+            // Poll first, then take: what the driver had waiting is in the ring when the call returns.
+            syscall::kick_rx(self.socket().as_fd());
+        }
         let (mut taken, mut packets, mut bytes) = (0, 0, 0);
         for _ in 0..batch.room() {
             let Some(packet) = self.bound_mut().rings.rx.pop() else { break };
@@ -136,13 +144,22 @@ impl AfXdpPort {
         if self.fill_target - self.filled >= REFILL_STEP.min(self.fill_target) {
             self.refill();
         }
-        if taken == 0 && (self.busy_poll || self.bound().rings.fill.needs_wakeup()) {
+        if taken == 0 && self.bound().rings.fill.needs_wakeup() {
             syscall::kick_rx(self.socket().as_fd());
         }
         self.turns += 1;
         if self.turns >= STATISTICS_TURNS {
             self.turns = 0;
             self.count_losses(stats);
+            self.start_polling();
+        }
+    }
+
+    /// Takes the receive work over from interrupts, once the kernel knows the queue's NAPI instance.
+    pub(super) fn start_polling(&mut self) {
+        if self.busy_poll_us != 0 && !self.polls && napi::is_known(self.socket().as_fd()) {
+            self.polls = true;
+            self.attached.defer_interrupts(self.busy_poll_us);
         }
     }
 
