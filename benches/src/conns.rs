@@ -13,10 +13,10 @@ use crate::{
     far::{
         gateway::{CONTENT, REQUEST, Seat, seat},
         tcp::Client,
+        tls::{self, Secured},
     },
     memory::resident,
     report::{Figure, Report, Table},
-    tls::{self, Secured},
 };
 
 /// Options of `conns`.

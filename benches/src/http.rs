@@ -10,11 +10,11 @@ use crate::{
         Cost,
         gateway::{CONTENT, REQUEST, Seat, seat},
         tcp::Client,
+        tls::{self, Secured},
     },
     place::ticks_per_nanosecond,
     report::{Figure, Report, Table},
     stages::{Marks, Split},
-    tls::{self, Secured},
 };
 
 /// Options of `http`.

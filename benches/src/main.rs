@@ -24,7 +24,6 @@ mod routes; // routing tables like those of the Internet
 mod segments; // cycles per TCP segment
 mod station; // a host at the end of a wire
 mod stages; // where the cycles of a turn went
-mod tls; // the far end of TLS connections
 
 use std::process::ExitCode;
 

@@ -33,6 +33,7 @@ use crate::counting;
 pub(crate) mod answer; // an application that answers
 pub(crate) mod gateway; // the product's application with one listener and one origin
 pub(crate) mod tcp; // peers
+pub(crate) mod tls; // peers with TLS
 pub(crate) mod udp; // packets to forward
 
 /// Hardware addresses of the core's two ports.

@@ -6,7 +6,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, client::Resumption, 
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use tidegate_dataplane::l7::tls::{ClientAuth, KeyPair, MinVersion, ServerSpec, ServerTls, TicketKeys, wall_clock};
 
-use crate::far::{gateway::Seat, tcp::Client};
+use super::{gateway::Seat, tcp::Client};
 
 const NAME: &str = "www.example.com";
 
