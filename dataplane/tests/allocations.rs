@@ -107,3 +107,28 @@ fn a_request_through_the_gateway_allocates_nothing() {
     assert_eq!(seat.http.upstream_connects.value(), BATCH as u64, "connections to the origin are kept");
     assert_eq!(seat.rig.cost.allocations, 0, "allocations in {} requests", 200 * BATCH);
 }
+
+#[test]
+fn a_request_over_tls_allocates_nothing() {
+    const CONNECTIONS: usize = 8;
+    let (server, config) = far::tls::pair();
+    let mut seat = far::gateway::seat(Some(server), TcpOptions::default());
+    let mut clients = seat.rig.open(0..CONNECTIONS);
+    let mut secured: Vec<_> =
+        (0..CONNECTIONS).map(|number| far::tls::Secured::handshake(&mut seat, &mut clients, number, &config)).collect();
+    let mut rounds = |seat: &mut far::gateway::Seat, count: usize| {
+        for _ in 0..count {
+            for secured in &mut secured {
+                secured.ask(seat, &mut clients, far::gateway::REQUEST);
+            }
+            let mut content = 0;
+            seat.settle(&mut clients, |number, bytes| content += secured[number].take(bytes));
+            assert!(content > CONNECTIONS * far::gateway::CONTENT, "every request is answered");
+            seat.rig.now += Duration::from_millis(7);
+        }
+    };
+    rounds(&mut seat, WARM_UP);
+    seat.rig.take_cost();
+    rounds(&mut seat, 200);
+    assert_eq!(seat.rig.cost.allocations, 0, "allocations in {} requests", 200 * CONNECTIONS);
+}

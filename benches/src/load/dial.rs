@@ -11,7 +11,7 @@ use tidegate_dataplane::{
     l7::{
         app::Host,
         stream::ByteStream,
-        tls::{self, ClientTls, Connector, TlsStream},
+        tls::{self, Buffers, ClientTls, Connector, TlsStream},
     },
 };
 
@@ -76,13 +76,14 @@ pub(crate) struct Secure {
     tls: ClientTls,
     /// One per connection, with its tickets; none when every handshake is to be a full one.
     kept: Vec<Connector>,
+    buffers: Buffers,
 }
 
 impl Secure {
     /// `resumed` is the number of connections that keep their session from one handshake to the next.
     pub(crate) fn new(plain: Plain, tls: ClientTls, resumed: usize) -> Self {
         let kept = (0..resumed).map(|_| tls.connector()).collect();
-        Self { plain, tls, kept }
+        Self { plain, tls, kept, buffers: Buffers::default() }
     }
 }
 
@@ -93,7 +94,7 @@ impl Dial for Secure {
         let stream = self.plain.dial(number).await?;
         // A connector of its own knows no session: its handshake is a full one.
         let connector = self.kept.get(number as usize).cloned().unwrap_or_else(|| self.tls.connector());
-        Ok(tls::connect(stream, &connector, &self.plain.host.exec, self.plain.timeout).await?)
+        Ok(tls::connect(stream, &connector, &self.buffers, &self.plain.host.exec, self.plain.timeout).await?)
     }
 
     fn is_resumed(stream: &Self::Stream) -> bool {

@@ -15,7 +15,7 @@ use tidegate_dataplane::{
     l4::TcpStream,
     l7::{
         app::{App, Host},
-        tls::{ServerTls, accept},
+        tls::{Buffers, ServerTls, accept},
     },
 };
 
@@ -130,12 +130,13 @@ pub(crate) fn run(options: &Options) -> Result<(), SetUpError> {
 /// The origin of one core.
 pub(crate) struct Origin {
     site: Rc<Site>,
+    buffers: Buffers,
 }
 
 impl Origin {
     /// An origin that has yet to see its first request.
     pub(crate) fn new() -> Self {
-        Self { site: Site::new() }
+        Self { site: Site::new(), buffers: Buffers::default() }
     }
 }
 
@@ -152,10 +153,10 @@ impl App for Origin {
                 host.exec.spawn(session::serve(stream, site));
             }
             Some(tls) => {
-                let exec = host.exec.clone();
+                let (exec, buffers) = (host.exec.clone(), self.buffers.clone());
                 host.exec.spawn(async move {
                     // A client that cannot be told apart from a wrong one is the client's failure, and counted there.
-                    if let Ok(stream) = accept(stream, &tls, &exec, HANDSHAKE).await {
+                    if let Ok(stream) = accept(stream, &tls, &buffers, &exec, HANDSHAKE).await {
                         exec.spawn(session::serve(stream, site));
                     }
                 });

@@ -18,7 +18,7 @@ use super::proxy::{Proxy, ProxyParts};
 use super::session::{Arrival, Session};
 use super::stream::{ByteStream, StreamError};
 use super::table::Table;
-use super::tls::{self, Connectors, TlsStream};
+use super::tls::{self, Buffers, Connectors, TlsStream};
 use crate::l4::{ConnectError, End, TcpStream};
 use crate::sync::spsc::Producer;
 use crate::tables::{Generation, Phase};
@@ -43,7 +43,7 @@ pub struct GatewaySpec {
 impl Gateway {
     /// A gateway on `host`.
     pub fn new(host: &Host, spec: GatewaySpec) -> Gateway {
-        let platform = CorePlatform { host: host.clone(), connectors: RefCell::default() };
+        let platform = CorePlatform { host: host.clone(), connectors: RefCell::default(), buffers: Buffers::default() };
         let proxy = Proxy::new(ProxyParts {
             platform,
             executor: host.exec.clone(),
@@ -76,7 +76,8 @@ impl App for Gateway {
             Some(tls) => {
                 let (tls, timeout) = (tls.clone(), listener.timeouts.header);
                 host.exec.spawn(async move {
-                    match tls::accept(stream, &tls, &proxy.executor, timeout).await {
+                    let buffers = &proxy.platform.buffers;
+                    match tls::accept(stream, &tls, buffers, &proxy.executor, timeout).await {
                         Ok(stream) => start(stream, arrival, &proxy),
                         Err(_) => proxy.stats.handshake_failures.add(1),
                     }
@@ -104,6 +105,8 @@ fn start<S: ByteStream + 'static>(stream: S, arrival: Arrival, proxy: &Rc<Proxy<
 struct CorePlatform {
     host: Host,
     connectors: RefCell<Connectors>,
+    /// For records, of all connections.
+    buffers: Buffers,
 }
 
 /// The tables of one generation.
@@ -145,7 +148,7 @@ impl Platform for CorePlatform {
         })?;
         let Some(tls) = &cluster.tls else { return Ok(Upstream::Plain(stream)) };
         let connector = self.connectors.borrow_mut().of(tls);
-        let secured = tls::connect(stream, &connector, &host.exec, cluster.connect_timeout).await;
+        let secured = tls::connect(stream, &connector, &self.buffers, &host.exec, cluster.connect_timeout).await;
         secured.map(|stream| Upstream::Tls(Box::new(stream))).map_err(UpstreamError::Tls)
     }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::future::poll_fn;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 
 use super::tls::TlsError;
 
@@ -29,6 +29,16 @@ pub trait ByteStream {
     /// If it did not show as many.
     fn consume(&mut self, n: usize);
 
+    /// Moves received bytes into `into`, which is not empty, and tells how many; 0 once the peer has closed its side. What
+    /// `poll_fill` has shown comes first.
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<Result<usize, StreamError>> {
+        let bytes = ready!(self.poll_fill(cx))?;
+        let taken = bytes.len().min(into.len());
+        into[..taken].copy_from_slice(&bytes[..taken]);
+        self.consume(taken);
+        Poll::Ready(Ok(taken))
+    }
+
     /// Takes bytes from the front of `data` and tells how many: at least one, unless all of `data` is empty. `Pending`
     /// while there is no room. What was taken may wait here until `poll_flush`: flush before waiting for an answer.
     fn poll_write(&mut self, cx: &mut Context<'_>, data: &[&[u8]]) -> Poll<Result<usize, StreamError>>;
@@ -49,19 +59,7 @@ pub trait ByteStream {
 
     /// Copies received bytes into `into` and consumes them; 0 once the peer has closed its side.
     fn read(&mut self, into: &mut [u8]) -> impl Future<Output = Result<usize, StreamError>> {
-        poll_fn(move |cx| {
-            let taken = match self.poll_fill(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(bytes)) => {
-                    let taken = bytes.len().min(into.len());
-                    into[..taken].copy_from_slice(&bytes[..taken]);
-                    taken
-                }
-            };
-            self.consume(taken);
-            Poll::Ready(Ok(taken))
-        })
+        poll_fn(move |cx| self.poll_read(cx, into))
     }
 
     /// Writes all of `data`.

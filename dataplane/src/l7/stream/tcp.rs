@@ -24,6 +24,10 @@ impl ByteStream for TcpStream {
         Self::consume(self, n);
     }
 
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<Result<usize, StreamError>> {
+        Self::poll_read(self, cx, into).map_err(StreamError::from)
+    }
+
     fn poll_write(&mut self, cx: &mut Context<'_>, data: &[&[u8]]) -> Poll<Result<usize, StreamError>> {
         Self::poll_write(self, cx, data).map_err(StreamError::from)
     }

@@ -72,6 +72,7 @@ impl ClientTls {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = alpn;
+        config.enable_secret_extraction = true; // Records are sealed and opened by `traffic`.
         config.resumption = Resumption::disabled(); // Each core brings its own store.
         findings.finish(Some(Self(Arc::new(Built { config, server_name, fingerprint }))))
     }

@@ -25,6 +25,9 @@ pub enum TlsError {
     NoApplicationProtocol,
     /// The peer does not speak TLS, broke the protocol, or its records do not authenticate.
     Misbehaved,
+    /// The keys of a TLS 1.2 connection have made as many records as they safely can (RFC 9325 §4.4), and it has no way to
+    /// get new ones.
+    Exhausted,
     /// Not enough randomness, a broken key, or a mistake of ours.
     Internal,
 }
@@ -122,6 +125,7 @@ impl fmt::Display for TlsError {
             Self::Incompatible => "no TLS version, cipher suite or group in common",
             Self::NoApplicationProtocol => "no application protocol (ALPN) in common",
             Self::Misbehaved => "the peer broke the TLS protocol",
+            Self::Exhausted => "the keys of this TLS 1.2 connection are used up",
             Self::Internal => "TLS failed on this side",
         })
     }

@@ -41,6 +41,7 @@ impl ServerTls {
         };
         let mut config = builder.with_client_cert_verifier(verifier).with_cert_resolver(Arc::new(names));
         config.alpn_protocols = alpn;
+        config.enable_secret_extraction = true; // Records are sealed and opened by `traffic`.
         config.ignore_client_order = true; // All suites are strong; ours come in the order of their cost.
         config.max_early_data_size = 0; // 0-RTT requests can be replayed (RFC 8446 §8).
         config.send_tls13_tickets = 1; // A proxy's clients reuse connections; more tickets are bytes nobody reads.

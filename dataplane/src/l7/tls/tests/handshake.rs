@@ -149,10 +149,11 @@ fn a_silent_client_is_closed_when_the_time_is_over() {
     let exec = Executor::new(Instant::ZERO);
     let (mut near, far) = duplex(1024);
     let handle = exec.clone();
-    let (served, seen) =
-        both(&exec, async move { (accept(far, &tls, &handle, TIMEOUT).await.map(drop), handle.now()) }, async move {
-            near.read(&mut [0; 16]).await
-        });
+    let (served, seen) = both(
+        &exec,
+        async move { (accept(far, &tls, &Buffers::default(), &handle, TIMEOUT).await.map(drop), handle.now()) },
+        async move { near.read(&mut [0; 16]).await },
+    );
     assert_eq!(served.0, Err(TlsError::HandshakeTimeout.into()));
     assert!(served.1 >= Instant::ZERO + TIMEOUT && served.1 <= Instant::ZERO + TIMEOUT + Duration::from_millis(1));
     assert_eq!(seen, Ok(0));
@@ -165,10 +166,14 @@ fn answer_to(bytes: &[u8]) -> (Result<(), StreamError>, Vec<u8>) {
     let exec = Executor::new(Instant::ZERO);
     let (mut near, far) = duplex(1 << 18);
     let (handle, bytes) = (exec.clone(), bytes.to_vec());
-    let (served, seen) = both(&exec, async move { accept(far, &tls, &handle, TIMEOUT).await.map(drop) }, async move {
-        near.write_all(&bytes).await?;
-        read_to_end(&mut near).await
-    });
+    let (served, seen) = both(
+        &exec,
+        async move { accept(far, &tls, &Buffers::default(), &handle, TIMEOUT).await.map(drop) },
+        async move {
+            near.write_all(&bytes).await?;
+            read_to_end(&mut near).await
+        },
+    );
     (served, seen.expect("closed in order"))
 }
 
@@ -198,9 +203,13 @@ fn a_client_that_leaves_during_the_handshake_is_reported() {
     let exec = Executor::new(Instant::ZERO);
     let (mut near, far) = duplex(1024);
     let handle = exec.clone();
-    let (served, _) = both(&exec, async move { accept(far, &tls, &handle, TIMEOUT).await.map(drop) }, async move {
-        near.write_all(&[22, 3, 1, 0]).await.expect("room");
-        near.shutdown().await
-    });
+    let (served, _) = both(
+        &exec,
+        async move { accept(far, &tls, &Buffers::default(), &handle, TIMEOUT).await.map(drop) },
+        async move {
+            near.write_all(&[22, 3, 1, 0]).await.expect("room");
+            near.shutdown().await
+        },
+    );
     assert_eq!(served, Err(TlsError::HandshakeEof.into()));
 }

@@ -1,5 +1,6 @@
 //! Both sides of TLS against each other in memory, against OpenSSL, and against damaged input.
 
+mod established; // what a peer may say besides data, and what not
 mod handshake; // who is let in, and what the other side learns if not
 mod openssl; // the same against another implementation
 mod over_tcp; // on our own TCP
@@ -122,7 +123,7 @@ fn converse(server: &ServerTls, client: &Connector) -> (Result<Seen, StreamError
 }
 
 async fn serve<S: ByteStream>(transport: S, tls: ServerTls, exec: Executor) -> Result<Seen, StreamError> {
-    let mut stream = accept(transport, &tls, &exec, TIMEOUT).await?;
+    let mut stream = accept(transport, &tls, &Buffers::default(), &exec, TIMEOUT).await?;
     assert_eq!(read_to_end(&mut stream).await?, b"ping");
     stream.write_all(b"pong").await?;
     stream.shutdown().await?;
@@ -130,7 +131,7 @@ async fn serve<S: ByteStream>(transport: S, tls: ServerTls, exec: Executor) -> R
 }
 
 async fn ask<S: ByteStream>(transport: S, tls: Connector, exec: Executor) -> Result<Seen, StreamError> {
-    let mut stream = connect(transport, &tls, &exec, TIMEOUT).await?;
+    let mut stream = connect(transport, &tls, &Buffers::default(), &exec, TIMEOUT).await?;
     stream.write_all(b"ping").await?;
     stream.shutdown().await?;
     assert_eq!(read_to_end(&mut stream).await?, b"pong");

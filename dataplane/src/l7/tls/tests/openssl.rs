@@ -143,7 +143,7 @@ fn serve_openssl(tls: &ServerTls, files: &Files, commands: &'static [&str], args
     let exec = Executor::new(Instant::ZERO);
     let (tls, handle) = (tls.clone(), exec.clone());
     let seen = run(&exec, async move {
-        let mut stream = accept(socket, &tls, &handle, TIMEOUT).await.expect("handshake");
+        let mut stream = accept(socket, &tls, &Buffers::default(), &handle, TIMEOUT).await.expect("handshake");
         for command in commands.iter().chain(&["ping\n"]) {
             // It takes what it reads at once for one command or one piece of data.
             std::thread::sleep(Duration::from_millis(100));
@@ -233,7 +233,8 @@ fn a_client_that_understands_other_signatures_is_told_so() {
         let socket = Socket::new(listener.accept().expect("connected").0);
         let exec = Executor::new(Instant::ZERO);
         let (tls, handle) = (tls.clone(), exec.clone());
-        let outcome = run(&exec, async move { accept(socket, &tls, &handle, TIMEOUT).await.map(drop) });
+        let outcome =
+            run(&exec, async move { accept(socket, &tls, &Buffers::default(), &handle, TIMEOUT).await.map(drop) });
         assert_eq!(outcome, Err(TlsError::Incompatible.into()), "{flag}");
         let mut output = String::new();
         program.0.stdout.take().expect("piped").read_to_string(&mut output).expect("text");
@@ -262,7 +263,8 @@ fn openssl_as_a_server_that_asks_for_a_certificate() {
         let exec = Executor::new(Instant::ZERO);
         let handle = exec.clone();
         let seen = run(&exec, async move {
-            let mut stream = connect(socket, &connector, &handle, TIMEOUT).await.expect("handshake");
+            let mut stream =
+                connect(socket, &connector, &Buffers::default(), &handle, TIMEOUT).await.expect("handshake");
             let line: Vec<u8> = (0..15_000).map(|n| b'a' + (n % 23) as u8).collect();
             stream.write_all(&line).await.expect("open");
             stream.write_all(b"\n").await.expect("open");

@@ -117,13 +117,13 @@ fn a_session_with_megabytes_over_tcp_and_nothing_left_behind() {
     let (asked, served) = hosts.run(
         |mut stream, exec| async move {
             poll_fn(|cx| stream.poll_connected(cx)).await.map_err(StreamError::from)?;
-            let mut stream = connect(stream, &connector, &exec, TIMEOUT).await?;
+            let mut stream = connect(stream, &connector, &Buffers::default(), &exec, TIMEOUT).await?;
             stream.write_all(b"GET").await?;
             stream.shutdown().await?;
             read_to_end(&mut stream).await
         },
         |stream, exec| async move {
-            let mut stream = accept(stream, &tls, &exec, TIMEOUT).await?;
+            let mut stream = accept(stream, &tls, &Buffers::default(), &exec, TIMEOUT).await?;
             assert_eq!(read_to_end(&mut stream).await?, b"GET");
             stream.write_all(&body).await?;
             stream.shutdown().await?;
@@ -146,13 +146,13 @@ fn a_refused_client_receives_the_alert_before_the_end() {
     let (asked, served) = Hosts::new().run(
         |mut stream, exec| async move {
             poll_fn(|cx| stream.poll_connected(cx)).await.map_err(StreamError::from)?;
-            let mut stream = connect(stream, &connector, &exec, TIMEOUT).await?;
+            let mut stream = connect(stream, &connector, &Buffers::default(), &exec, TIMEOUT).await?;
             // As a browser does: the request goes out before the server has judged the certificate.
             stream.write_all(&[0; 5_000]).await?;
             stream.flush().await?;
             read_to_end(&mut stream).await
         },
-        |stream, exec| async move { accept(stream, &tls, &exec, TIMEOUT).await.map(drop) },
+        |stream, exec| async move { accept(stream, &tls, &Buffers::default(), &exec, TIMEOUT).await.map(drop) },
     );
     assert_eq!(served, Err(TlsError::NoCertificate.into()));
     assert_eq!(asked, Err(TlsError::Alert(rustls::AlertDescription::CertificateRequired).into()));
