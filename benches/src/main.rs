@@ -11,6 +11,7 @@ mod far; // a core between two wires, and who is at their ends
 mod conns; // memory of idle connections
 mod http; // cycles per request
 mod l3; // cycles per packet
+mod impair; // a hop that treats packets badly
 mod latency; // histograms as text
 mod load; // a load generator on any port
 mod lpm; // routing tables
@@ -77,6 +78,8 @@ enum Question {
     Load(Box<load::Options>),
     /// An origin on our own data plane, on any port, until it is told to stop.
     Origin(Box<origin::Options>),
+    /// A hop between two ports with loss, delay, reordering, limited bandwidth. Prints its counts when it is told to stop.
+    Impair(Box<impair::Options>),
     /// Collect the samples of a race: the steps of scripts/bench.
     #[command(subcommand)]
     Record(record::Step),
@@ -104,6 +107,7 @@ fn main() -> ExitCode {
         Question::Http(asked) => answer(asked, http::run),
         Question::Load(options) => verdict("load", load::run(options)),
         Question::Origin(options) => verdict("origin", origin::run(options)),
+        Question::Impair(options) => verdict("impair", impair::run(options)),
         Question::Record(step) => verdict("record", record::step(step)),
         Question::Report(options) => verdict("report", record::report(options)),
         Question::Summary(options) => verdict("summary", record::summary(options)),

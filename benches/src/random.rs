@@ -9,6 +9,20 @@ impl Random {
         Self(42)
     }
 
+    /// A generator for each seed.
+    pub(crate) fn seeded(seed: u64) -> Self {
+        // SplitMix64 (Steele, Lea, Flood 2014): seeds that differ little make states that differ much; 0 is the one that stays.
+        let mut state = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Self((state ^ (state >> 31)).max(1))
+    }
+
+    /// A number from 0 to below 1.
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
     /// 64 random bits.
     pub(crate) fn bits(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
@@ -43,7 +57,7 @@ impl Zipf {
     /// A rank.
     pub(crate) fn draw(&self, random: &mut Random) -> usize {
         let total = self.sums.last().copied().unwrap_or_default();
-        let point = (random.bits() >> 11) as f64 / (1u64 << 53) as f64 * total;
+        let point = random.unit() * total;
         self.sums.partition_point(|sum| *sum < point).min(self.sums.len() - 1)
     }
 }

@@ -239,7 +239,15 @@ impl<A: App> Station<A> {
     }
 }
 
-fn attach(socket: Socket, name: &str, arena: &Arena) -> Result<(Port, PortInfo, Option<Device>), SetUpError> {
+/// Binds a port to frame memory. What is returned last must outlive the port.
+///
+/// # Errors
+/// The driver cannot use that memory.
+pub(crate) fn attach(
+    socket: Socket,
+    name: &str,
+    arena: &Arena,
+) -> Result<(Port, PortInfo, Option<Device>), SetUpError> {
     match socket {
         Socket::Memory(port) => {
             let info = PortInfo {
