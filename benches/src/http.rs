@@ -80,6 +80,19 @@ pub(crate) fn run(options: &Options, rounds: usize, report: &mut Report) -> Resu
     Ok(())
 }
 
+/// Requests per second of the processor's time, 64 under way: what `scale` compares between cores.
+pub(crate) fn rate(tls: bool, length: Duration) -> f64 {
+    let mut bench = Bench::new(64, tls);
+    let clock = bench.seat.rig.clock.clone();
+    let (mut requests, mut cycles, begun) = (0, 0, clock.now());
+    while clock.now() - begun < length {
+        cycles += bench.round(1).cycles;
+        requests += bench.all.len();
+        bench.seat.rig.now += Duration::from_millis(1);
+    }
+    requests as f64 * bench.ticks * 1e9 / cycles as f64
+}
+
 struct Bench {
     seat: Seat,
     clients: Vec<Client>,

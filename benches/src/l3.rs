@@ -1,10 +1,13 @@
 //! Cycles per packet of the whole way through the router, and of each stage.
 
+use core::time::Duration;
+
 use tidegate_dataplane::{batch::BATCH, l3::Route};
 
 use crate::{
     Missed,
     far::{self, Cost, Nothing, Rig, Shape, udp},
+    place::ticks_per_nanosecond,
     random::Random,
     report::{Figure, Report, Table},
     routes,
@@ -24,6 +27,9 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',', default_values_t = [1, 1_000, 250_000])]
     routes6: Vec<usize>,
 }
+
+/// Turns between two looks at the clock.
+const TURNS: usize = 64;
 
 /// Lengths without frame check sequence.
 #[derive(Clone, Copy)]
@@ -75,6 +81,18 @@ pub(crate) fn run(options: &Options, rounds: usize, report: &mut Report) -> Resu
         return Ok(());
     }
     Err(Missed { goal: "forwarding a packet allocates nothing", measured: allocations as f64 })
+}
+
+/// IPv4 packets of 64 bytes per second of the processor's time, 1000 routes: what `scale` compares between cores.
+pub(crate) fn rate(length: Duration) -> f64 {
+    let mut bench = Bench::new(1_000, false);
+    let ticks = ticks_per_nanosecond(&bench.rig.clock);
+    let (mut packets, mut cycles, begun) = (0, 0, bench.rig.clock.now());
+    while bench.rig.clock.now() - begun < length {
+        cycles += bench.round(mixes(false)[0], TURNS).cycles;
+        packets += TURNS * BATCH;
+    }
+    packets as f64 * ticks * 1e9 / cycles as f64
 }
 
 struct Bench {

@@ -9,6 +9,7 @@ mod counting; // an allocator that counts
 #[path = "../../dataplane/tests/far/mod.rs"]
 mod far; // a core between two wires, and who is at their ends
 mod conns; // memory of idle connections
+mod crypto; // what ring alone allows
 mod http; // cycles per request
 mod l3; // cycles per packet
 mod impair; // a hop that treats packets badly
@@ -22,6 +23,7 @@ mod record; // races: samples, judgement, reports
 mod random; // the same numbers in every run
 mod report; // figures for people and programs
 mod routes; // routing tables like those of the Internet
+mod scale; // several cores at a time
 mod segments; // cycles per TCP segment
 mod station; // a host at the end of a wire
 mod stages; // where the cycles of a turn went
@@ -80,6 +82,10 @@ enum Question {
     Origin(Box<origin::Options>),
     /// A hop between two ports with loss, delay, reordering, limited bandwidth. Prints its counts when it is told to stop.
     Impair(Box<impair::Options>),
+    /// Handshakes per second that ring alone allows on a core: what a server could reach at most.
+    Crypto(crypto::Options),
+    /// One core and several at a time, on memory ports.
+    Scale(scale::Options),
     /// Collect the samples of a race: the steps of scripts/bench.
     #[command(subcommand)]
     Record(record::Step),
@@ -108,6 +114,8 @@ fn main() -> ExitCode {
         Question::Load(options) => verdict("load", load::run(options)),
         Question::Origin(options) => verdict("origin", origin::run(options)),
         Question::Impair(options) => verdict("impair", impair::run(options)),
+        Question::Crypto(options) => verdict("crypto", line(crypto::run(options))),
+        Question::Scale(options) => verdict("scale", line(scale::run(options))),
         Question::Record(step) => verdict("record", record::step(step)),
         Question::Report(options) => verdict("report", record::report(options)),
         Question::Summary(options) => verdict("summary", record::summary(options)),
@@ -129,6 +137,13 @@ fn answer<O: Args>(asked: &Asked<O>, measure: impl FnOnce(&O, usize, &mut Report
         print!("{}", if common.json { report.json() } else { report.text() });
     }
     verdict("missed", outcome)
+}
+
+/// Prints the line of a measurement.
+fn line<E: std::error::Error + 'static>(
+    measured: Result<record::Measured, E>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    Ok(record::print(&measured?)?)
 }
 
 /// Binds this thread to a processor, if one is named.

@@ -19,7 +19,10 @@ use std::{
 
 use bar::Bar;
 use judge::{Record, Spread};
-use sample::{BadSamples, Better, Head, Measured, Metric, Outcome, Program, Sample};
+use sample::{BadSamples, Head, Metric, Outcome, Program, Sample};
+
+pub(crate) use sample::{Better, Measured};
+pub(crate) use tools::metric;
 
 use crate::place::Place;
 
@@ -38,6 +41,20 @@ pub(crate) enum Step {
         /// What failed meanwhile and must not.
         #[arg(long, default_value_t = 0)]
         errors: u64,
+    },
+    /// Print the line on the standard input with more metrics.
+    Also {
+        /// NAME=VALUE,UNIT,higher|lower.
+        #[arg(long = "metric")]
+        metrics: Vec<Given>,
+        /// Make the errors a metric of this name: where failures are what is measured, they do not spoil the run.
+        #[arg(long, value_name = "NAME")]
+        errors_as: Option<String>,
+    },
+    /// Print the figure of one metric of the line on the standard input.
+    Value {
+        /// Its name.
+        metric: String,
     },
     /// Print the line of what `wrk --latency` said on the standard input.
     Wrk,
@@ -144,7 +161,7 @@ impl FromStr for Given {
                 "lower" => Better::Lower,
                 _ => return None,
             };
-            rest.next().is_none().then(|| tools::metric(name, unit, value, better))
+            rest.next().is_none().then(|| metric(name, unit, value, better))
         };
         parts().map(Self).ok_or_else(|| Trouble::NoMetric(text.to_owned()))
     }
@@ -200,6 +217,21 @@ pub(crate) fn step(step: &Step) -> Result<(), Trouble> {
         Step::Line { metrics, errors } => {
             let metrics = metrics.iter().map(|given| given.0.clone()).collect();
             print(&Measured { metrics, latency: None, errors: *errors })
+        }
+        Step::Also { metrics, errors_as } => {
+            let mut measured: Measured = serde_json::from_str(&input()?).map_err(Trouble::Line)?;
+            measured.metrics.extend(metrics.iter().map(|given| given.0.clone()));
+            if let Some(name) = errors_as {
+                let errors = core::mem::take(&mut measured.errors);
+                measured.metrics.push(metric(name, "count", errors as f64, Better::Lower));
+            }
+            print(&measured)
+        }
+        Step::Value { metric } => {
+            let measured: Measured = serde_json::from_str(&input()?).map_err(Trouble::Line)?;
+            let found = measured.metrics.iter().find(|found| found.metric == *metric).ok_or(Trouble::NoFigure)?;
+            println!("{}", found.value);
+            Ok(())
         }
         Step::Wrk => print(&tools::wrk(&input()?).map_err(Trouble::Tool)?),
         Step::H2load => print(&tools::h2load(&input()?).map_err(Trouble::Tool)?),
@@ -281,7 +313,11 @@ fn input() -> Result<String, Trouble> {
     Ok(text)
 }
 
-fn print(measured: &Measured) -> Result<(), Trouble> {
+/// Prints the line of a measurement.
+///
+/// # Errors
+/// None that is known: the line is numbers and text.
+pub(crate) fn print(measured: &Measured) -> Result<(), Trouble> {
     println!("{}", serde_json::to_string(measured).map_err(Trouble::Line)?);
     Ok(())
 }

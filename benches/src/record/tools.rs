@@ -28,7 +28,9 @@ pub(crate) fn wrk(said: &str) -> Result<Measured, NotFinished> {
     if let Some(bytes) = field("Transfer/sec:").and_then(bytes) {
         metrics.push(metric("goodput", "Gbit/s", bytes * 8e-9, Better::Higher));
     }
-    for (name, label) in [("p50", "50%"), ("p90", "90%"), ("p99", "99%")] {
+    // Zeros, if no answer was complete in time.
+    let latencies = [("p50", "50%"), ("p90", "90%"), ("p99", "99%")];
+    for (name, label) in latencies.into_iter().filter(|_| rate > 0.0) {
         metrics.extend(field(label).and_then(nanoseconds).map(|ns| metric(name, "us", ns / 1e3, Better::Lower)));
     }
     let socket = field("Socket errors:").map_or(0, |text| numbers(text).sum());
