@@ -78,7 +78,8 @@ end_children() {
   local round pid
   for round in TERM KILL; do
     for pid in $(descendants $$); do kill -"$round" "$pid" 2>/dev/null || true; done
-    await 2 childless || true
+    # Among them may be a script that has cleaning up to do.
+    if await 10 childless; then break; fi
   done
 }
 childless() { [[ -z $(descendants $$) ]]; }

@@ -32,4 +32,4 @@ peer_start() {
   program_exec "$envoy" -c "$PROGRAM_DIR/envoy.yaml" --concurrency 1 --disable-hot-restart -l error
 }
 
-peer_ready() { ns "$PROGRAM_NS" curl -s -o /dev/null --max-time 1 http://10.0.1.1/; }
+peer_ready() { program_listens; }

@@ -13,6 +13,7 @@ peer_start() {
   program_exec haproxy -W -db -f "$PROGRAM_DIR/haproxy.cfg"
 }
 
-peer_ready() { ns "$PROGRAM_NS" curl -s -o /dev/null --max-time 1 http://10.0.1.1/; }
+peer_ready() { program_listens; }
 
+peer_file() { echo haproxy.cfg; }
 peer_reload() { kill -USR2 "$(cat "$PROGRAM_DIR/pid")"; }

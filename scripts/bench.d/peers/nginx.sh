@@ -11,6 +11,7 @@ peer_start() {
   program_exec nginx -p "$PROGRAM_DIR" -c "$PROGRAM_DIR/nginx.conf" -g 'daemon off;'
 }
 
-peer_ready() { ns "$PROGRAM_NS" curl -s -o /dev/null --max-time 1 http://10.0.1.1/; }
+peer_ready() { program_listens; }
 
+peer_file() { echo nginx.conf; }
 peer_reload() { kill -HUP "$(cat "$PROGRAM_DIR/pid")"; }

@@ -8,6 +8,9 @@ peer_version() { echo "$("$BINARY" --version), $PORT"; }
 peer_start() {
   program_template tidegate.toml
   tidegate_ports "$PROGRAM_DIR/tidegate.toml"
+  # What a scenario asks for beyond the defaults.
+  [[ -z ${TIDEGATE_CONNECTIONS:-} ]] || printf '\n[tcp]\nmax_connections = %s\n' "$TIDEGATE_CONNECTIONS" >>"$PROGRAM_DIR/tidegate.toml"
+  tidegate_routes "${TIDEGATE_ROUTES:-0}" >>"$PROGRAM_DIR/tidegate.toml"
   program_exec "$BINARY" run -c "$PROGRAM_DIR/tidegate.toml"
 }
 
@@ -17,6 +20,7 @@ peer_ready() {
   [[ $PORT != tap ]] || tidegate_join
 }
 
+peer_file() { echo tidegate.toml; }
 peer_reload() { "$BINARY" reload --socket "$PROGRAM_DIR/admin.sock" >/dev/null; }
 
 # DPDK attaches its XDP program by netlink, so one that was killed leaves it behind; our own goes with the process.
@@ -28,6 +32,14 @@ peer_settle() {
   done
 }
 
+# As many static routes, none of which this load takes.
+tidegate_routes() {
+  awk -v n="$1" 'BEGIN {
+    for (i = 0; i < n; i++)
+      printf "[[route]]\nto = \"%d.%d.%d.%d/32\"\nvia = \"10.0.2.11\"\n", 20 + int(i / 16777216), int(i / 65536) % 256, int(i / 256) % 256, i % 256
+  }'
+}
+
 # Puts the driver into each [[port]] of a configuration.
 tidegate_ports() {
   local index=0 end
@@ -35,6 +47,12 @@ tidegate_ports() {
     sed -i "s|^@PORT_$end@|$(tidegate_port "$end" "$index")|" "$1"
     index=$((index + 1))
   done
+  # A TAP takes TCP segments longer than the MTU if a packet buffer holds them.
+  if [[ $PORT == tap ]]; then
+    sed -i 's|^@FRAMES@|frame_size = 65536\nframes_per_core = 4096|' "$1"
+  else
+    sed -i '/^@FRAMES@/d' "$1"
+  fi
   [[ $PORT != dpdk ]] || printf '\n[dpdk]\neal_args = ["--no-pci", %s]\n' "$(tidegate_memory)" >>"$1"
 }
 

@@ -13,7 +13,7 @@ network_up() { # network_up PROGRAM
   ip netns add "$PREFIX-$gw"
   wire_namespace "$load"
   wire_namespace "$gw"
-  wire_pair "$load" load0 "$gw" lan0
+  wire_lan "$program"
   wire_pair "$load" origin0 "$gw" web0
   if [[ $(program_stack "$program") == kernel ]]; then
     wire_address "$gw" lan0 10.0.1.1
@@ -24,7 +24,12 @@ network_up() { # network_up PROGRAM
     wire_address "$load" origin0 10.0.2.11
   fi
   wire_checksums "$program"
+  wire_done "$program"
 }
+
+# What other topologies have instead of a plain wire on the load's side, and at the end.
+wire_lan() { wire_pair "load-$1" load0 "gw-$1" lan0; }
+wire_done() { :; }
 
 # Sockets may be many and short-lived.
 wire_namespace() {
@@ -33,10 +38,10 @@ wire_namespace() {
   ns "$1" ip link set lo up
 }
 
-wire_pair() { # wire_pair NAMESPACE END NAMESPACE END
+wire_pair() { # wire_pair NAMESPACE END NAMESPACE END [CPU OF THE SECOND END]
   ip link add "$2" netns "$PREFIX-$1" type veth peer name "$4" netns "$PREFIX-$3"
   wire_end "$1" "$2" "$LOAD_CPU"
-  wire_end "$3" "$4" "$PROGRAM_CPU"
+  wire_end "$3" "$4" "${5:-$PROGRAM_CPU}"
 }
 
 # A veth does the receiver's work on the sender's CPU, unless its end has a NAPI thread of its own. Those are named after the

@@ -55,9 +55,12 @@ all_scenario() (
   SCENARIO=$1
   scenario_load "$SCENARIO"
   status=0
+  declare -A runs=()
   for line in "${ALL[@]}"; do
     read -ra options <<<"$line"
     run=$SCENARIO-$(all_port "${options[@]}")
+    runs[$run]=$((${runs[$run]:-0} + 1))
+    ((${runs[$run]} == 1)) || run+=-${runs[$run]}
     [[ ! -e $OUT/$run.complete ]] || { say_progress "$run is complete"; continue; }
     say_progress "== $run: $line"
     if "$ROOT/scripts/bench" "$SCENARIO" "${options[@]}" --json "$OUT/$run.json" --html "$OUT/$run.html" \

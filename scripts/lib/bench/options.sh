@@ -1,6 +1,13 @@
 # shellcheck shell=bash
 # The command line of a race, and the defaults that a scenario sets.
 
+# What a scenario may leave out; it is read after this.
+scenario_bars() { ((${#BARS[@]} == 0)) || printf '%s\n' "${BARS[@]}"; }
+scenario_prepare() { :; }                     # once, when the networks are up
+scenario_skip() { :; }                        # scenario_skip PROGRAM CASE: prints why it cannot be, if so
+scenario_start() { program_start "$1" "$2"; } # scenario_start PROGRAM CASE
+scenario_stop() { program_stop "$1"; }        # scenario_stop PROGRAM CASE
+
 # Sets the defaults, then reads the scenario, which may change them.
 # shellcheck disable=SC2034 # read by the other parts
 scenario_load() {
@@ -19,12 +26,6 @@ scenario_load() {
   # shellcheck source=/dev/null
   source "$CATALOGUE/scenarios/$1.sh"
 }
-
-# What a scenario may leave out.
-scenario_prepare() { :; }                                   # once, when the networks are up
-scenario_skip() { :; }                                      # scenario_skip PROGRAM CASE: prints why it cannot be, if so
-scenario_start() { program_start "$1" "$2"; }               # scenario_start PROGRAM CASE
-scenario_stop() { program_stop "$1"; }                      # scenario_stop PROGRAM CASE
 
 # race_options OPTIONS…
 # shellcheck disable=SC2034 # read by the other parts

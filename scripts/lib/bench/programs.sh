@@ -10,6 +10,7 @@ LOAD_CPU=0
 peer_install() { :; }
 peer_ready() { :; }    # whether it serves, asked until it does
 peer_reload() { return 1; }
+peer_file() { return 1; }  # the configuration that peer_reload reads again
 peer_settle() { :; }   # when it has ended: what it leaves behind
 
 # In a subshell of its own, so that one peer's functions are not another's. PROGRAM_DIR is its directory.
@@ -34,6 +35,7 @@ program_start() {
 }
 
 program_begin() {
+  rm -f "$PROGRAM_DIR/log"
   peer_start "$1" || return 1
   if ! await 20 program_serves_or_died || ! program_serves; then
     printf '%s did not start: %s\n' "$PROGRAM" "$(grep -v '^ *$' "$PROGRAM_DIR/log" | tail -n 3 | tr -s ' \n' ' ' | cut -c -400)" >&2
@@ -43,6 +45,9 @@ program_begin() {
 program_serves() { program_lives && peer_ready; }
 program_serves_or_died() { ! program_lives || peer_ready; }
 program_lives() { kill -0 "$(cat "$PROGRAM_DIR/pid")" 2>/dev/null; }
+
+# For peer_ready of a proxy, whatever is or is not behind it.
+program_listens() { ns "$PROGRAM_NS" bash -c 'exec 3<>/dev/tcp/10.0.1.1/80' 2>/dev/null; }
 
 # For peer_start: runs a command in the background, its output in the program's log.
 program_exec() {
@@ -64,4 +69,11 @@ program_stop() {
 # A configuration from a template beside the peer's file: program_template FILE, with @NAME@ for what a run decides.
 program_template() {
   sed -e "s|@DIR@|$PROGRAM_DIR|g; s|@PKI@|$PKI|g; s|@CPU@|$PROGRAM_CPU|g" "$CATALOGUE/peers/$1" >"$PROGRAM_DIR/$1"
+}
+
+# A real change that no request notices, the route /extra-N for another: program_change N. Renamed into place, as an editor does.
+program_change() {
+  local file
+  file=$PROGRAM_DIR/$(peer_file)
+  sed "s|/extra[-0-9]*|/extra-$1|" "$file" >"$file.new" && mv "$file.new" "$file" && peer_reload
 }

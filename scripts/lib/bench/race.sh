@@ -91,7 +91,7 @@ race_head() {
   for program in "${PROGRAMS[@]}"; do
     arguments+=(--program "$program=$(program "$program" peer_version)")
   done
-  for bar in "${BARS[@]}"; do arguments+=(--bar "$bar"); done
+  while read -r bar; do arguments+=(--bar "$bar"); done < <(scenario_bars)
   (cd "$ROOT" && "$BENCH" record begin --samples "$SAMPLES" --scenario "$SCENARIO" --title "$TITLE" --port "$PORT" \
     --command "$COMMAND" "${arguments[@]}")
 }

@@ -1,0 +1,100 @@
+# shellcheck shell=bash
+# idle connections after a request each: memory of user and kernel for each, and what a request costs that wakes one
+# shellcheck disable=SC2034 # read by scripts/lib/bench
+PEERS=(nginx haproxy envoy)
+PORTS_KNOWN=(af_xdp)
+LOADS=(tidegate)
+ROUNDS=3
+# patience: seconds for all to be there; wake_rate: requests per second over all connections, so that each was idle before
+SETTING=([patience]=120 [wake_rate]=1000)
+BARS=("100k memory self <= 4096" "100k-tls memory self <= 12288")
+ALL=("--rounds 3 --cases 10k,10k-tls,wake_10k --seconds 4" "--rounds 1 --cases 100k,100k-tls --vs none")
+
+scenario_cases() { printf '%s\n' 10k 10k-tls 100k 100k-tls 1M wake_10k; }
+
+conns_count() {
+  case $1 in
+    *10k*) echo 10000 ;;
+    *100k*) echo 100000 ;;
+    1M) echo 1000000 ;;
+  esac
+}
+
+scenario_skip() {
+  local count
+  count=$(conns_count "$2")
+  [[ $(program_stack "$1") != kernel ]] || (($(ulimit -Hn) > count + 1000)) ||
+    echo "a process has at most $(ulimit -Hn) file descriptors here"
+}
+
+scenario_start() {
+  # shellcheck disable=SC2031 # for the template of the product
+  export TIDEGATE_CONNECTIONS=1200000 LOAD_ADDRESSES=10.0.1.100-10.0.1.149/24
+  program_start "$1" "$2"
+}
+
+scenario_measure() {
+  local count scheme=http
+  count=$(conns_count "$2")
+  [[ $2 != *-tls ]] || scheme=https
+  if [[ $2 == wake_* ]]; then
+    load_run "$1" keepalive http /1k "$count" "${SETTING[wake_rate]}"
+  else
+    conns_memory "$1" "$scheme" "$count"
+  fi
+}
+
+# Memory with all idle, less that of the same program with none.
+conns_memory() {
+  local user kernel load status=0
+  user=$(conns_user "$1") kernel=$(conns_kernel "$1")
+  SECONDS_EACH=600 load_run "$1" idle "$2" /1k "$3" '' >"$STATE/idle.line" 2>"$STATE/idle.log" &
+  load=$!
+  if await "${SETTING[patience]}" conns_are "$1" "$3"; then
+    # Until the last buffers are given back.
+    sleep 6
+    user=$(($(conns_user "$1") - user)) kernel=$(($(conns_kernel "$1") - kernel))
+    conns_are "$1" "$3" || { echo "some of $3 connections did not stay" >&2; status=1; }
+  else
+    echo "not all of $3 connections were there after ${SETTING[patience]} s, but $(conns_now "$1")" >&2
+    status=1
+  fi
+  conns_end "$1" "$load"
+  ((status == 0)) || return 1
+  "$BENCH" record line --metric "memory=$(((user + kernel) * 1024 / $3)),B,lower" \
+    --metric "user=$((user * 1024 / $3)),B,lower" --metric "kernel=$((kernel * 1024 / $3)),B,lower"
+}
+
+# Only the load runs in its namespace: twice asked, it ends at once.
+conns_end() {
+  local pid
+  for pid in $(ip netns pids "$PREFIX-load-$1") $(ip netns pids "$PREFIX-load-$1"); do kill -TERM "$pid" 2>/dev/null || true; done
+  wait "$2" 2>/dev/null || true
+}
+
+conns_are() { (($(conns_now "$1") >= $2)); }
+
+# Connections of clients that it has now.
+conns_now() {
+  if [[ $(program_stack "$1") == kernel ]]; then
+    ns "gw-$1" ss -H -t -n state established src 10.0.1.1 | wc -l
+  else
+    curl -sS -f --max-time 5 --unix-socket "$STATE/$1/admin.sock" http://tidegate/metrics |
+      awk '/^tidegate_http_open_connections[ {]/ { sum += $NF } END { print sum + 0 }'
+  fi
+}
+
+# KiB of its processes: shared pages once, huge pages too.
+conns_user() {
+  local pid
+  for pid in $(ip netns pids "$PREFIX-gw-$1"); do cat "/proc/$pid/smaps_rollup" 2>/dev/null || true; done |
+    awk '/^(Pss|Private_Hugetlb|Shared_Hugetlb):/ { sum += $2 } END { print sum + 0 }'
+}
+
+# KiB of the kernel: slabs of the whole machine, of which nobody else should take many meanwhile, and socket buffers.
+conns_kernel() {
+  local slab pages
+  slab=$(awk '/^Slab:/ { print $2 }' /proc/meminfo)
+  pages=$(ns "gw-$1" cat /proc/net/sockstat | awk '/^TCP:/ { print $NF }')
+  echo $((slab + pages * $(getconf PAGESIZE) / 1024))
+}

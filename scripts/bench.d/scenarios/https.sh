@@ -1,0 +1,7 @@
+# shellcheck shell=bash
+# as http, with TLS 1.3 towards clients
+# shellcheck disable=SC2034 # read by scripts/lib/bench
+source "$ROOT/scripts/lib/bench/proxy.sh"
+proxy_defaults
+BARS=("1KiB rate best >= 1.5" "half p99 best <= 0.7")
+ALL=("--seconds 2 --cases 1KiB,half")

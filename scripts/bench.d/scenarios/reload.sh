@@ -1,0 +1,49 @@
+# shellcheck shell=bash
+# the configuration changes ten times a second under a fixed rate: failures and latency; and a million routes swapped
+# shellcheck disable=SC2034 # read by scripts/lib/bench
+PEERS=(nginx haproxy)
+PORTS_KNOWN=(af_xdp tap)
+LOADS=(tidegate wrk)
+SECONDS_EACH=5
+SETTING=([connections]=64 [rate]=5000 [per_second]=10)
+BARS=("changing failures self <= 0" "1M_routes failures self <= 0")
+ALL=("--rounds 3 --cases still,changing" "--rounds 1 --cases 1M_routes --vs none --seconds 10")
+
+# `still` is the same load without changes: what is not due to them.
+scenario_cases() { printf '%s\n' still changing 1M_routes; }
+
+scenario_skip() {
+  [[ $2 != 1M_routes || $1 == tidegate ]] || echo "it is no router"
+}
+
+scenario_start() {
+  [[ $2 != 1M_routes ]] || export TIDEGATE_ROUTES=1000000
+  program_start "$1" "$2"
+}
+
+# Failures are what is asked for here: they are a figure, and only a load that does not run is an error.
+scenario_measure() {
+  local rate=${SETTING[rate]} changer='' also=(--errors-as failures)
+  # shellcheck disable=SC2153 # race_options sets it
+  [[ $LOAD == tidegate ]] || rate=''
+  if [[ $2 != still ]]; then
+    reload_changes "$1" >"$STATE/changes" &
+    changer=$!
+  fi
+  load_run "$1" keepalive http /1k "${SETTING[connections]}" "$rate" >"$STATE/reload.line" || true
+  if [[ -n $changer ]]; then
+    kill "$changer" 2>/dev/null || true
+    wait "$changer" 2>/dev/null || true
+    also+=(--metric "changes=$(wc -l <"$STATE/changes"),count,higher")
+  fi
+  "$BENCH" record also "${also[@]}" <"$STATE/reload.line"
+}
+
+# One change after the other until it is ended, a line for each that was taken over.
+reload_changes() {
+  local count=0
+  while count=$((count + 1)); do
+    if program "$1" program_change "$count"; then echo "$count"; fi
+    sleep "$(awk -v n="${SETTING[per_second]}" 'BEGIN { print 1 / n }')"
+  done
+}
