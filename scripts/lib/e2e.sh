@@ -75,7 +75,7 @@ e2e_network() {
 
 # The origin that misbehaves on request, beside nginx on the first backend.
 lab_start() {
-  ns b1 "$PYTHON" "$ROOT/tests/e2e/lab.py" 10.0.2.11 8080 >"$STATE/lab.log" 2>&1 &
+  ns b1 "$PYTHON" "$ROOT/tests/e2e/lab.py" 10.0.2.11 8080 >"$STATE/lab.log" 2>&1 9>&- &
   disown $!
   await 5 ns b1 curl -s -o /dev/null http://10.0.2.11:8080/lab/slow/1 || { cat "$STATE/lab.log"; return 1; }
 }

@@ -9,7 +9,7 @@ origin_start() {
   printf 'This is backend %s.\n' "${host#b}" >"$dir/www/index.html"
   head -c 1024 /dev/zero | tr '\0' 'x' >"$dir/www/1k"
   origin_config "$host" "$dir" "$pki" "${4:-1000}" >"$dir/nginx.conf"
-  ns "$host" nginx -p "$dir" -c "$dir/nginx.conf" -g 'daemon off;' >"$dir/nginx.log" 2>&1 &
+  ns "$host" nginx -p "$dir" -c "$dir/nginx.conf" -g 'daemon off;' >"$dir/nginx.log" 2>&1 9>&- &
   disown $!
   await 5 ns "$host" curl -sf -o /dev/null "http://127.0.0.1/" || die "nginx on $host did not start: $(cat "$dir/nginx.log")"
 }

@@ -1,0 +1,119 @@
+# shellcheck shell=bash
+# scripts/bench itself: a short race from end to end, its record, its clean-up, its refusals. Sourced by scripts/test.
+
+BENCH_PREFIX=$PREFIX-bench
+
+bench() { TIDEGATE_PREFIX=$BENCH_PREFIX "$ROOT/scripts/bench" "$@"; }
+
+# Namespaces, directory, and processes that carry the prefix in a path.
+nothing_left() {
+  local left
+  left=$(ip netns list | grep "^$BENCH_PREFIX-" || true)
+  [[ -z $left && ! -e /run/$BENCH_PREFIX ]] || { echo "left: $left $(ls -d "/run/$BENCH_PREFIX" 2>/dev/null)"; return 1; }
+  left=$(pgrep -af "/run/$BENCH_PREFIX/" || true)
+  [[ -z $left ]] || { echo "still running: $left"; return 1; }
+}
+
+a_race() {
+  bench http --vs nginx --rounds 2 --seconds 1 --cases 1KiB --json "$STATE/record.json" --html "$STATE/record.html" \
+    --text "$STATE/record.md" --samples "$STATE/record.samples" 2>"$STATE/progress"
+  cat "$STATE/progress"
+  expect progress "$(cat "$STATE/progress")" '*\[4/4, 0:00 left\] round 2, 1KiB, *: rate *'
+  expect "first of round 1" "$(sed -n 2p "$STATE/record.samples")" '*"program":"tidegate"*'
+  expect "first of round 2" "$(sed -n 4p "$STATE/record.samples")" '*"program":"nginx"*'
+  nothing_left
+}
+
+the_record_is_whole() {
+  "$PYTHON" - "$STATE/record.json" <<'PYTHON'
+import json, sys
+record = json.load(open(sys.argv[1]))
+assert (record["scenario"], record["port"], record["rounds"]) == ("http", "af_xdp", 2), record
+assert record["machine"]["kernel"] and record["failures"] == [], record["failures"]
+rows = {row["metric"]: row for row in record["rows"]}
+assert {row["case"] for row in record["rows"]} == {"1KiB"}, rows
+for metric in ("rate", "p50", "p99"):
+    row = rows[metric]
+    for spread in (row["product"], row["peers"]["nginx"]):
+        assert 0 < spread["min"] <= spread["median"] <= spread["max"], row
+    assert row["unit"] and row["ratio"]["nginx"] > 0, row
+    assert row["met"] in (True, False, None) and (row["bar"] is None) == (metric != "rate"), row
+assert rows["rate"]["product"]["median"] > 1000, rows["rate"]
+PYTHON
+}
+
+the_page_has_curves() {
+  expect_at_least "curves" "$(grep -o '<polyline' "$STATE/record.html" | wc -l)" 2
+  refuse grep -E '<script|https?://' "$STATE/record.html"
+}
+
+# bash ignores SIGINT in what it starts in the background, unless told otherwise.
+a_long_race() {
+  TIDEGATE_PREFIX=$BENCH_PREFIX env --default-signal=INT "$ROOT/scripts/bench" http --vs none --rounds 1 --seconds 60 --cases 1KiB \
+    >"$STATE/long" 2>&1 &
+  LONG=$!
+  await 60 bench_measures || { cat "$STATE/long"; return 1; }
+}
+bench_measures() { pgrep -f "tidegate-bench load .*--seconds 60" || ! kill -0 "$LONG"; }
+
+ends_by() { # ends_by SIGNAL STATUS
+  local status=0
+  a_long_race
+  kill -"$1" "$LONG"
+  wait "$LONG" || status=$?
+  cat "$STATE/long"
+  expect "status" "$status" "$2"
+  nothing_left
+}
+
+one_at_a_time() {
+  a_long_race
+  local said
+  said=$(refuse bench http --rounds 1)
+  kill -TERM "$LONG"
+  wait "$LONG" || true
+  expect "the second" "$said" '*another scripts/bench runs here*'
+}
+
+refused() { # refused PATTERN OPTIONS…
+  local pattern=$1 status=0 said
+  shift
+  said=$(bench "$@" 2>&1) || status=$?
+  expect "status" "$status" 2
+  expect "what is said" "$said" "*$pattern*"
+}
+
+wrong_options_are_named() {
+  refused "no such scenario: 'htp'; there are: *http*" htp
+  refused "no such peer: 'ngin'; there are: *nginx*" http --vs ngin
+  refused "--port 'tun': http knows af_xdp*" http --port tun
+  refused "--rounds '0': a number from 1" http --rounds 0
+  refused "--seconds 'x': a number from 1" http --seconds x
+  refused "--vs needs a value" http --vs
+  refused "unknown option '--round'" http --round 3
+  refused "--set 'colour': http has no such setting; it has: " http --set colour=red
+  refused "there is no directory /nowhere" http --json /nowhere/x.json
+  refused "no such scenario: 'htp'" all --only htp
+}
+
+everything_is_listed() {
+  local kind name said
+  said=$(bench --help)
+  for kind in scenarios peers topologies loads; do
+    for name in "$ROOT/scripts/bench.d/$kind"/*.sh; do
+      name=$(basename "$name" .sh)
+      [[ $kind/$name == peers/tidegate ]] || grep -qE "^  $name +[^ ]" <<<"$said" || { echo "$kind/$name has no sentence"; return 1; }
+    done
+  done
+}
+
+# shellcheck disable=SC2034 # read by check
+CASE=bench
+check every-file-is-listed everything_is_listed
+check wrong-options wrong_options_are_named
+check race a_race
+check record the_record_is_whole
+check page the_page_has_curves
+check interrupt ends_by INT 130
+check terminal-closed ends_by HUP 129
+check one-at-a-time one_at_a_time
