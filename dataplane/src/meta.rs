@@ -92,7 +92,7 @@ impl BitOrAssign for Flags {
     }
 }
 
-/// Per-packet state that stages leave for later stages. 32 bytes: two to a cache line.
+/// Per-packet state that stages leave for later stages: with frame and verdict less than a cache line.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Meta {
     /// Where the packet came in; for packets of this host, unused.
@@ -115,8 +115,10 @@ pub struct Meta {
     pub network: Network,
     /// Transport protocol number (IANA), behind IPv6 extension headers. Set by `l3::input`.
     pub protocol: u8,
+    /// Longest IP packet that the way out carries, in bytes. Set by `l3::route`.
+    pub mtu: u16,
     /// Next hop found by `l3::route`: index into the generation's next-hop table.
     pub next_hop: u32,
 }
 
-const _: () = assert!(size_of::<Meta>() <= 32);
+const _: () = assert!(size_of::<Meta>() <= 24);

@@ -17,7 +17,7 @@ use crate::{
 #[inline]
 pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) {
     batch.each(Verdict::Continue, |frame, meta| {
-        let mtu = table.next_hop(meta.next_hop).mtu;
+        let mtu = meta.mtu;
         let Some(packet) = frame.data_mut().get_mut(usize::from(meta.l3)..) else {
             return Verdict::Drop(DropReason::IpTruncated);
         };

@@ -41,14 +41,20 @@ const fn classes() -> [u8; 256] {
     classes
 }
 
-/// Checks every packet in transit and decides whether it is for this host.
+/// Checks every packet in transit and decides whether it is for this host. Returns whether any is.
 #[inline]
-pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) {
-    batch.each(Verdict::Continue, |frame, meta| match meta.network {
-        Network::Ipv4 => ipv4(table, frame, meta),
-        Network::Ipv6 => ipv6(table, state, turn, frame, meta),
-        _ => Verdict::Drop(DropReason::L2UnknownType),
+pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) -> bool {
+    let mut ours = false;
+    batch.each(Verdict::Continue, |frame, meta| {
+        let verdict = match meta.network {
+            Network::Ipv4 => ipv4(table, frame, meta),
+            Network::Ipv6 => ipv6(table, state, turn, frame, meta),
+            _ => Verdict::Drop(DropReason::L2UnknownType),
+        };
+        ours |= verdict == Verdict::Deliver;
+        verdict
     });
+    ours
 }
 
 #[inline]

@@ -14,23 +14,23 @@ use crate::{
     verdict::{DropReason, Verdict},
 };
 
-/// Packets of one family whose next hops are looked up together, so that their cache misses overlap.
-struct Lookups<A> {
+/// IPv6 packets whose next hops are looked up together.
+struct Lookups {
     /// Their slots.
     at: [u8; BATCH],
-    destinations: [A; BATCH],
+    destinations: [u128; BATCH],
     next_hops: [u32; BATCH],
     len: usize,
 }
 
-impl<A: Copy> Lookups<A> {
+impl Lookups {
     #[inline]
-    fn new(zero: A) -> Self {
-        Self { at: [0; BATCH], destinations: [zero; BATCH], next_hops: [NO_ROUTE; BATCH], len: 0 }
+    fn new() -> Self {
+        Self { at: [0; BATCH], destinations: [0; BATCH], next_hops: [NO_ROUTE; BATCH], len: 0 }
     }
 
     #[inline]
-    fn push(&mut self, slot: usize, destination: A) {
+    fn push(&mut self, slot: usize, destination: u128) {
         self.at[self.len] = slot as u8;
         self.destinations[self.len] = destination;
         self.len += 1;
@@ -38,48 +38,64 @@ impl<A: Copy> Lookups<A> {
 
     /// Slots and their next hops, as found by `lookup`.
     #[inline]
-    fn resolve(&mut self, lookup: impl FnOnce(&[A], &mut [u32])) -> impl Iterator<Item = (usize, u32)> {
+    fn resolve(&mut self, lookup: impl FnOnce(&[u128], &mut [u32])) -> impl Iterator<Item = (usize, u32)> {
         lookup(&self.destinations[..self.len], &mut self.next_hops[..self.len]);
         self.at[..self.len].iter().zip(&self.next_hops).map(|(at, next_hop)| (usize::from(*at), *next_hop))
     }
 }
 
-/// Sets `next_hop` and `out` of every packet in transit; what has no way is dropped and its sender told.
+/// Sets `next_hop`, `out` and `mtu` of every packet in transit; what has no way is dropped and its sender told.
 #[inline]
 pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) {
-    let slots = batch.slots_mut();
-    let (mut v4, mut v6) = (Lookups::new(0u32), Lookups::new(0u128));
-    for (index, slot) in slots.iter_mut().enumerate() {
+    let mut v6 = false;
+    for slot in batch.slots_mut() {
         if slot.verdict != Verdict::Continue {
             continue;
         }
-        let packet = slot.frame.as_ref().and_then(|frame| frame.data().get(usize::from(slot.meta.l3)..));
-        // A packet without a destination (which the checks let nobody send) has none that any route leads to: zero.
         match slot.meta.network {
+            // One by one: `l3::input` has asked for the line that the look-up reads, so that there is nothing to wait for.
             Network::Ipv4 => {
-                let octets = packet.and_then(|packet| packet.get(16..20)?.first_chunk());
-                v4.push(index, octets.map_or(0, |octets| u32::from_be_bytes(*octets)));
+                let octets = destination(slot, 16..20).and_then(|octets| octets.first_chunk());
+                let next_hop = table.fib4.lookup(octets.map_or(0, |octets| u32::from_be_bytes(*octets)));
+                apply(table, state, turn, slot, next_hop);
             }
-            Network::Ipv6 => {
-                let octets = packet.and_then(|packet| packet.get(24..40)?.first_chunk());
-                let destination = octets.map_or(0, |octets| u128::from_be_bytes(*octets));
-                if is_link_local(Ipv6Addr::from_bits(destination)) {
-                    // On the link its packet names (RFC 4007); packets in transit never get here with one.
-                    let next_hop = table.on_link(slot.meta.out);
-                    apply(table, state, turn, slot, next_hop);
-                } else {
-                    v6.push(index, destination);
-                }
-            }
+            Network::Ipv6 => v6 = true,
             _ => slot.verdict = Verdict::Drop(DropReason::L2UnknownType),
         }
     }
-    for (index, next_hop) in v4.resolve(|addresses, next_hops| table.fib4.lookup_many(addresses, next_hops)) {
+    if v6 {
+        run_v6(table, state, turn, batch);
+    }
+}
+
+/// The IPv6 packets of a batch together, so that their cache misses overlap.
+#[inline(never)]
+fn run_v6(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) {
+    let slots = batch.slots_mut();
+    let mut lookups = Lookups::new();
+    for (index, slot) in slots.iter_mut().enumerate() {
+        if slot.verdict != Verdict::Continue || slot.meta.network != Network::Ipv6 {
+            continue;
+        }
+        let octets = destination(slot, 24..40).and_then(|octets| octets.first_chunk());
+        let destination = octets.map_or(0, |octets| u128::from_be_bytes(*octets));
+        if is_link_local(Ipv6Addr::from_bits(destination)) {
+            // On the link its packet names (RFC 4007); packets in transit never get here with one.
+            let next_hop = table.on_link(slot.meta.out);
+            apply(table, state, turn, slot, next_hop);
+        } else {
+            lookups.push(index, destination);
+        }
+    }
+    for (index, next_hop) in lookups.resolve(|addresses, next_hops| table.fib6.lookup_many(addresses, next_hops)) {
         apply(table, state, turn, &mut slots[index], next_hop);
     }
-    for (index, next_hop) in v6.resolve(|addresses, next_hops| table.fib6.lookup_many(addresses, next_hops)) {
-        apply(table, state, turn, &mut slots[index], next_hop);
-    }
+}
+
+/// A packet without a destination (which the checks let nobody send) has none that any route leads to: callers take zero.
+#[inline]
+fn destination(slot: &Slot, within: core::ops::Range<usize>) -> Option<&[u8]> {
+    slot.frame.as_ref()?.data().get(usize::from(slot.meta.l3)..)?.get(within)
 }
 
 #[inline]
@@ -87,6 +103,7 @@ fn apply(table: &Table, state: &mut State, turn: &mut Turn<'_>, slot: &mut Slot,
     let hop = table.next_hop(next_hop);
     slot.meta.next_hop = next_hop;
     slot.meta.out = hop.port;
+    slot.meta.mtu = hop.mtu;
     if hop.action != Action::Forward {
         slot.verdict = refuse(table, state, turn, slot, hop.action);
     }

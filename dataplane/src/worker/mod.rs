@@ -253,16 +253,19 @@ impl<A: App> Worker<A> {
         owner::share_neighbor_messages(&mut links.borrow_mut(), stats, batch);
         l2::input::run(table.link(), link, &mut turn, batch);
         meter.lap(Stage::L2Input, n);
-        l3::input::run(table, net, &mut turn, batch);
+        let ours = l3::input::run(table, net, &mut turn, batch);
         meter.lap(Stage::L3Input, n);
-        l3::local::run(table, net, link, &mut turn, batch);
-        meter.lap(Stage::L3Local, n);
-        if owner::hand_over(&mut links.borrow_mut(), stats, host.core, batch) {
-            meter.lap(Stage::Handover, n);
+        // A router's batch is mostly in transit from end to end: what is for this host is not looked for where there is nothing.
+        if ours {
+            l3::local::run(table, net, link, &mut turn, batch);
+            meter.lap(Stage::L3Local, n);
+            if owner::hand_over(&mut links.borrow_mut(), stats, host.core, batch) {
+                meter.lap(Stage::Handover, n);
+            }
+            let mut sink = segments::Sink::new(arena, egress, ports.common_capabilities());
+            let segments = segments::input(&host.tcp, now, generation, batch, &mut sink);
+            meter.lap(Stage::Tcp, segments);
         }
-        let mut sink = segments::Sink::new(arena, egress, ports.common_capabilities());
-        let segments = segments::input(&host.tcp, now, generation, batch, &mut sink);
-        meter.lap(Stage::Tcp, segments);
         let claimed = hosts.claim(table.link(), now, batch);
         if claimed > 0 {
             meter.lap(Stage::Host, claimed);
