@@ -193,6 +193,6 @@ fn a_segment_that_lands_on_the_wrong_core_reaches_its_owner() {
         assert_eq!(answer.borrow().as_deref(), Some(&vec![byte as u8; 3000][..]), "connection {byte}");
     }
     let handed = first_stats.handovers.value();
-    assert!(handed > 16 * 3, "a segment for every owner: {handed}");
+    assert!(handed >= 16 * 3, "a segment for every owner: {handed}");
     assert_eq!(first_stats.drops(DropReason::HandoverFull).value(), 0);
 }
