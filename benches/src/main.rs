@@ -18,6 +18,7 @@ mod load; // a load generator on any port
 mod lpm; // routing tables
 mod memory; // what the kernel says this process takes
 mod origin; // what a proxy under test forwards to
+mod packets; // packets to forward, on any port
 mod place; // machine, kernel, revision
 mod record; // races: samples, judgement, reports
 mod random; // the same numbers in every run
@@ -86,6 +87,11 @@ enum Question {
     Crypto(crypto::Options),
     /// One core and several at a time, on memory ports.
     Scale(scale::Options),
+    /// Packets to forward and who receives them, on any port: throughput (RFC 2544), latency and loss, as one line of JSON. Fails if
+    /// packets come back altered.
+    Packets(Box<packets::Options>),
+    /// The routes that lead to those packets' destinations, for the program that is to forward them.
+    Routes(packets::RouteOptions),
     /// Collect the samples of a race: the steps of scripts/bench.
     #[command(subcommand)]
     Record(record::Step),
@@ -116,6 +122,8 @@ fn main() -> ExitCode {
         Question::Impair(options) => verdict("impair", impair::run(options)),
         Question::Crypto(options) => verdict("crypto", line(crypto::run(options))),
         Question::Scale(options) => verdict("scale", line(scale::run(options))),
+        Question::Packets(options) => verdict("packets", packets::run(options)),
+        Question::Routes(options) => verdict("routes", packets::print_routes(options)),
         Question::Record(step) => verdict("record", record::step(step)),
         Question::Report(options) => verdict("report", record::report(options)),
         Question::Summary(options) => verdict("summary", record::summary(options)),
