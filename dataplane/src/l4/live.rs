@@ -122,6 +122,7 @@ impl Live {
             snd_max: record.snd_nxt,
             acked: record.rcv_nxt,
             rcv_adv: record.rcv_adv,
+            socket_edge: record.rcv_nxt, // Set below, once the scale is known.
             own_shift: record.own_shift,
             // As smoltcp derives it from the capacity; without the peer's consent nobody scales.
             socket_shift: if record.peer_shift.is_some() { (capacity.ilog2() + 1).saturating_sub(16) as u8 } else { 0 },
@@ -131,6 +132,8 @@ impl Live {
             data_at: now,
             timed: None,
         };
+        let widest = u32::from(u16::MAX) << self.track.socket_shift;
+        self.track.socket_edge = record.rcv_nxt.plus(capacity.min(widest));
         self.record = record;
         (self.written, self.consumed) = (0, 0);
         self.rcv_high = record.rcv_nxt;
@@ -232,24 +235,12 @@ impl Live {
         (self.heard, self.active, self.probes) = (now, now, 0);
         self.track.now = now;
         self.split_ack(interface, segment, una, sink, mtu);
-        self.feed(interface, packet, sink, mtu);
+        if self.socket_takes(segment, rcv_nxt) || self.take_ack_alone(interface, segment, rcv_nxt, sink, mtu) {
+            self.feed(interface, packet, sink, mtu);
+        }
         self.on_progress(una, now);
         self.mend(interface, segment.flow, duplicate, sink, mtu);
         Arrival::Taken
-    }
-
-    /// RFC 5961 §3.2: exactly the next number resets; elsewhere in the window asks back; outside is noise. Once both sides have
-    /// closed it is ignored (RFC 1337 §3): the user may still have to read what came before.
-    fn judge_reset(&self, segment: &Segment, rcv_nxt: Seq) -> Arrival {
-        if self.socket_ref().state() == tcp::State::TimeWait {
-            Arrival::Ignored
-        } else if segment.seq == rcv_nxt {
-            Arrival::Reset
-        } else if segment.seq.after(rcv_nxt) && segment.seq.before(self.track.rcv_adv) {
-            Arrival::Challenge
-        } else {
-            Arrival::Ignored
-        }
     }
 
     fn feed<S: SegmentSink>(&mut self, interface: &mut Interface, packet: &[u8], sink: &mut S, mtu: usize) {

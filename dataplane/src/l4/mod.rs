@@ -4,6 +4,7 @@
 //! when it is quiet: a hundred thousand idle connections cost some tens of megabytes, and the cost of a segment does not
 //! depend on their number. Reading order: [`segment`], [`tcp`], [`handshake`], [`established`], [`drive`], [`live`], [`hydrate`].
 
+mod accept; // what is acceptable
 mod conn; // states, slab
 mod drive; // output of a turn
 mod established; // segments of open connections

@@ -53,6 +53,8 @@ pub(super) struct Track {
     pub(super) acked: Seq,
     /// Right edge of the window as the peer knows it.
     pub(super) rcv_adv: Seq,
+    /// Right edge of the window as the socket remembers it: it takes nothing beyond.
+    pub(super) socket_edge: Seq,
     /// The scale this host announced.
     pub(super) own_shift: u8,
     /// The scale the socket believes it announced.
@@ -120,6 +122,7 @@ impl Track {
     /// The window field to send for the one that the socket wrote.
     pub(super) fn window(&mut self, ack: Seq, field: u16) -> u16 {
         let edge = ack.plus(u32::from(field) << self.socket_shift);
+        self.socket_edge = edge;
         if edge.since(self.rcv_adv) >= self.edge_step as i32 {
             self.rcv_adv = edge;
         }

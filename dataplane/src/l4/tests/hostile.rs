@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What the last packet from the client looked like; segments are made up around it.
-fn tap(world: &mut World) -> Rc<RefCell<Vec<u8>>> {
+pub(super) fn tap(world: &mut World) -> Rc<RefCell<Vec<u8>>> {
     let last = Rc::new(RefCell::new(Vec::new()));
     let log = Rc::clone(&last);
     world.watch = Some(Box::new(move |_, to, packet| {
@@ -23,7 +23,7 @@ fn tap(world: &mut World) -> Rc<RefCell<Vec<u8>>> {
 }
 
 /// A segment near `template` in sequence space, with `len` octets of data.
-fn near(template: &[u8], (seq, ack): (i32, i32), flags: u8, window: u16, len: usize) -> Vec<u8> {
+pub(super) fn near(template: &[u8], (seq, ack): (i32, i32), flags: u8, window: u16, len: usize) -> Vec<u8> {
     let word = |at: usize| u32::from_be_bytes(template[at..at + 4].try_into().expect("four bytes"));
     let mut p = template[..40].to_vec();
     p.resize(40 + len, 0x5a);

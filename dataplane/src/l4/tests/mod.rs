@@ -2,6 +2,7 @@
 
 mod bulk;
 mod close;
+mod echo;
 mod hostile;
 mod open;
 mod rest;
