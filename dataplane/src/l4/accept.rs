@@ -24,6 +24,14 @@ impl Live {
         }
     }
 
+    /// The number of a reset that the peer believes: the next one, but not beyond its window, where an octet that probes it lies
+    /// (RFC 5961 §3.2).
+    pub(super) fn reset_seq(&self) -> Seq {
+        let una = self.acknowledged();
+        let edge = una.plus(u32::from(self.window) << self.record.peer_shift.unwrap_or(0));
+        if self.track.snd_max.after(edge) { edge } else { self.track.snd_max }
+    }
+
     /// Whether the socket finds the segment acceptable (RFC 9293 §3.10.7.4, as smoltcp has it).
     pub(super) fn socket_takes(&self, segment: &Segment, rcv_nxt: Seq) -> bool {
         let edge = self.track.socket_edge;

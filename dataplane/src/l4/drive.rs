@@ -40,7 +40,7 @@ impl Tcp {
         let State::Live(live) = &mut conn.state else { return };
         if live.give_up_at(conn.attached, core.options.user_timeout).is_some_and(|at| now >= at) {
             core.stats.timeouts.add(1);
-            let reset = Header::reset(conn.flow, live.track.snd_max, Some(live.rcv_nxt()));
+            let reset = Header::reset(conn.flow, live.reset_seq(), Some(live.rcv_nxt()));
             core.send(reset, sink);
             return self.end(index, End::TimedOut);
         }
@@ -212,7 +212,7 @@ impl Tcp {
         let core = &mut self.core;
         let conn = self.conns.at(index);
         let reset = match &mut conn.state {
-            State::Live(live) => Some((live.track.snd_max, live.rcv_nxt())),
+            State::Live(live) => Some((live.reset_seq(), live.rcv_nxt())),
             State::Idle(idle) => Some((idle.record.snd_nxt, idle.record.rcv_nxt)),
             State::SynReceived { opening, .. } => Some((opening.isn.plus(1), opening.peer_isn.plus(1))),
             State::SynSent(_) | State::TimeWait(_) | State::Vacant | State::Remains(_) | State::Ended(_) => None,

@@ -34,7 +34,7 @@ impl Tcp {
         let ack = own_ack(live, conn.flow);
         if live.probes >= core.options.keepalive_probes {
             core.stats.timeouts.add(1);
-            core.post(Header::reset(conn.flow, live.track.snd_max, None));
+            core.post(Header::reset(conn.flow, live.reset_seq(), None));
             self.end(index, End::TimedOut);
             return false;
         }
