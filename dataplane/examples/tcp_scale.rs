@@ -21,7 +21,7 @@ struct Last {
 
 impl SegmentSink for Last {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { checksum: true }
+        Capabilities { checksum: true, super_segment: 0 }
     }
     fn has_room(&self) -> bool {
         true

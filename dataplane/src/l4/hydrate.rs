@@ -37,9 +37,15 @@ const DEFAULT_RTT: Duration = Duration::from_millis(20);
 /// Longest delay of an acknowledgement of less than two segments. RFC 1122 §4.2.3.2 allows 500 ms; a proxy should not add latency.
 const ACK_DELAY: Duration = Duration::from_millis(20);
 
-/// Makes an interface that accepts packets for any address. Connections share it: it holds no state of theirs.
-pub(super) fn interface(mtu: usize, seed: u64) -> Interface {
-    struct Shape(usize);
+/// That time on smoltcp's clock.
+pub(super) const fn ack_delay() -> smoltcp::time::Duration {
+    smoltcp::time::Duration::from_micros(ACK_DELAY.as_micros() as u64 * CLOCK_SCALE)
+}
+
+/// Makes an interface that accepts packets for any address. Connections share it: it holds no state of theirs. Super-segments of up
+/// to `super_segment` octets leave through it, if that is not 0.
+pub(super) fn interface(mtu: usize, super_segment: usize, seed: u64) -> Interface {
+    struct Shape(usize, usize);
     impl smoltcp::phy::Device for Shape {
         type RxToken<'t> = super::wire::Arrived<'t>;
         type TxToken<'t> = super::wire::Lent<'t, Discard>;
@@ -50,12 +56,12 @@ pub(super) fn interface(mtu: usize, seed: u64) -> Interface {
             None
         }
         fn capabilities(&self) -> smoltcp::phy::DeviceCapabilities {
-            capabilities(self.0)
+            capabilities(self.0, self.1)
         }
     }
     let mut config = Config::new(HardwareAddress::Ip);
     config.random_seed = seed;
-    let mut interface = Interface::new(config, &mut Shape(mtu), SocketInstant::ZERO);
+    let mut interface = Interface::new(config, &mut Shape(mtu, super_segment), SocketInstant::ZERO);
     interface.set_any_ip(true);
     interface
 }
@@ -71,7 +77,7 @@ pub(super) fn hydrate(live: &mut Live, flow: Flow, record: Record, flight: u32, 
     live.restart(flow, record, now);
     set_up(live.socket(), flow, options.congestion);
     let mut play = Play {
-        interface: interface(usize::from(options.mtu), seed_for(isn)),
+        interface: interface(usize::from(options.mtu), 0, seed_for(isn)),
         discard: Discard([0; 128]),
         track: live.track,
         sockets: &mut live.sockets,
@@ -114,7 +120,7 @@ fn set_up(socket: &mut tcp::Socket<'static>, flow: Flow, congestion: Congestion)
         Congestion::None => tcp::CongestionControl::None,
     });
     socket.set_nagle_enabled(false);
-    socket.set_ack_delay(Some(smoltcp::time::Duration::from_micros(ACK_DELAY.as_micros() as u64 * CLOCK_SCALE)));
+    socket.set_ack_delay(Some(ack_delay()));
     let listening = socket.listen(flow.local_port);
     debug_assert_eq!(listening, Ok(()), "an aborted socket can listen, and ports are not 0");
 }

@@ -3,12 +3,15 @@
 use smoltcp::{
     iface::{Interface, SocketHandle, SocketSet},
     socket::tcp,
+    time::Duration as SocketDuration,
 };
 
 use crate::clock::Instant;
 
 use super::{
+    early::Early,
     flow::Flow,
+    hydrate::ack_delay,
     pool::CLASS_BYTES,
     record::Record,
     segment::{Header, MAX_CONTROL, Segment, flag},
@@ -129,6 +132,7 @@ impl Live {
             edge_step: u32::from(record.mss).min(capacity / 2),
             segments: 0,
             retransmits: 0,
+            early: Early::default(),
             data_at: now,
             timed: None,
         };
@@ -236,11 +240,44 @@ impl Live {
         self.track.now = now;
         self.split_ack(interface, segment, una, sink, mtu);
         if self.socket_takes(segment, rcv_nxt) || self.take_ack_alone(interface, segment, rcv_nxt, sink, mtu) {
-            self.feed(interface, packet, sink, mtu);
+            self.take(interface, packet, segment, sink, mtu);
         }
         self.on_progress(una, now);
         self.mend(interface, segment.flow, duplicate, sink, mtu);
         Arrival::Taken
+    }
+
+    /// Feeds a segment that the socket takes, or answers.
+    fn take<S: SegmentSink>(
+        &mut self,
+        interface: &mut Interface,
+        packet: &[u8],
+        segment: &Segment,
+        sink: &mut S,
+        mtu: usize,
+    ) {
+        let rcv_nxt = self.rcv_nxt();
+        let (start, end) = (segment.seq, segment.seq.plus(segment.len));
+        let told =
+            self.record.sack && segment.len > 0 && (start.before(rcv_nxt) || self.socket_takes(segment, rcv_nxt));
+        if told {
+            let end = if end.after(self.track.socket_edge) { self.track.socket_edge } else { end };
+            self.track.early.note(start, end, rcv_nxt);
+        }
+        let before = self.track.segments;
+        // A segment that was merged on its way counts as the many that it was: at once (RFC 9293 §3.8.6.3).
+        let merged = segment.len > u32::from(self.record.mss);
+        if merged {
+            self.socket().set_ack_delay(Some(SocketDuration::ZERO));
+        }
+        self.feed(interface, packet, sink, mtu);
+        if merged {
+            self.socket().set_ack_delay(Some(ack_delay()));
+        }
+        if told && start.after(rcv_nxt) && self.track.segments == before && sink.has_room() {
+            self.track.early.forget(start, end); // More holes than the socket can remember.
+        }
+        self.track.early.advance(self.rcv_nxt());
     }
 
     fn feed<S: SegmentSink>(&mut self, interface: &mut Interface, packet: &[u8], sink: &mut S, mtu: usize) {

@@ -7,6 +7,7 @@
 mod accept; // what is acceptable
 mod conn; // states, slab
 mod drive; // output of a turn
+mod early; // selective acknowledgements
 mod established; // segments of open connections
 mod flow; // five-tuples and their owners
 mod handshake; // SYNs

@@ -5,6 +5,8 @@
 pub struct Capabilities {
     /// The port completes a TCP checksum whose field holds the pseudo-header sum.
     pub checksum: bool,
+    /// Longest IP packet, in octets, that the port cuts into segments itself; 0 if it cuts none. Needs `checksum`.
+    pub super_segment: u32,
 }
 
 /// How the bytes that were written into the lent buffer are to be treated.

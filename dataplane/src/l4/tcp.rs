@@ -65,6 +65,8 @@ pub(super) struct Core {
     pub(super) options: TcpOptions,
     pub(super) stats: Arc<Stats>,
     pub(super) interface: Interface,
+    /// Longest super-segment that the interface was made for.
+    super_segment: usize,
     pub(super) pool: Pool,
     pub(super) numbers: Numbers,
     pub(super) wheel: Wheel<ConnId>,
@@ -111,6 +113,15 @@ impl Core {
     pub(super) fn first_window(&self) -> u16 {
         let first = super::pool::CLASS_BYTES[usize::from(FIRST_CLASS)];
         first.min(usize::from(u16::MAX)) as u16
+    }
+
+    /// Follows what the way out can do: smoltcp asks only once, when an interface is made.
+    fn adapt<S: SegmentSink>(&mut self, sink: &S) {
+        let super_segment = sink.capabilities().super_segment as usize;
+        if super_segment != self.super_segment {
+            self.super_segment = super_segment;
+            self.interface = interface(self.mtu(), super_segment, 0);
+        }
     }
 
     /// Queues a segment for the next output.
@@ -168,7 +179,8 @@ impl Core {
 impl Tcp {
     pub(super) fn new(options: TcpOptions, secrets: &Secrets, stats: Arc<Stats>, now: Instant) -> Self {
         let core = Core {
-            interface: interface(usize::from(options.mtu), 0),
+            interface: interface(usize::from(options.mtu), 0, 0),
+            super_segment: 0,
             pool: Pool::new(&options),
             numbers: Numbers::new(secrets),
             wheel: Wheel::new(now),
@@ -203,6 +215,7 @@ impl Tcp {
             Ok(segment) => segment,
             Err(reason) => return Outcome::Dropped(reason),
         };
+        self.core.adapt(sink);
         self.core.stats.segments_in.add(1);
         let Some(index) = self.conns.find(&segment.flow) else {
             return self.unmatched(packet, &segment, listen, sink);
@@ -221,6 +234,7 @@ impl Tcp {
 
     /// Timers that are due, then everything that this turn's segments and users have made sendable.
     pub(super) fn output<S: SegmentSink>(&mut self, sink: &mut S) {
+        self.core.adapt(sink);
         let mut fired = core::mem::take(&mut self.core.fired);
         self.core.wheel.advance(self.core.now, |id| fired.push(id));
         for id in fired.drain(..) {

@@ -4,15 +4,18 @@
 //! out: the window field is put into the scale that this host announced, and the right edge of the window never moves back
 //! nor forward in crumbs (RFC 9293 §3.8.6.2).
 
+use core::num::{NonZeroU16, NonZeroUsize};
+
 use smoltcp::{
-    phy::{ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken},
+    phy::{ChecksumCapabilities, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken},
     time::Instant as SocketInstant,
 };
 
 use crate::clock::Instant;
 
 use super::{
-    segment::{IPV4_HEADER, IPV6_HEADER, flag},
+    early::{Early, MAX_OPTION},
+    segment::{IPV4_HEADER, IPV6_HEADER, TCP_HEADER, flag},
     seq::Seq,
     sink::{Capabilities, SegmentSink, Sent},
 };
@@ -34,12 +37,17 @@ pub(super) fn wall_time(at: SocketInstant) -> Instant {
     Instant::from_nanos(at.total_micros().max(0) as u64 * (1_000 / CLOCK_SCALE))
 }
 
-/// The device's shape as smoltcp sees it.
-pub(super) fn capabilities(mtu: usize) -> DeviceCapabilities {
+/// Longest packet without data that smoltcp writes: with one selective acknowledgement.
+const LONGEST_ACK: usize = IPV6_HEADER + TCP_HEADER + 12;
+
+/// The device's shape as smoltcp sees it: super-segments of up to `super_segment` octets if that is not 0. Over IPv4 only: smoltcp
+/// 0.14 drops those of IPv6 for being longer than the MTU.
+pub(super) fn capabilities(mtu: usize, super_segment: usize) -> DeviceCapabilities {
     let mut capabilities = DeviceCapabilities::default();
     capabilities.medium = Medium::Ip;
     capabilities.max_transmission_unit = mtu;
     capabilities.checksum = ChecksumCapabilities::ignored();
+    capabilities.segmentation.tcpv4 = NonZeroUsize::new(super_segment);
     capabilities
 }
 
@@ -63,6 +71,8 @@ pub(super) struct Track {
     pub(super) edge_step: u32,
     /// Segments sent, wrapping.
     pub(super) segments: u32,
+    /// What the peer is told about data that came early or twice.
+    pub(super) early: Early,
     /// Data segments sent again, wrapping.
     pub(super) retransmits: u32,
     /// When data was last sent.
@@ -72,8 +82,8 @@ pub(super) struct Track {
 }
 
 impl Track {
-    /// Finishes a packet that smoltcp wrote.
-    fn finish(&mut self, packet: &mut [u8], port: Capabilities) -> Sent {
+    /// Finishes a packet that smoltcp wrote: one segment, or several of `segment_size` octets each that the port will cut.
+    fn finish(&mut self, packet: &mut [u8], port: Capabilities, segment_size: u16) -> Sent {
         let v4 = packet[0] >> 4 == 4;
         let tcp_at = if v4 { IPV4_HEADER } else { IPV6_HEADER };
         let len = packet.len();
@@ -82,6 +92,8 @@ impl Track {
         let ack = Seq(u32::from_be_bytes([tcp[8], tcp[9], tcp[10], tcp[11]]));
         let payload = (len - tcp_at - usize::from(tcp[12] >> 4) * 4) as u32;
         let fin = tcp[13] & flag::FIN != 0;
+        let count = if segment_size == 0 { 1 } else { payload.div_ceil(u32::from(segment_size)) };
+        self.segments = self.segments.wrapping_add(count);
         self.on_sent(seq, payload, fin);
         self.acked = ack;
         let window = self.window(ack, u16::from_be_bytes([tcp[14], tcp[15]]));
@@ -100,11 +112,10 @@ impl Track {
             let sum = Sum::new().add(&packet[..IPV4_HEADER]).finish();
             packet[10..12].copy_from_slice(&sum.to_be_bytes());
         }
-        Sent { tcp_at, checksum_partial: port.checksum, segment_size: 0 }
+        Sent { tcp_at, checksum_partial: port.checksum, segment_size }
     }
 
     fn on_sent(&mut self, seq: Seq, payload: u32, fin: bool) {
-        self.segments = self.segments.wrapping_add(1);
         let end = seq.plus(payload + u32::from(fin));
         if payload == 0 && !fin {
             return;
@@ -151,15 +162,15 @@ impl<S: SegmentSink> Device for Wire<'_, S> {
 
     fn receive(&mut self, _: SocketInstant) -> Option<(Arrived<'_>, Lent<'_, S>)> {
         let packet = self.packet.take()?;
-        Some((Arrived(packet), Lent { sink: self.sink, track: self.track }))
+        Some((Arrived(packet), Lent { sink: self.sink, track: self.track, meta: PacketMeta::default() }))
     }
 
     fn transmit(&mut self, _: SocketInstant) -> Option<Lent<'_, S>> {
-        self.sink.has_room().then_some(Lent { sink: self.sink, track: self.track })
+        self.sink.has_room().then_some(Lent { sink: self.sink, track: self.track, meta: PacketMeta::default() })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
-        capabilities(self.mtu)
+        capabilities(self.mtu, self.sink.capabilities().super_segment as usize)
     }
 }
 
@@ -176,18 +187,45 @@ impl RxToken for Arrived<'_> {
 pub(super) struct Lent<'a, S> {
     sink: &'a mut S,
     track: &'a mut Track,
+    meta: PacketMeta,
+}
+
+impl<S: SegmentSink> Lent<'_, S> {
+    /// Sends what `f` writes, an acknowledgement most likely, with what is to be told about early data.
+    fn tell<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let mut scratch = [0; LONGEST_ACK + MAX_OPTION];
+        let result = f(&mut scratch[..len]);
+        let tcp_at = if scratch[0] >> 4 == 4 { IPV4_HEADER } else { IPV6_HEADER };
+        let len = self.track.early.tell(&mut scratch, len, tcp_at);
+        let port = self.sink.capabilities();
+        if let Some(buffer) = self.sink.reserve(len) {
+            let packet = &mut buffer[..len];
+            packet.copy_from_slice(&scratch[..len]);
+            let sent = self.track.finish(packet, port, 0);
+            self.sink.commit(sent);
+        }
+        result
+    }
 }
 
 impl<S: SegmentSink> TxToken for Lent<'_, S> {
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.meta = meta;
+    }
+
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        if len <= LONGEST_ACK && !self.track.early.is_empty() {
+            return self.tell(len, f);
+        }
         let port = self.sink.capabilities();
+        let segment_size = self.meta.segmentation_offload_size.map_or(0, NonZeroU16::get);
         let Some(buffer) = self.sink.reserve(len) else {
             // An ACK in reply to a segment while frames are short. smoltcp must write somewhere; the peer will ask again.
             return f(&mut vec![0; len]);
         };
         let packet = &mut buffer[..len];
         let result = f(packet);
-        let sent = self.track.finish(packet, port);
+        let sent = self.track.finish(packet, port, segment_size);
         self.sink.commit(sent);
         result
     }
@@ -198,7 +236,7 @@ pub(super) struct Discard(pub(super) [u8; 128]);
 
 impl SegmentSink for Discard {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { checksum: true }
+        Capabilities { checksum: true, super_segment: 0 }
     }
 
     fn has_room(&self) -> bool {

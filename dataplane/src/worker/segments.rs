@@ -6,7 +6,7 @@ use super::ports::Ports;
 use crate::{
     batch::{Batch, Egress},
     clock::Instant,
-    frame::{Arena, Frame},
+    frame::{Arena, Frame, HEADROOM},
     io::Capabilities,
     l3::icmp::{self, FlowError, QuotedFlow},
     l4::{self, Flow, Listen, Outcome, SegmentSink, Sent, TcpHandle},
@@ -32,7 +32,10 @@ pub(super) struct Sink<'a> {
 impl<'a> Sink<'a> {
     /// `ports` is what every port of the core can do.
     pub(super) fn new(arena: &'a Arena, egress: &'a mut Egress, ports: Capabilities) -> Self {
-        let capabilities = l4::Capabilities { checksum: ports.tx_checksum };
+        // Ethernet's header goes into the headroom.
+        let room = (arena.chunk_size() - HEADROOM) as u32;
+        let super_segment = if ports.tx_checksum { ports.tx_segment.min(room) } else { 0 };
+        let capabilities = l4::Capabilities { checksum: ports.tx_checksum, super_segment };
         Self { arena, egress, capabilities, frame: None }
     }
 }

@@ -4,6 +4,7 @@ mod bulk;
 mod close;
 mod echo;
 mod hostile;
+mod merged;
 mod open;
 mod rest;
 mod world;

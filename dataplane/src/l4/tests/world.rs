@@ -17,7 +17,10 @@ use std::{
 
 use crate::{
     clock::Instant,
+    frame::Arena,
+    io::{checksum, segment},
     l4::{Capabilities, End, Outcome, Secrets, SegmentSink, Sent, TcpHandle, TcpOptions, TcpStream},
+    meta::{Flags, Meta},
 };
 
 /// A small generator (xorshift64*): good enough to decide fates.
@@ -70,11 +73,39 @@ pub(super) struct Out {
     pub(super) packets: Vec<Vec<u8>>,
     lent: Vec<u8>,
     pub(super) full: bool,
+    /// Longest super-segment that this port takes.
+    pub(super) super_segment: u32,
+    /// Super-segments taken.
+    pub(super) cut: u32,
+}
+
+impl Out {
+    /// What a port with offloads does to a packet: cuts it and completes checksums.
+    fn complete(&mut self, packet: &[u8], sent: Sent) {
+        let (big, small) = (Arena::new(1, 65536).expect("memory"), Arena::new(1, 2048).expect("memory"));
+        let mut frame = big.copy_from(packet).expect("room");
+        let mut meta = Meta {
+            l4: sent.tcp_at as u16,
+            protocol: 6,
+            segment_size: sent.segment_size,
+            checksum_start: sent.tcp_at as u16,
+            checksum_offset: 16,
+            flags: Flags::CHECKSUM_PARTIAL,
+            ..Meta::default()
+        };
+        if sent.segment_size == 0 {
+            checksum::complete(&mut frame, &mut meta);
+            return self.packets.push(frame.data().to_vec());
+        }
+        self.cut += 1;
+        segment::cut(&frame, &meta, &small, |frame, _| self.packets.push(frame.data().to_vec()))
+            .expect("a super-segment");
+    }
 }
 
 impl SegmentSink for Out {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
+        Capabilities { checksum: self.super_segment > 0, super_segment: self.super_segment }
     }
     fn has_room(&self) -> bool {
         !self.full
@@ -86,8 +117,9 @@ impl SegmentSink for Out {
         self.lent = vec![0xa5; len];
         Some(&mut self.lent)
     }
-    fn commit(&mut self, _: Sent) {
-        self.packets.push(std::mem::take(&mut self.lent));
+    fn commit(&mut self, sent: Sent) {
+        let packet = std::mem::take(&mut self.lent);
+        if sent.checksum_partial { self.complete(&packet, sent) } else { self.packets.push(packet) }
     }
 }
 
