@@ -8,7 +8,11 @@ ROUNDS=3
 # patience: seconds for all to be there; wake_rate: requests per second over all connections, so that each was idle before
 SETTING=([patience]=120 [wake_rate]=1000)
 BARS=("100k memory self <= 4096" "100k-tls memory self <= 12288")
-ALL=("--rounds 3 --cases 10k,10k-tls,wake_10k --seconds 4" "--rounds 1 --cases 100k,100k-tls --vs none")
+ALL=(
+  "--rounds 1 --cases 10k,10k-tls"
+  "--rounds 1 --cases 100k,100k-tls --vs none"
+  "--rounds 3 --cases wake_10k --seconds 3"
+)
 
 scenario_cases() { printf '%s\n' 10k 10k-tls 100k 100k-tls 1M wake_10k; }
 

@@ -9,7 +9,7 @@ TOPOLOGY=impaired
 SECONDS_EACH=8
 SETTING=([loss]=2 [delay]=10)
 BARS=("100KiB goodput nginx >= 0.9" "100MB goodput nginx >= 0.9")
-ALL=("--rounds 5 --vs nginx --seconds 5")
+ALL=("--vs nginx --seconds 3")
 
 scenario_cases() { printf '%s\n' 100KiB 100MB; }
 
