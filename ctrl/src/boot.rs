@@ -26,6 +26,7 @@ use crate::config::{Config, Loaded, model};
 use crate::control::{Control, Parts, SignalError};
 use crate::cores::{self, Cores, Plan, StartError};
 use crate::kernel::{HostInterface, LinkError};
+use crate::probation::Probation;
 use crate::publish::Publication;
 use crate::reload::Reloader;
 use crate::telemetry::{CoreView, PortView, Telemetry};
@@ -95,11 +96,14 @@ pub fn run(loaded: Loaded, set_level: Box<dyn Fn(model::LogLevel)>) -> Result<()
         let Hosts { links, interfaces } = open_hosts(&config, &mut drivers, &mut devices)?;
         let views = port_views(&config, &devices);
         let tickets = TicketKeys::generate().map_err(|_| BootError::Random)?;
+        let mut probation = Probation::default();
+        let tentative = Arc::new(probation.adopt(&config, Instant::now()));
         let publication = Publication::first(Inputs {
             config: Arc::clone(&config),
             certs: Arc::new(loaded.certs),
             ports: Arc::clone(&ports),
             tickets: Arc::new(tickets),
+            tentative,
             clock: wall_clock(),
             phase: Phase::Serve,
         });
@@ -114,7 +118,7 @@ pub fn run(loaded: Loaded, set_level: Box<dyn Fn(model::LogLevel)>) -> Result<()
             }
         };
         let telemetry = Arc::new(telemetry(&config, views, &cores, http));
-        let reloader = Reloader::new(loaded.path, publication);
+        let reloader = Reloader::new(loaded.path, publication, probation);
         let parts = Parts { reloader, cores, telemetry, hosts: interfaces, access_log, set_level };
         let (control, desk) = Control::new(parts).map_err(BootError::Signals)?;
         let _socket = admin.serve(desk);

@@ -278,6 +278,10 @@ impl Control {
     }
 
     fn keep_house(&mut self, now: Instant) {
+        for conflict in self.parts.cores.conflicts() {
+            self.parts.reloader.conflict(conflict);
+        }
+        self.parts.reloader.end_probations(now);
         self.retired = self.parts.reloader.publication().reclaim();
         for (core, (turns, since)) in self.parts.telemetry.cores.iter().zip(&mut self.heartbeats) {
             let current = core.stats.turns.value();

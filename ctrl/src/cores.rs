@@ -15,10 +15,11 @@ use tidegate_dataplane::{
     clock::Clock,
     frame::{Arena, ArenaError},
     io::{Device, Port, PortError, PortInfo, affinity, park::Waker},
+    l2::Conflict,
     l4::{Secrets, Stats as TcpStats, TcpOptions},
     l7::app::{App, Host},
     stats::CoreStats,
-    sync::snapshot::Subscription,
+    sync::{snapshot::Subscription, spsc::Consumer},
     tables::Tables,
     worker::{
         HostLink, Spec, Worker,
@@ -110,9 +111,16 @@ pub struct Cores {
     threads: Vec<JoinHandle<()>>,
     observed: Vec<Observed>,
     devices: Arc<Mutex<Vec<Device>>>,
+    notices: Vec<Consumer<Conflict>>,
 }
 
 impl Cores {
+    /// What the cores have noticed since the last call.
+    pub fn conflicts(&mut self) -> Vec<Conflict> {
+        let rings = self.notices.iter_mut();
+        rings.flat_map(|ring| std::iter::from_fn(|| ring.pop_with(|conflict| *conflict))).collect()
+    }
+
     /// What can be seen of each core.
     pub fn observed(&self) -> &[Observed] {
         &self.observed
@@ -163,9 +171,10 @@ where
     let devices = Arc::new(Mutex::new(devices));
     let wakers: Vec<_> =
         plan.cpus.iter().map(|_| Waker::new().map(Arc::new)).collect::<Result<_, _>>().map_err(StartError::Thread)?;
-    let links = handover::mesh(&wakers, plan.frame_size);
+    let mut links = handover::mesh(&wakers, plan.frame_size);
     let (started, ready) = mpsc::channel();
-    let mut cores = Cores { threads: Vec::new(), observed: Vec::new(), devices: Arc::clone(&devices) };
+    let notices = links.iter_mut().map(Links::notices).collect();
+    let mut cores = Cores { threads: Vec::new(), observed: Vec::new(), devices: Arc::clone(&devices), notices };
     for (number, (links, waker)) in links.into_iter().zip(wakers).enumerate() {
         let cpu = plan.cpus[number];
         let observed = Observed { cpu, stats: Arc::new(CoreStats::new(ports)), tcp: Arc::default() };

@@ -18,6 +18,9 @@ pub mod publish;
 /// Taking over a changed file, or refusing it.
 pub mod reload;
 
+/// Addresses that wait until it is known that nobody else has them.
+pub mod probation;
+
 /// Notices changed files.
 pub mod watch;
 

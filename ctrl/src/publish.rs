@@ -6,7 +6,7 @@ use tidegate_dataplane::l7::tls::TicketKeys;
 use tidegate_dataplane::sync::snapshot::{Publisher, Subscription};
 use tidegate_dataplane::tables::{Phase, Tables};
 
-use crate::compile::{CompileError, Compiled, Inputs, compile};
+use crate::compile::{CompileError, Compiled, Inputs, Tentative, compile};
 
 /// The published generation, with what it was made from.
 pub struct Publication {
@@ -55,6 +55,14 @@ impl Publication {
     /// See [`compile`].
     pub fn set_tickets(&mut self, tickets: TicketKeys) -> Result<u64, CompileError> {
         self.publish(Inputs { tickets: Arc::new(tickets), ..self.inputs().clone() })
+    }
+
+    /// Publishes the same tables with other addresses withheld.
+    ///
+    /// # Errors
+    /// See [`compile`].
+    pub fn set_tentative(&mut self, tentative: Tentative) -> Result<u64, CompileError> {
+        self.publish(Inputs { tentative: Arc::new(tentative), ..self.inputs().clone() })
     }
 
     /// What the published generation was made from.

@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 use serde_json::Value;
 use tidegate_dataplane::io::PortError;
+use tidegate_dataplane::l2::Conflict;
 
 use crate::compile::{CompileError, Inputs};
 use crate::config::{self, Config, Loaded, Places};
 use crate::diagnostic::{Code, Diagnostic, Report, Span};
+use crate::probation::Probation;
 use crate::publish::Publication;
 
 /// The running configuration and the way to the next.
@@ -18,6 +20,7 @@ use crate::publish::Publication;
 pub struct Reloader {
     path: PathBuf,
     publication: Publication,
+    probation: Probation,
 }
 
 /// A reload that was taken.
@@ -44,9 +47,49 @@ pub enum Occasion {
 pub type Own<'a> = &'a mut dyn FnMut(usize, &[ipnet::IpNet]) -> Result<(), PortError>;
 
 impl Reloader {
-    /// Starts from what was loaded and published.
-    pub fn new(path: PathBuf, publication: Publication) -> Self {
-        Self { path, publication }
+    /// Starts from what was loaded and published; `probation` said which addresses are withheld in it.
+    pub fn new(path: PathBuf, publication: Publication, probation: Probation) -> Self {
+        Self { path, publication, probation }
+    }
+
+    /// Another station uses one of our addresses.
+    pub fn conflict(&mut self, conflict: Conflict) {
+        let Conflict { port: id, address, mac } = conflict;
+        let port = self.config().ports.get(id.index()).map_or("?", |port| port.name.0.as_str()).to_owned();
+        if self.probation.conflict(id.index(), address) {
+            tracing::error!(
+                port,
+                %address,
+                station = %mac,
+                "the address is another station's and is not used: give one of the two another address, then reload"
+            );
+        } else {
+            tracing::error!(
+                port,
+                %address,
+                station = %mac,
+                "another station uses our address, and it is defended: give one of the two another address"
+            );
+        }
+    }
+
+    /// Puts addresses to use that nobody has claimed in time.
+    pub fn end_probations(&mut self, now: Instant) {
+        let passed = self.probation.passed(now);
+        if passed.is_empty() {
+            return;
+        }
+        match self.publication.set_tentative(self.probation.tentative()) {
+            Ok(generation) => {
+                let addresses: Vec<String> = passed.iter().map(|(_, address)| address.to_string()).collect();
+                tracing::info!(
+                    generation,
+                    addresses = addresses.join(" "),
+                    "nobody else has these addresses: now in use"
+                );
+            }
+            Err(error) => tracing::error!("cannot put addresses to use: {error}"),
+        }
     }
 
     /// The file.
@@ -91,10 +134,14 @@ impl Reloader {
                 running.config.ports.get(*at).map(|port| &port.addresses) != Some(&config.ports[*at].addresses)
             })
             .collect();
-        let inputs = Inputs { config: Arc::new(config), certs: Arc::new(certs), ..running.clone() };
+        // Only a reload that is taken changes what is asked for.
+        let mut probation = self.probation.clone();
+        let tentative = Arc::new(probation.adopt(&config, Instant::now()));
+        let inputs = Inputs { config: Arc::new(config), certs: Arc::new(certs), tentative, ..running.clone() };
         let config = Arc::clone(&inputs.config);
         match self.publication.publish(inputs) {
             Ok(generation) => {
+                self.probation = probation;
                 for at in moved {
                     if let Err(error) = own(at, &config.ports[at].owned()) {
                         tracing::error!("{error}; the port's new addresses may not receive packets");
@@ -129,7 +176,7 @@ fn needs_restart(running: &Config, next: &Config, places: &Places) -> Vec<Diagno
                     &format!("port `{}`", port.name.0),
                     &running.ports[at],
                     port,
-                    &["addresses"],
+                    &["addresses", "announce", "duplicate_detection", "router_advertisements"],
                     span,
                     &mut found,
                 );

@@ -47,6 +47,8 @@ fn tables(device: &Device, phase: Phase) -> Arc<Tables> {
         mtu: 1500,
         v4: vec!["192.0.2.1/24".parse().unwrap()],
         v6: vec![],
+        presence: tidegate_dataplane::l2::Presence::default(),
+        advertise: None,
     };
     let l3 = l3::Table::build(l3::Spec { ports: vec![port], ..l3::Spec::default() }, None).unwrap();
     Arc::new(Tables { phase, l3: Arc::new(l3), l7: Arc::default() })

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use tidegate_ctrl::compile::Inputs;
 use tidegate_ctrl::config;
+use tidegate_ctrl::probation::Probation;
 use tidegate_ctrl::publish::Publication;
 use tidegate_ctrl::reload::{Occasion, Reloader, Taken};
 use tidegate_dataplane::io::{Capabilities, MacAddr, PortInfo};
@@ -65,10 +66,15 @@ impl Bench {
             certs: Arc::new(loaded.certs),
             ports: [info].into(),
             tickets: Arc::new(TicketKeys::generate().expect("random")),
+            tentative: Arc::default(),
             clock: wall_clock(),
             phase: Phase::Serve,
         });
-        Self { directory, reloader: Reloader::new(path, publication.expect("compiles")), owned: Vec::new() }
+        Self {
+            directory,
+            reloader: Reloader::new(path, publication.expect("compiles"), Probation::default()),
+            owned: Vec::new(),
+        }
     }
 
     fn reload(&mut self, occasion: Occasion) -> Result<Taken, String> {

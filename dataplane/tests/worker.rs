@@ -59,7 +59,15 @@ impl App for Client {
 }
 
 fn tables(mac: MacAddr, address: &str, listen: Option<SocketAddr>) -> Arc<Tables> {
-    let port = l3::PortAddresses { port: PortId(0), mac, mtu: 1500, v4: vec![address.parse().unwrap()], v6: vec![] };
+    let port = l3::PortAddresses {
+        port: PortId(0),
+        mac,
+        mtu: 1500,
+        v4: vec![address.parse().unwrap()],
+        v6: vec![],
+        presence: tidegate_dataplane::l2::Presence::default(),
+        advertise: None,
+    };
     let l3 = l3::Table::build(l3::Spec { ports: vec![port], ..l3::Spec::default() }, None).unwrap();
     let listener = |address| ListenerSpec {
         name: "echo".into(),

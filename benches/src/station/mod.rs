@@ -15,6 +15,7 @@ use tidegate_dataplane::{
     clock::{Clock, Instant},
     frame::{Arena, ArenaError},
     io::{Device, Drivers, MacAddr, Port, PortError, PortInfo, memory::MemoryPort, park::Waker},
+    l2::Presence,
     l3::{self, PortAddresses, Route, Target},
     l4::{self, Secrets, TcpOptions},
     l7::{
@@ -282,7 +283,15 @@ fn tables(plan: &Plan, info: &PortInfo) -> Result<Tables, SetUpError> {
         target: Target::Via { gateway: *gateway, port: Some(PortId(0)) },
     });
     let spec = l3::Spec {
-        ports: vec![PortAddresses { port: PortId(0), mac: info.mac, mtu: info.mtu, v4, v6 }],
+        ports: vec![PortAddresses {
+            port: PortId(0),
+            mac: info.mac,
+            mtu: info.mtu,
+            v4,
+            v6,
+            presence: Presence::default(),
+            advertise: None,
+        }],
         routes: routes.collect(),
         neighbors: Vec::new(),
     };

@@ -1,21 +1,30 @@
 //! Ports' addresses, routes and neighbours.
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 use tidegate_dataplane::io::MacAddr;
-use tidegate_dataplane::l2::StaticNeighbor;
-use tidegate_dataplane::l3::{PortAddresses, Route, Spec, Table, Target};
+use tidegate_dataplane::l2::{Presence, StaticNeighbor};
+use tidegate_dataplane::l3::{Advertise, PortAddresses, Route, Spec, Table, Target};
 use tidegate_dataplane::meta::PortId;
 
 use super::{CompileError, Inputs};
-use crate::config::model::{Reference, RouteTarget};
+use crate::config::model::{DuplicateDetection, Reference, RouteTarget, RouterAdvertisements};
 
 /// Whether both make the same table.
 pub(super) fn same(a: &Inputs, b: &Inputs) -> bool {
-    let addresses = |inputs: &Inputs| inputs.config.ports.iter().map(|port| port.addresses.clone()).collect::<Vec<_>>();
+    let links = |inputs: &Inputs| {
+        let ports = inputs.config.ports.iter().map(|port| {
+            let shown = (port.announce, port.duplicate_detection, port.router_advertisements.clone());
+            (port.addresses.clone(), shown)
+        });
+        ports.collect::<Vec<_>>()
+    };
     a.ports == b.ports
+        && a.tentative == b.tentative
         && a.config.routes == b.config.routes
         && a.config.neighbors == b.config.neighbors
-        && addresses(a) == addresses(b)
+        && links(a) == links(b)
 }
 
 pub(super) fn build(inputs: &Inputs, previous: Option<&Table>) -> Result<Table, CompileError> {
@@ -29,7 +38,15 @@ pub(super) fn build(inputs: &Inputs, previous: Option<&Table>) -> Result<Table, 
                 IpNet::V6(net) => v6.push(net),
             }
         }
-        PortAddresses { port: id(index), mac: info.mac, mtu: info.mtu, v4, v6 }
+        let tentative = inputs.tentative.addresses.iter().filter(|(port, _)| *port == index);
+        let presence = Presence {
+            announce: port.announce,
+            probe: port.duplicate_detection != DuplicateDetection::Off,
+            tentative: tentative.map(|(_, address)| *address).collect(),
+            attempt: inputs.tentative.attempt,
+        };
+        let advertise = port.router_advertisements.as_ref().map(advertise);
+        PortAddresses { port: id(index), mac: info.mac, mtu: info.mtu, v4, v6, presence, advertise }
     });
     let routes = config.routes.iter().map(|route| Route {
         to: route.to,
@@ -47,6 +64,19 @@ pub(super) fn build(inputs: &Inputs, previous: Option<&Table>) -> Result<Table, 
     });
     let spec = Spec { ports: ports.collect(), routes: routes.collect(), neighbors: neighbors.collect() };
     Table::build(spec, previous).map_err(CompileError::L3)
+}
+
+fn advertise(config: &RouterAdvertisements) -> Advertise {
+    Advertise {
+        interval: Duration::from_secs(config.interval_s.into()),
+        lifetime_s: config.lifetime_s,
+        managed: config.managed,
+        other: config.other_configuration,
+        autonomous: config.autonomous,
+        valid_lifetime_s: config.valid_lifetime_s,
+        preferred_lifetime_s: config.preferred_lifetime_s,
+        dns: config.dns.clone(),
+    }
 }
 
 fn id_of(port: &Reference) -> PortId {

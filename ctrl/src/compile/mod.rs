@@ -8,7 +8,9 @@ pub mod start;
 /// TLS sections to configurations.
 pub mod tls;
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::time_provider::TimeProvider;
@@ -30,10 +32,21 @@ pub struct Inputs {
     pub ports: Arc<[PortInfo]>,
     /// Keys for session tickets.
     pub tickets: Arc<TicketKeys>,
+    /// Addresses that are not used until it is known that nobody else has them.
+    pub tentative: Arc<Tentative>,
     /// The wall clock by which certificates are judged.
     pub clock: Arc<dyn TimeProvider>,
     /// What the process is doing.
     pub phase: Phase,
+}
+
+/// Addresses, each with the number of its port, and how often they have been asked for: cores ask again when that grows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tentative {
+    /// The addresses.
+    pub addresses: BTreeSet<(usize, IpAddr)>,
+    /// Attempts.
+    pub attempt: u64,
 }
 
 /// Why a checked configuration makes no tables. Each is a gap in the check, except for files that were not read.

@@ -2,6 +2,8 @@
 //!
 //! Only [`Raw::check`](super::raw::Raw) makes one. It serializes to what `/config_dump` shows.
 
+mod port;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -9,10 +11,11 @@ use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
 pub use super::raw::{
-    AccessLog, Alpn, Balance, Capture, ClientAuth, Congestion, ForwardedField, Idle, LogLevel, Protocol, RetryOn,
-    SynCookies, TlsVersion, XdpMode, ZeroCopy,
+    AccessLog, Alpn, Balance, Capture, ClientAuth, Congestion, DuplicateDetection, ForwardedField, Idle, LogLevel,
+    Protocol, RetryOn, SynCookies, TlsVersion, XdpMode, ZeroCopy,
 };
 pub use super::scalar::{InterfaceAddress, Mac, Name};
+pub use port::{Driver, HostLink, Port, RouterAdvertisements};
 
 /// The configuration of a gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -119,79 +122,6 @@ pub struct Tcp {
     pub buffer_memory: u64,
     /// Congestion control.
     pub congestion: Congestion,
-}
-
-/// A port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Port {
-    /// Its name.
-    pub name: Name,
-    /// What moves its packets.
-    #[serde(flatten)]
-    pub driver: Driver,
-    /// Its Ethernet address, if not the device's own.
-    pub mac: Option<Mac>,
-    /// Largest IP packet, bytes.
-    pub mtu: u16,
-    /// Its addresses.
-    pub addresses: Vec<InterfaceAddress>,
-    /// Its way to the kernel.
-    pub host: Option<HostLink>,
-}
-
-/// A TAP beside a port, whose other end looks to the kernel like the port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct HostLink {
-    /// Name of the TAP.
-    pub interface: String,
-    /// Packets per second and core for the kernel.
-    pub limit: u32,
-}
-
-/// A driver with what only it knows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "driver", rename_all = "snake_case")]
-pub enum Driver {
-    /// AF_XDP.
-    AfXdp {
-        /// Kernel device.
-        interface: String,
-        /// Where the XDP program runs.
-        xdp_mode: XdpMode,
-        /// Whether the device writes into our buffers.
-        zero_copy: ZeroCopy,
-        /// Which packets are taken.
-        capture: Capture,
-        /// Busy polling, µs; 0 is off.
-        busy_poll_us: u32,
-    },
-    /// TAP.
-    Tap {
-        /// Name of the device.
-        interface: String,
-        /// Checksums left to the other end.
-        checksum_offload: bool,
-        /// Long segments.
-        gso: bool,
-    },
-    /// DPDK.
-    Dpdk {
-        /// PCI address or virtual device.
-        device: String,
-        /// Checksums left to the device.
-        checksum_offload: bool,
-    },
-    /// Files in pcap format.
-    Pcap {
-        /// What is received.
-        read: Option<PathBuf>,
-        /// Again and again.
-        repeat: bool,
-        /// Where the sent goes.
-        write: Option<PathBuf>,
-    },
-    /// Memory.
-    Memory,
 }
 
 /// A route.

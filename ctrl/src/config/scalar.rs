@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -185,6 +185,16 @@ impl Text for IpAddr {
             Some(Ok(address)) => Mistake::default().with_help(format!("leave out the prefix length: `\"{address}\"`")),
             _ => Mistake::default(),
         })
+    }
+}
+
+impl Text for Ipv6Addr {
+    const FORM: &'static str = "an IPv6 address such as \"fd00::1\"";
+    fn parse(text: &str) -> Result<Self, Mistake> {
+        match IpAddr::parse(text)? {
+            IpAddr::V6(address) => Ok(address),
+            IpAddr::V4(_) => Err(because("is an IPv4 address")),
+        }
     }
 }
 

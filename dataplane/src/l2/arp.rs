@@ -10,7 +10,7 @@ use core::{
     time::Duration,
 };
 
-use super::{ETHERTYPE_ARP, HEADER, State, Table, Turn, neighbor::Claim};
+use super::{Conflict, LinkPort, State, Table, Turn, neighbor::Claim, solicit};
 use crate::{
     frame::Frame,
     io::MacAddr,
@@ -82,13 +82,14 @@ pub(super) fn receive(
     let Some(message) = frame.data().get(usize::from(meta.l3)..).and_then(Message::parse) else {
         return Verdict::Drop(DropReason::ArpMalformed);
     };
-    if port.owns(IpAddr::V4(message.sender)) {
-        if message.sender_mac == port.mac {
-            // Our own message, brought back by a loop or a mirror.
-            return Verdict::Drop(DropReason::ArpIgnored);
-        }
-        if state.may_defend(meta.port, turn.now) {
-            announce(meta.port, port.mac, message.sender, turn);
+    if message.sender_mac == port.mac {
+        // Our own message, brought back by a loop or a mirror.
+        return Verdict::Drop(DropReason::ArpIgnored);
+    }
+    if let Some(address) = disputed(port, &message) {
+        state.report(Conflict { port: meta.port, address: address.into(), mac: message.sender_mac }, turn.now);
+        if !port.is_tentative(address.into()) && state.may_defend(meta.port, turn.now) {
+            solicit::announce(meta.port, port, address.into(), turn);
         }
         return Verdict::Drop(DropReason::AddressConflict);
     }
@@ -100,11 +101,20 @@ pub(super) fn receive(
     if learnt { Verdict::Consumed } else { Verdict::Drop(DropReason::ArpIgnored) }
 }
 
+/// The address of ours that the sender claims, or wants to claim while we do (RFC 5227 §2.1.1, §2.4).
+fn disputed(port: &LinkPort, message: &Message) -> Option<Ipv4Addr> {
+    if port.claims(IpAddr::V4(message.sender)) {
+        return Some(message.sender);
+    }
+    let probes = message.sender.is_unspecified() && message.operation == REQUEST;
+    (probes && port.is_tentative(IpAddr::V4(message.target))).then_some(message.target)
+}
+
 /// Learns from a copy of a message that another core received and answered.
 pub fn learn(table: &Table, state: &mut State, turn: &mut Turn<'_>, frame: &Frame, meta: &Meta) {
     let message = frame.data().get(usize::from(meta.l3)..).and_then(Message::parse);
     if let Some(message) = message
-        && !table.port(meta.port).owns(IpAddr::V4(message.sender))
+        && !table.port(meta.port).claims(IpAddr::V4(message.sender))
     {
         learn_message(table, state, turn, meta.port, message);
     }
@@ -145,22 +155,4 @@ fn answer(frame: &mut Frame, meta: &mut Meta, own: MacAddr, request: Message) ->
     reply.write(body);
     meta.out = meta.port;
     Verdict::Transmit(meta.port)
-}
-
-/// Tells the whole link that `address` is ours (RFC 5227 §2.3).
-fn announce(id: PortId, own: MacAddr, address: Ipv4Addr, turn: &mut Turn<'_>) {
-    let Some(mut frame) = turn.arena.alloc() else { return };
-    let Some(bytes) = frame.extend(HEADER + LENGTH) else { return };
-    bytes[..6].fill(0xff);
-    bytes[6..12].copy_from_slice(&own.0);
-    bytes[12..14].copy_from_slice(&ETHERTYPE_ARP.to_be_bytes());
-    let message = Message {
-        operation: REQUEST,
-        sender_mac: own,
-        sender: address,
-        target_mac: MacAddr::default(),
-        target: address,
-    };
-    message.write(&mut bytes[HEADER..]);
-    turn.egress.push_link(frame, Meta { out: id, ..Meta::default() });
 }

@@ -10,7 +10,8 @@ pub mod arp; // RFC 826: who has an IPv4 address
 pub mod neighbor; // what a core knows about the stations on its links
 pub mod entries; // the memory of the neighbour table
 pub mod pending; // packets that wait for a neighbour to answer
-pub mod solicit; // asking: ARP requests and neighbour solicitations
+pub mod solicit; // asking and telling: ARP requests, neighbour solicitations and advertisements
+pub mod presence; // our own addresses: in conflict, announced
 pub mod bucket; // what may be sent only so often
 pub mod output; // next hop to Ethernet header
 pub mod table; // what the configuration says about links
@@ -18,6 +19,7 @@ pub mod table; // what the configuration says about links
 pub use bucket::Bucket;
 pub use entries::{Neighbor, Phase};
 pub use neighbor::{Limits, State};
+pub use presence::{Conflict, Presence};
 pub use table::{Adjacency, LinkPort, StaticNeighbor, Table};
 
 use crate::{
@@ -56,8 +58,8 @@ impl core::fmt::Debug for Turn<'_> {
     }
 }
 
-/// Whether a parsed packet tells something about a neighbour, so that every core must see it: ARP, or a neighbour solicitation
-/// or advertisement (RFC 4861 §4.3, §4.4). To be asked after [`parse`] and before [`input`].
+/// Whether a parsed packet tells something about a neighbour, so that every core must see it: ARP, a router solicitation, or a
+/// neighbour solicitation or advertisement (RFC 4861 §4.1, §4.3, §4.4). To be asked after [`parse`] and before [`input`].
 #[inline]
 pub fn is_neighbor_message(frame: &Frame, meta: &Meta) -> bool {
     match meta.network {
@@ -65,7 +67,7 @@ pub fn is_neighbor_message(frame: &Frame, meta: &Meta) -> bool {
         Network::Ipv6 => {
             let at = usize::from(meta.l3);
             let data = frame.data();
-            data.get(at + 6) == Some(&58) && data.get(at + 40).is_some_and(|kind| matches!(kind, 135 | 136))
+            data.get(at + 6) == Some(&58) && data.get(at + 40).is_some_and(|kind| matches!(kind, 133 | 135 | 136))
         }
         _ => false,
     }

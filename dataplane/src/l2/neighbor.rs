@@ -14,6 +14,7 @@ use super::{
     entries::{Entries, NONE, Neighbor, Phase},
     output::finish,
     pending::Pending,
+    presence::{Announcer, Conflict},
     solicit,
 };
 use crate::{
@@ -83,6 +84,7 @@ pub struct State {
     questions: Bucket,
     /// When an address of ours was last defended, by port.
     defended: Vec<Option<Instant>>,
+    announcer: Announcer,
 }
 
 impl core::fmt::Debug for State {
@@ -103,7 +105,13 @@ impl State {
             limits,
             questions: QUESTIONS,
             defended: Vec::new(),
+            announcer: Announcer::new(seed),
         }
+    }
+
+    /// Makes this the core that probes for and announces our addresses. To be called before the first [`State::adopt`].
+    pub const fn speak(&mut self) {
+        self.announcer.speak();
     }
 
     /// Takes over a new generation of tables: static neighbours, our own addresses, next hops. What was learnt stays. To be called
@@ -133,6 +141,7 @@ impl State {
         self.adjacent.clear();
         self.adjacent.resize(table.adjacencies().len(), (NONE, 0));
         self.defended.resize(table.ports().len(), None);
+        self.announcer.adopt(table);
     }
 
     /// The addresses of a next hop that needs no second look: the fast path of a routed packet.
@@ -237,6 +246,7 @@ impl State {
 
     /// Does what is due: asks again, confirms, gives up. Packets whose neighbour did not answer are then in [`State::take_failed`].
     pub fn tick(&mut self, table: &Table, turn: &mut Turn<'_>) {
+        self.announcer.tick(table, turn);
         for _ in 0..EXPIRIES_PER_TURN {
             let Some(&Reverse((at, slot))) = self.timers.peek() else { return };
             if at > turn.now {
@@ -272,7 +282,18 @@ impl State {
 
     /// When [`State::tick`] next has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.timers.peek().map(|Reverse((at, _))| *at)
+        let aging = self.timers.peek().map(|Reverse((at, _))| *at);
+        [aging, self.announcer.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// A conflict about one of our addresses, for the management thread.
+    pub fn take_conflict(&mut self) -> Option<Conflict> {
+        self.announcer.take_conflict()
+    }
+
+    /// Another station uses an address of ours: the management thread will hear of it.
+    pub(crate) fn report(&mut self, conflict: Conflict, now: Instant) {
+        self.announcer.conflict(conflict, now);
     }
 
     /// A packet that waited for a neighbour that did not answer.

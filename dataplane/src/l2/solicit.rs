@@ -1,4 +1,4 @@
-//! Asking for a neighbour's hardware address: ARP requests (RFC 826) and neighbour solicitations (RFC 4861 §4.3).
+//! Asking and telling: ARP requests (RFC 826), neighbour solicitations and advertisements (RFC 4861 §4.3, §4.4).
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,33 +11,74 @@ use crate::{
     meta::{Meta, PortId},
 };
 
-/// Bytes of a neighbour solicitation with its one option, IPv6 header included.
-const SOLICITATION: usize = 40 + 24 + 8;
+/// Bytes of a neighbour message without options, and of its one option.
+const MESSAGE: usize = 24;
+const OPTION: usize = 8;
+const SOLICITATION: u8 = 135;
+const ADVERTISEMENT: u8 = 136;
+/// Flags of an advertisement that nobody asked for: we are a router; it replaces what was known.
+const ROUTER_OVERRIDE: u8 = 0xa0;
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// Asks for `target` on `port`: everybody, or only `known` when a known address is to be confirmed. `false` when it could not be
 /// asked: no address to ask from, or no memory.
 pub(super) fn ask(id: PortId, port: &LinkPort, target: IpAddr, known: Option<MacAddr>, turn: &mut Turn<'_>) -> bool {
-    let Some(mut frame) = turn.arena.alloc() else { return false };
-    let written = match target {
+    match target {
         IpAddr::V4(target) => {
             let Some(source) = port.source_v4(target) else { return false };
-            frame.extend(HEADER + arp::LENGTH).map(|bytes| write_arp(bytes, port.mac, source, target, known))
+            send(id, HEADER + arp::LENGTH, turn, |bytes| write_arp(bytes, port.mac, source, target, known))
         }
         IpAddr::V6(target) => {
             let source = if is_link_local(target) { port.link_local } else { source_v6(port, target) };
-            frame.extend(HEADER + SOLICITATION).map(|bytes| write_solicitation(bytes, port.mac, source, target, known))
+            let solicitation = Solicitation { source, target, known };
+            send(id, solicitation.length(), turn, |bytes| solicitation.write(bytes, port.mac))
         }
-    };
-    if written.is_some() {
-        turn.egress.push_link(frame, Meta { out: id, ..Meta::default() });
     }
-    written.is_some()
+}
+
+/// Asks whether another station has `address`, without claiming it (RFC 5227 §2.1.1, RFC 4862 §5.4.2).
+pub(super) fn probe(id: PortId, port: &LinkPort, address: IpAddr, turn: &mut Turn<'_>) -> bool {
+    match address {
+        IpAddr::V4(address) => send(id, HEADER + arp::LENGTH, turn, |bytes| {
+            write_arp(bytes, port.mac, Ipv4Addr::UNSPECIFIED, address, None);
+        }),
+        IpAddr::V6(target) => {
+            let solicitation = Solicitation { source: Ipv6Addr::UNSPECIFIED, target, known: None };
+            send(id, solicitation.length(), turn, |bytes| solicitation.write(bytes, port.mac))
+        }
+    }
+}
+
+/// Tells the whole link that `address` is ours (RFC 5227 §2.3, RFC 4861 §7.2.6).
+pub(super) fn announce(id: PortId, port: &LinkPort, address: IpAddr, turn: &mut Turn<'_>) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            send(id, HEADER + arp::LENGTH, turn, |bytes| write_arp(bytes, port.mac, address, address, None))
+        }
+        IpAddr::V6(address) => send(id, HEADER + 40 + MESSAGE + OPTION, turn, |bytes| {
+            let body = write_ipv6(bytes, port.mac, multicast_mac(ALL_NODES), address, ALL_NODES);
+            body[4] = ROUTER_OVERRIDE;
+            body[8..24].copy_from_slice(&address.octets());
+            body[24..26].copy_from_slice(&[2, 1]); // target link-layer address, one unit of eight bytes
+            body[26..32].copy_from_slice(&port.mac.0);
+            seal(bytes, ADVERTISEMENT);
+        }),
+    }
+}
+
+/// A frame of `length` bytes that `write` fills, for the port. `false` when there is no memory for it.
+fn send(id: PortId, length: usize, turn: &mut Turn<'_>, write: impl FnOnce(&mut [u8])) -> bool {
+    let Some(mut frame) = turn.arena.alloc() else { return false };
+    let Some(bytes) = frame.extend(length) else { return false };
+    write(bytes);
+    turn.egress.push_link(frame, Meta { out: id, ..Meta::default() });
+    true
 }
 
 /// A global address of the target's prefix, so that a host that knows us only by it can answer; else the link-local one.
 fn source_v6(port: &LinkPort, target: Ipv6Addr) -> Ipv6Addr {
-    let near = port.v6.iter().find(|net| net.contains(&target));
-    near.map_or(port.link_local, ipnet::Ipv6Net::addr)
+    let usable = port.v6.iter().filter(|net| !port.is_tentative(net.addr().into()));
+    usable.map(|net| (net, net.addr())).find(|(net, _)| net.contains(&target)).map_or(port.link_local, |(_, own)| own)
 }
 
 fn write_arp(bytes: &mut [u8], own: MacAddr, source: Ipv4Addr, target: Ipv4Addr, known: Option<MacAddr>) {
@@ -54,12 +95,37 @@ fn write_arp(bytes: &mut [u8], own: MacAddr, source: Ipv4Addr, target: Ipv4Addr,
     message.write(&mut bytes[HEADER..]);
 }
 
-fn write_solicitation(bytes: &mut [u8], own: MacAddr, source: Ipv6Addr, target: Ipv6Addr, known: Option<MacAddr>) {
-    let group = solicited_node(target);
-    let (mac, destination) = match known {
-        Some(mac) => (mac, target),
-        None => (multicast_mac(group), group),
-    };
+/// A question for a neighbour, or a probe when it has no source.
+struct Solicitation {
+    source: Ipv6Addr,
+    target: Ipv6Addr,
+    known: Option<MacAddr>,
+}
+
+impl Solicitation {
+    /// Bytes of the frame. Who has no address yet does not say where to answer (RFC 4861 §4.3).
+    const fn length(&self) -> usize {
+        HEADER + 40 + MESSAGE + if self.source.is_unspecified() { 0 } else { OPTION }
+    }
+
+    fn write(&self, bytes: &mut [u8], own: MacAddr) {
+        let group = solicited_node(self.target);
+        let (mac, destination) = match self.known {
+            Some(mac) => (mac, self.target),
+            None => (multicast_mac(group), group),
+        };
+        let body = write_ipv6(bytes, own, mac, self.source, destination);
+        body[8..24].copy_from_slice(&self.target.octets());
+        if let Some(option) = body.get_mut(MESSAGE..MESSAGE + OPTION) {
+            option[..2].copy_from_slice(&[1, 1]); // source link-layer address, one unit of eight bytes
+            option[2..].copy_from_slice(&own.0);
+        }
+        seal(bytes, SOLICITATION);
+    }
+}
+
+/// Writes the headers of a neighbour message and zeroes the message; returns it. [`seal`] completes it.
+fn write_ipv6(bytes: &mut [u8], own: MacAddr, mac: MacAddr, source: Ipv6Addr, destination: Ipv6Addr) -> &mut [u8] {
     bytes[..6].copy_from_slice(&mac.0);
     bytes[6..12].copy_from_slice(&own.0);
     bytes[12..14].copy_from_slice(&ETHERTYPE_IPV6.to_be_bytes());
@@ -70,10 +136,14 @@ fn write_solicitation(bytes: &mut [u8], own: MacAddr, source: Ipv6Addr, target: 
     ip[7] = 255;
     ip[8..24].copy_from_slice(&source.octets());
     ip[24..40].copy_from_slice(&destination.octets());
-    body[..8].copy_from_slice(&[135, 0, 0, 0, 0, 0, 0, 0]);
-    body[8..24].copy_from_slice(&target.octets());
-    body[24..26].copy_from_slice(&[1, 1]); // source link-layer address, one unit of eight bytes
-    body[26..32].copy_from_slice(&own.0);
+    body.fill(0);
+    body
+}
+
+/// Writes type and checksum.
+fn seal(bytes: &mut [u8], kind: u8) {
+    let (ip, body) = bytes[HEADER..].split_at_mut(40);
+    body[0] = kind;
     let sum = Sum::new().add_pseudo(&ip[8..24], &ip[24..40], 58, body.len()).add(body).finish();
     body[2..4].copy_from_slice(&sum.to_be_bytes());
 }
@@ -94,8 +164,9 @@ mod tests {
     fn a_solicitation_is_what_an_independent_parser_expects() {
         let own = MacAddr([2, 0, 0, 0, 0, 1]);
         let target: Ipv6Addr = "fd00::ab:cdef".parse().unwrap();
-        let mut bytes = [0; HEADER + SOLICITATION];
-        write_solicitation(&mut bytes, own, "fd00::1".parse().unwrap(), target, None);
+        let solicitation = Solicitation { source: "fd00::1".parse().unwrap(), target, known: None };
+        let mut bytes = vec![0; solicitation.length()];
+        solicitation.write(&mut bytes, own);
         let packet = SlicedPacket::from_ethernet(&bytes).unwrap();
         assert_eq!(bytes[..6], [0x33, 0x33, 0xff, 0xab, 0xcd, 0xef]);
         let Some(NetSlice::Ipv6(ip)) = packet.net else { panic!("not IPv6") };

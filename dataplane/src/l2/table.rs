@@ -4,6 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
+use super::Presence;
 use crate::{io::MacAddr, meta::PortId};
 
 /// One port as a station on its link.
@@ -13,30 +14,45 @@ pub struct LinkPort {
     pub mac: MacAddr,
     /// Longest IP packet, in bytes.
     pub mtu: u16,
-    /// Our IPv4 addresses with the prefixes that are on the link.
+    /// Our IPv4 addresses, tentative ones among them, with the prefixes that are on the link.
     pub v4: Vec<Ipv4Net>,
-    /// Our IPv6 addresses with the prefixes that are on the link, without the link-local one.
+    /// Our IPv6 addresses, tentative ones among them, with the prefixes that are on the link, without the link-local one.
     pub v6: Vec<Ipv6Net>,
     /// Our link-local address (RFC 4291 §2.5.6), made from the hardware address.
     pub link_local: Ipv6Addr,
+    /// How we show ourselves on the link.
+    pub presence: Presence,
 }
 
 impl LinkPort {
     /// A port that has no address at all: what an unknown [`PortId`] stands for.
     pub(crate) const fn absent() -> Self {
-        Self { mac: MacAddr([0; 6]), mtu: 0, v4: Vec::new(), v6: Vec::new(), link_local: Ipv6Addr::UNSPECIFIED }
-    }
-
-    /// Whether `address` is ours on this port.
-    pub fn owns(&self, address: IpAddr) -> bool {
-        match address {
-            IpAddr::V4(address) => self.v4.iter().any(|net| net.addr() == address),
-            IpAddr::V6(address) => self.owns_v6(address),
+        Self {
+            mac: MacAddr([0; 6]),
+            mtu: 0,
+            v4: Vec::new(),
+            v6: Vec::new(),
+            link_local: Ipv6Addr::UNSPECIFIED,
+            presence: Presence { announce: false, probe: false, tentative: Vec::new(), attempt: 0 },
         }
     }
 
-    fn owns_v6(&self, address: Ipv6Addr) -> bool {
-        self.link_local == address || self.v6.iter().any(|net| net.addr() == address)
+    /// Whether `address` is ours on this port, to be used and answered for.
+    pub fn owns(&self, address: IpAddr) -> bool {
+        self.claims(address) && !self.is_tentative(address)
+    }
+
+    /// Whether `address` is ours on this port, or will be when nobody else turns out to have it.
+    pub fn claims(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.v4.iter().any(|net| net.addr() == address),
+            IpAddr::V6(address) => self.link_local == address || self.v6.iter().any(|net| net.addr() == address),
+        }
+    }
+
+    /// Whether it is not yet known that nobody else has `address`.
+    pub fn is_tentative(&self, address: IpAddr) -> bool {
+        self.presence.tentative.contains(&address)
     }
 
     /// Whether `address` is the solicited-node multicast group (RFC 4291 §2.7.1) of one of our addresses.
@@ -66,8 +82,8 @@ impl LinkPort {
 
     /// [`Self::source_for`] for IPv4.
     pub fn source_v4(&self, peer: Ipv4Addr) -> Option<Ipv4Addr> {
-        let near = self.v4.iter().find(|net| net.contains(&peer));
-        near.or(self.v4.first()).map(Ipv4Net::addr)
+        let usable = || self.v4.iter().filter(|net| !self.is_tentative(IpAddr::V4(net.addr())));
+        usable().find(|net| net.contains(&peer)).or_else(|| usable().next()).map(Ipv4Net::addr)
     }
 
     /// [`Self::source_for`] for IPv6: the link-local address for a link-local peer (RFC 6724 §5 rule 2), else a global one.
@@ -75,8 +91,8 @@ impl LinkPort {
         if is_link_local(peer) {
             return (!self.link_local.is_unspecified()).then_some(self.link_local);
         }
-        let near = self.v6.iter().find(|net| net.contains(&peer));
-        near.or(self.v6.first()).map(Ipv6Net::addr)
+        let usable = || self.v6.iter().filter(|net| !self.is_tentative(IpAddr::V6(net.addr())));
+        usable().find(|net| net.contains(&peer)).or_else(|| usable().next()).map(Ipv6Net::addr)
     }
 }
 
@@ -182,6 +198,7 @@ mod tests {
             v4: vec!["10.0.1.1/24".parse().unwrap(), "10.0.2.1/24".parse().unwrap()],
             v6: vec!["fd00:1::1/64".parse().unwrap()],
             link_local: link_local_of(MacAddr([2, 0, 0, 0, 0, 1])),
+            presence: Presence::default(),
         };
         let source = |peer: &str| port.source_for(peer.parse().unwrap()).unwrap().to_string();
         assert_eq!(source("10.0.2.9"), "10.0.2.1");

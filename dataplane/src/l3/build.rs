@@ -14,6 +14,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{
     addresses::{Addresses, Kind},
+    advertise::Advertise,
     fib4::{self, Fib4},
     fib6::{self, Fib6},
     table::{Action, NextHop, Table},
@@ -21,7 +22,7 @@ use super::{
 use crate::{
     io::MacAddr,
     l2::{
-        self, Adjacency, LinkPort, StaticNeighbor,
+        self, Adjacency, LinkPort, Presence, StaticNeighbor,
         table::{is_link_local, link_local_of},
     },
     meta::PortId,
@@ -40,6 +41,10 @@ pub struct PortAddresses {
     pub v4: Vec<Ipv4Net>,
     /// Its IPv6 addresses, each with the prefix of the link. The link-local address is derived.
     pub v6: Vec<Ipv6Net>,
+    /// How it shows itself on the link. A tentative address is listed above as well.
+    pub presence: Presence,
+    /// What it tells hosts that configure themselves (RFC 4861 §6.2); `None` for nothing.
+    pub advertise: Option<Advertise>,
 }
 
 /// Where a route leads.
@@ -159,8 +164,19 @@ impl Table {
             fib6: fib6.unwrap_or_else(|| Arc::new(Fib6::new(v6))),
             next_hops: next_hops.into(),
             on_link: on_link.into(),
+            advertise: advertise_by_port(&spec.ports),
         })
     }
+}
+
+/// What each port advertises, by index.
+fn advertise_by_port(ports: &[PortAddresses]) -> Box<[Option<Advertise>]> {
+    let count = ports.iter().map(|port| port.port.index() + 1).max().unwrap_or(0);
+    let mut advertise = vec![None; count];
+    for port in ports {
+        advertise[port.port.index()].clone_from(&port.advertise);
+    }
+    advertise.into()
 }
 
 /// Ports by index; an index in between that is not used is a port without addresses.
@@ -180,6 +196,7 @@ fn link_ports(ports: &[PortAddresses]) -> Result<Vec<LinkPort>, BuildError> {
             v4: port.v4.clone(),
             v6: port.v6.clone(),
             link_local: link_local_of(port.mac),
+            presence: port.presence.clone(),
         };
     }
     Ok(by_index)
@@ -197,10 +214,12 @@ fn own_addresses(ports: &[PortAddresses]) -> Result<Vec<(IpAddr, Kind, PortId)>,
             if !is_possible(address) {
                 return Err(BuildError::BadAddress(address));
             }
-            own.push((address, Kind::Unicast, port.port));
+            if !port.presence.tentative.contains(&address) {
+                own.push((address, Kind::Unicast, port.port));
+            }
         }
     }
-    let mut seen: Vec<IpAddr> = own.iter().map(|(address, ..)| *address).collect();
+    let mut seen: Vec<IpAddr> = ports.iter().flat_map(nets).map(|net| net.addr()).collect();
     seen.sort_unstable();
     if let Some(pair) = seen.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(BuildError::DuplicateAddress(pair[0]));

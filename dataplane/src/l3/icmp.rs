@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-use super::{Table, extension::Fault, icmp4, icmp6, input::addresses_of};
+use super::{Table, advertise::Advertiser, extension::Fault, icmp4, icmp6, input::addresses_of};
 use crate::{
     clock::Instant,
     frame::Frame,
@@ -15,18 +15,34 @@ const ERRORS: Bucket = Bucket::per_second(1_000, 200);
 /// Echo replies per second and core, and how many at once: generous, so that ping floods measure the link and not this limit.
 const REPLIES: Bucket = Bucket::per_second(100_000, 10_000);
 
-/// What a core counts for `l3`: how many ICMP messages may still be sent.
+/// What a core keeps for `l3`: how many ICMP messages may still be sent, and when it advertises itself.
 #[derive(Debug)]
 pub struct State {
     errors: Bucket,
     replies: Bucket,
     identification: u16,
+    pub(super) advertiser: Advertiser,
 }
 
 impl State {
     /// A core's state at the start.
     pub const fn new() -> Self {
-        Self { errors: ERRORS, replies: REPLIES, identification: 0 }
+        Self { errors: ERRORS, replies: REPLIES, identification: 0, advertiser: Advertiser::new() }
+    }
+
+    /// Makes this the core that sends router advertisements. To be called before the first [`State::adopt`].
+    pub const fn speak(&mut self, seed: u64) {
+        self.advertiser.speak(seed);
+    }
+
+    /// Takes over a new generation of tables.
+    pub fn adopt(&mut self, table: &Table) {
+        self.advertiser.adopt(table);
+    }
+
+    /// When [`super::tick`] next has something to do for this state.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.advertiser.next_deadline()
     }
 
     pub(super) fn may_reply(&mut self, now: Instant) -> bool {

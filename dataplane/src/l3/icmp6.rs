@@ -47,6 +47,7 @@ pub(super) fn receive(
         ECHO_REQUEST if !state.may_reply(turn.now) => Verdict::Drop(DropReason::IcmpRateLimited),
         ECHO_REQUEST => echo(table, frame, meta, source, destination),
         nd::SOLICITATION | nd::ADVERTISEMENT => nd::receive(table, link, turn, frame, meta, source, destination),
+        nd::ROUTER_SOLICITATION => nd::solicited(table, state, link, turn, frame, meta, source),
         UNREACHABLE..=PARAMETER_PROBLEM
             if quoted_flow(message).is_some_and(|flow| table.addresses.contains(flow.local.ip())) =>
         {

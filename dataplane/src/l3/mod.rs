@@ -14,6 +14,7 @@ pub mod icmp; // errors received about our flows, and limits on those we send
 pub mod icmp4; // RFC 792
 pub mod icmp6; // RFC 4443
 pub mod nd; // RFC 4861: neighbour discovery
+pub mod advertise; // RFC 4861: what hosts are told about us as a router
 pub mod route; // longest-prefix match
 pub mod forward; // TTL, MTU
 pub mod fragment; // RFC 791: a packet in pieces
@@ -26,6 +27,7 @@ pub mod table; // what the configuration says
 #[cfg(test)]
 mod tests; // what a router must do, packet in and packet out
 
+pub use advertise::Advertise;
 pub use build::{BuildError, PortAddresses, Route, Spec, Target};
 pub use icmp::State;
 pub use table::{Action, NextHop, Table};
@@ -42,6 +44,7 @@ use crate::{
 #[inline]
 pub fn tick(table: &Table, state: &mut State, link: &mut l2::State, turn: &mut Turn<'_>) {
     link.tick(table.link(), turn);
+    state.advertiser.tick(table, turn);
     while let Some((frame, meta)) = link.take_failed() {
         turn.stats.drops(DropReason::NeighborUnreachable).add(1);
         if !meta.flags.contains(Flags::ORIGINATED) {
@@ -50,11 +53,17 @@ pub fn tick(table: &Table, state: &mut State, link: &mut l2::State, turn: &mut T
     }
 }
 
-/// Learns from a copy of a neighbour message that another core received. It is answered there; here it only fills the table.
-pub fn learn(table: &Table, link: &mut l2::State, turn: &mut Turn<'_>, frame: &Frame, meta: &Meta) {
+/// Says on every link where this router advertises itself that it is going (RFC 4861 §6.2.5).
+pub fn cease(table: &Table, state: &mut State, turn: &mut Turn<'_>) {
+    state.advertiser.cease(table, turn);
+}
+
+/// Learns from a copy of a neighbour message that another core received. It is answered there; here it only fills the table and
+/// hastens the next router advertisement.
+pub fn learn(table: &Table, state: &mut State, link: &mut l2::State, turn: &mut Turn<'_>, frame: &Frame, meta: &Meta) {
     match meta.network {
         Network::Arp => l2::arp::learn(table.link(), link, turn, frame, meta),
-        Network::Ipv6 => nd::learn(table, link, turn, frame, meta),
+        Network::Ipv6 => nd::learn(table, state, link, turn, frame, meta),
         _ => {}
     }
 }

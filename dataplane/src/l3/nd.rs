@@ -1,18 +1,23 @@
-//! Neighbour discovery (RFC 4861): solicitations answered in place, what neighbours say learnt.
+//! Neighbour discovery (RFC 4861): solicitations answered in place, what neighbours say learnt. Router solicitations are answered by
+//! the next advertisement, see [`advertise`](super::advertise).
 //!
 //! Routers do not listen to router advertisements of others (§6.2.7 concerns their consistency only), nor to redirects (§8).
 
 use core::net::{IpAddr, Ipv6Addr};
 
-use super::{Table, icmp6};
+use super::{State, Table, icmp6};
 use crate::{
     frame::Frame,
     io::MacAddr,
-    l2::{self, ETHERTYPE_IPV6, HEADER, Turn, neighbor::Claim, solicit::multicast_mac, table::solicited_node},
+    l2::{
+        self, Conflict, ETHERTYPE_IPV6, HEADER, LinkPort, Turn, neighbor::Claim, solicit::multicast_mac,
+        table::solicited_node,
+    },
     meta::{Meta, PortId},
     verdict::{DropReason, Verdict},
 };
 
+pub(super) const ROUTER_SOLICITATION: u8 = 133;
 pub(super) const SOLICITATION: u8 = 135;
 pub(super) const ADVERTISEMENT: u8 = 136;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -91,11 +96,18 @@ pub(super) fn receive(
         return Verdict::Drop(DropReason::IcmpMalformed);
     };
     let port = table.link().port(meta.port);
+    let from = sender(frame, meta);
+    if from == Some(port.mac) || message.mac == Some(port.mac) {
+        // Our own message, brought back by a loop or a mirror.
+        return Verdict::Drop(DropReason::IcmpIgnored);
+    }
+    if is_disputed(port, message) {
+        let mac = message.mac.or(from).unwrap_or_default();
+        link.report(Conflict { port: meta.port, address: message.target.into(), mac }, turn.now);
+        return Verdict::Drop(DropReason::AddressConflict);
+    }
     let ours = port.owns(IpAddr::V6(message.target));
     if message.kind == ADVERTISEMENT {
-        if ours {
-            return Verdict::Drop(DropReason::AddressConflict);
-        }
         let known = learn_message(table, link, turn, meta.port, message);
         return if known { Verdict::Consumed } else { Verdict::Drop(DropReason::IcmpIgnored) };
     }
@@ -106,12 +118,66 @@ pub(super) fn receive(
     answer(frame, meta, port.mac, message)
 }
 
+/// Whether the sender has an address of ours, or wants it while we do (RFC 4862 §5.4.3, §5.4.4): it advertises it, or probes for one
+/// that is only tentative here.
+fn is_disputed(port: &LinkPort, message: Message) -> bool {
+    let target = IpAddr::V6(message.target);
+    match message.kind {
+        ADVERTISEMENT => port.claims(target),
+        _ => message.source.is_unspecified() && port.is_tentative(target),
+    }
+}
+
+/// The source of the Ethernet header.
+fn sender(frame: &Frame, meta: &Meta) -> Option<MacAddr> {
+    let at = usize::from(meta.l3).checked_sub(8)?;
+    frame.data().get(at..)?.first_chunk::<6>().copied().map(MacAddr)
+}
+
+/// A router solicitation (RFC 4861 §4.1, §6.1.1): learnt from like a neighbour solicitation, answered by an early advertisement.
+pub(super) fn solicited(
+    table: &Table,
+    state: &mut State,
+    link: &mut l2::State,
+    turn: &mut Turn<'_>,
+    frame: &Frame,
+    meta: &Meta,
+    source: Ipv6Addr,
+) -> Verdict {
+    let hop_limit = frame.data().get(usize::from(meta.l3) + 7);
+    let message = frame.data().get(usize::from(meta.l4)..).and_then(|bytes| bytes.split_first_chunk::<8>());
+    let Some((head, options)) = message else { return Verdict::Drop(DropReason::IcmpMalformed) };
+    let mac = match link_address(options, 1) {
+        Some(mac) if hop_limit == Some(&255) && head[1] == 0 && !(source.is_unspecified() && mac.is_some()) => mac,
+        _ => return Verdict::Drop(DropReason::IcmpMalformed),
+    };
+    let address = IpAddr::V6(source);
+    let on_link = !source.is_unspecified() && table.link().port(meta.port).is_on_link(address);
+    if mac.is_some() && on_link {
+        let claim = Claim { port: meta.port, address, mac, solicited: false, overrides: true, creates: true };
+        link.learn(table.link(), turn, claim);
+    }
+    state.advertiser.solicited(meta.port, turn.now);
+    Verdict::Consumed
+}
+
 /// Learns from a copy of a message that another core received and answered.
-pub(super) fn learn(table: &Table, link: &mut l2::State, turn: &mut Turn<'_>, frame: &Frame, meta: &Meta) {
+pub(super) fn learn(
+    table: &Table,
+    state: &mut State,
+    link: &mut l2::State,
+    turn: &mut Turn<'_>,
+    frame: &Frame,
+    meta: &Meta,
+) {
     let at = Meta { l4: meta.l3 + 40, ..*meta };
-    let Some((source, destination, _)) = icmp6::checked(frame, &at) else { return };
+    let Some((source, destination, message)) = icmp6::checked(frame, &at) else { return };
+    if message[0] == ROUTER_SOLICITATION {
+        solicited(table, state, link, turn, frame, &at, source);
+        return;
+    }
     let Some(message) = Message::parse(frame, &at, source, destination) else { return };
-    let ours = table.link().port(meta.port).owns(IpAddr::V6(message.target));
+    let ours = table.link().port(meta.port).claims(IpAddr::V6(message.target));
     if ours == (message.kind == SOLICITATION) {
         learn_message(table, link, turn, meta.port, message);
     }
@@ -147,10 +213,8 @@ fn answer(frame: &mut Frame, meta: &mut Meta, own: MacAddr, asked: Message) -> V
     } else {
         (asked.source, ROUTER | SOLICITED | OVERRIDE)
     };
-    let Some(asker) = at.checked_sub(8).and_then(|from| frame.data().get(from..)?.first_chunk::<6>().copied()) else {
-        return Verdict::Drop(DropReason::IcmpMalformed);
-    };
-    let mac = if to == ALL_NODES { multicast_mac(to) } else { asked.mac.unwrap_or(MacAddr(asker)) };
+    let Some(asker) = sender(frame, meta) else { return Verdict::Drop(DropReason::IcmpMalformed) };
+    let mac = if to == ALL_NODES { multicast_mac(to) } else { asked.mac.unwrap_or(asker) };
     frame.truncate(at);
     let Some(packet) = frame.extend(40 + 32) else { return Verdict::Drop(DropReason::TooLong) };
     let (ip, message) = packet.split_at_mut(40);

@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::{addresses::Addresses, fib4::Fib4, fib6::Fib6};
+use super::{addresses::Addresses, advertise::Advertise, fib4::Fib4, fib6::Fib6};
 use crate::{
     l2::{self, table::is_link_local},
     meta::PortId,
@@ -48,6 +48,8 @@ pub struct Table {
     pub(super) next_hops: Box<[NextHop]>,
     /// Index of the connected next hop of each port.
     pub(super) on_link: Box<[u32]>,
+    /// What each port advertises to hosts.
+    pub(super) advertise: Box<[Option<Advertise>]>,
 }
 
 impl Table {

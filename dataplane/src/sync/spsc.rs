@@ -66,6 +66,18 @@ fn with_slot<T, R>(cell: &UnsafeCell<T>, f: impl FnOnce(*mut T) -> R) -> R {
     cell.with_mut(f)
 }
 
+impl<T> core::fmt::Debug for Producer<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Producer").field("written", &self.tail).finish_non_exhaustive()
+    }
+}
+
+impl<T> core::fmt::Debug for Consumer<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Consumer").field("read", &self.head).finish_non_exhaustive()
+    }
+}
+
 impl<T> Producer<T> {
     /// Writes the next slot in place and publishes it. `false`, and `write` is not called, when the ring is full.
     #[inline]

@@ -1,4 +1,4 @@
-//! Packets that landed on the wrong core.
+//! Rings to other threads: packets that landed on the wrong core, and what the management thread should know.
 //!
 //! A flow belongs to one core. A packet of that flow received elsewhere is copied into a bounded ring to its owner — one ring per
 //! ordered pair of cores, so that each has one writer and one reader — and the owner takes it into its own frame memory.
@@ -10,6 +10,7 @@ use crate::{
     batch::Batch,
     frame::{Arena, Frame},
     io::park::Waker,
+    l2::Conflict,
     meta::{Flags, Meta},
     sync::spsc::{self, Consumer, Producer},
 };
@@ -24,9 +25,14 @@ struct Parcel {
     meta: Meta,
 }
 
+/// Conflicts that wait for the management thread.
+const NOTICES: usize = 16;
+
 /// One core's ends of all rings.
 #[derive(Default)]
 pub struct Links {
+    /// To the management thread, if it listens.
+    notices: Option<Producer<Conflict>>,
     /// By core; `None` for this core itself.
     to: Vec<Option<Outbox>>,
     from: Vec<Consumer<Parcel>>,
@@ -59,6 +65,20 @@ pub fn mesh(wakers: &[Arc<Waker>], frame_size: usize) -> Vec<Links> {
 }
 
 impl Links {
+    /// Opens the ring to the management thread; returns its end.
+    pub fn notices(&mut self) -> Consumer<Conflict> {
+        let (notices, reader) = spsc::channel(NOTICES, Conflict::default);
+        self.notices = Some(notices);
+        reader
+    }
+
+    /// Tells the management thread, if it listens and is not far behind: the conflict is counted in any case.
+    pub(super) fn notify(&mut self, conflict: Conflict) {
+        if let Some(notices) = &mut self.notices {
+            let _ = notices.push_with(|slot| *slot = conflict);
+        }
+    }
+
     /// Cores in the mesh, this one included; 0 and 1 mean that nothing is ever handed over.
     pub fn cores(&self) -> usize {
         self.to.len()

@@ -110,7 +110,13 @@ impl<A: App> Worker<A> {
         let ports = Ports::new(spec.ports, Arc::clone(&spec.stats));
         let idler = Idler::new(spec.idle, spec.waker, ports.wait_fds().map(SleepSet::new));
         let mut link = l2::State::new(l2::Limits::default(), spec.seed);
+        let mut net = l3::State::new();
+        if spec.core == 0 {
+            link.speak();
+            net.speak(spec.seed);
+        }
         link.adopt(host.tables.get().l3.link());
+        net.adopt(&host.tables.get().l3);
         spec.stats.generation.set(spec.reader.generation());
         Self {
             app: app(&host),
@@ -121,7 +127,7 @@ impl<A: App> Worker<A> {
             egress: Egress::new(EGRESS),
             reader: spec.reader,
             link,
-            net: l3::State::new(),
+            net,
             links: spec.links,
             meter: Meter::new(spec.clock.clone(), Arc::clone(&spec.stats)),
             stats: spec.stats,
@@ -170,6 +176,7 @@ impl<A: App> Worker<A> {
                 continue;
             }
             if self.host.tables.get().phase == Phase::Stop {
+                self.cease(now);
                 return;
             }
             let patience = self.patience(now);
@@ -211,6 +218,9 @@ impl<A: App> Worker<A> {
         self.links.borrow_mut().flush();
         if work > 0 {
             self.meter.lap(Stage::Tx, 0);
+            while let Some(conflict) = self.link.take_conflict() {
+                self.links.borrow_mut().notify(conflict);
+            }
         }
         self.stats.free_frames.set(self.arena.available() as u64);
         self.meter.turn(work > 0);
@@ -219,7 +229,12 @@ impl<A: App> Worker<A> {
 
     /// The next time at which [`Worker::turn`] has something to do without new packets; `None` if never.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let deadlines = [self.host.exec.next_deadline(), self.host.tcp.next_deadline(), self.link.next_deadline()];
+        let deadlines = [
+            self.host.exec.next_deadline(),
+            self.host.tcp.next_deadline(),
+            self.link.next_deadline(),
+            self.net.next_deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -237,6 +252,7 @@ impl<A: App> Worker<A> {
         if self.reader.refresh() {
             self.host.tables.replace(&self.reader);
             self.link.adopt(self.host.tables.get().l3.link());
+            self.net.adopt(&self.host.tables.get().l3);
             self.app.tables_changed(&self.host);
             self.stats.generation.set(self.reader.generation());
         }
@@ -305,9 +321,9 @@ impl<A: App> Worker<A> {
         if n == 0 {
             return 0;
         }
-        let Self { batch, meter, arena, egress, stats, link, host, hosts, ports, .. } = self;
+        let Self { batch, meter, arena, egress, stats, link, net, host, hosts, ports, .. } = self;
         let mut turn = Turn { now, arena, egress, stats };
-        owner::receive(&generation.l3, link, &mut turn, batch);
+        owner::receive(&generation.l3, net, link, &mut turn, batch);
         let mut sink = segments::Sink::new(arena, egress, ports.common_capabilities());
         let segments = segments::input(&host.tcp, now, generation, batch, &mut sink);
         hosts.claim(generation.l3.link(), now, batch);
@@ -326,6 +342,15 @@ impl<A: App> Worker<A> {
             self.meter.lap(Stage::Timers, 1);
         }
         usize::from(due)
+    }
+
+    /// The last packets: hosts that use us as their router hear that we are going.
+    fn cease(&mut self, now: Instant) {
+        let generation = self.host.tables.get();
+        let Self { arena, egress, stats, net, .. } = self;
+        l3::cease(&generation.l3, net, &mut Turn { now, arena, egress, stats });
+        self.outgoing(&generation, now);
+        self.ports.flush(&self.arena);
     }
 
     /// Starts sessions for new connections and runs those that can go on.

@@ -51,10 +51,16 @@ pub(super) fn hand_over(links: &mut Links, stats: &CoreStats, me: usize, batch: 
 }
 
 /// What other cores sent: neighbour messages are learnt and used up, segments stay to be delivered.
-pub(super) fn receive(table: &l3::Table, link: &mut l2::State, turn: &mut Turn<'_>, batch: &mut Batch) {
+pub(super) fn receive(
+    table: &l3::Table,
+    net: &mut l3::State,
+    link: &mut l2::State,
+    turn: &mut Turn<'_>,
+    batch: &mut Batch,
+) {
     batch.each(Verdict::Continue, |frame, meta| {
         if l2::is_neighbor_message(frame, meta) {
-            l3::learn(table, link, turn, frame, meta);
+            l3::learn(table, net, link, turn, frame, meta);
             Verdict::Consumed
         } else {
             Verdict::Deliver

@@ -14,7 +14,7 @@ use tidegate_dataplane::{
         memory::{Lane, MemoryPort},
         park::Waker,
     },
-    l2::StaticNeighbor,
+    l2::{Presence, StaticNeighbor},
     l3::{self, PortAddresses, Route, Target},
     l4::{self, Secrets, TcpOptions},
     l7::{
@@ -61,6 +61,8 @@ pub(crate) fn links() -> l3::Spec {
         mtu: 1500,
         v4: vec![format!("10.0.{id}.1/24").parse().unwrap()],
         v6: vec![format!("fd00:{id}::1/64").parse().unwrap()],
+        presence: Presence::default(),
+        advertise: None,
     };
     let neighbor =
         |port, address: String| StaticNeighbor { port: PortId(port), address: address.parse().unwrap(), mac: FAR };

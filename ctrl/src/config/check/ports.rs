@@ -6,7 +6,7 @@ use tidegate_dataplane::frame::HEADROOM;
 
 use super::Checker;
 use crate::config::model::{self, Driver};
-use crate::config::raw::{Capture, Driver as Word, Port, Raw, XdpMode, ZeroCopy};
+use crate::config::raw::{Capture, Driver as Word, Port, Raw, RouterAdvertisements, XdpMode, ZeroCopy};
 use crate::config::slot::{At, Optional};
 use crate::diagnostic::{Code, Diagnostic, Span, alternatives};
 
@@ -54,6 +54,9 @@ pub(super) fn check(raw: &Raw, cx: &mut Checker<'_>) -> Vec<model::Port> {
                 mtu: port.mtu.to(),
                 addresses: port.addresses.iter().map(|address| address.value).collect(),
                 host,
+                announce: port.announce.value,
+                duplicate_detection: port.duplicate_detection.value,
+                router_advertisements: port.router_advertisements.ok().map(|raw| advertisements(port, raw, cx)),
             });
         }
     }
@@ -67,6 +70,48 @@ fn own_device(port: &Port, devices: &mut HashMap<String, Span>, cx: &mut Checker
             let message = format!("`{}` is already the device of another port", device.value);
             cx.push(Diagnostic::error(Code::Duplicate, device.span, message).related(first, "the first is here"));
         }
+    }
+}
+
+/// Name servers in one option: RFC 8106 allows more, but an advertisement must fit the smallest MTU with everything else.
+const MAX_DNS: usize = 8;
+
+fn advertisements(port: &Port, raw: &RouterAdvertisements, cx: &mut Checker<'_>) -> model::RouterAdvertisements {
+    let prefixes = port.addresses.iter().filter(|address| address.value.0.addr().is_ipv6()).count();
+    if prefixes == 0 && !cx.broken(port.addresses.span) {
+        let message = "this port has no IPv6 address whose prefix could be advertised";
+        let nothing = Diagnostic::error(Code::Conflict, raw.head, message);
+        cx.push(nothing.help("add one to `addresses`, as `\"2001:db8:1::1/64\"`, or remove the table"));
+    }
+    let (interval, lifetime): (u32, u16) = (raw.interval_s.to(), raw.lifetime_s.to());
+    if lifetime != 0 && u32::from(lifetime) < interval {
+        let message = format!(
+            "hosts would forget the gateway after {lifetime} s, before the next advertisement, up to {interval} s later"
+        );
+        let short = Diagnostic::error(Code::Conflict, raw.lifetime_s.span, message);
+        cx.push(short.help(format!("write `lifetime_s = {}`, or a shorter `interval_s`", (3 * interval).min(9000))));
+    }
+    let (valid, preferred): (u32, u32) = (raw.valid_lifetime_s.to(), raw.preferred_lifetime_s.to());
+    if preferred > valid {
+        let message = format!("addresses would be preferred for {preferred} s but valid only for {valid} s");
+        let span =
+            if raw.preferred_lifetime_s.given { raw.preferred_lifetime_s.span } else { raw.valid_lifetime_s.span };
+        let wrong = Diagnostic::error(Code::Conflict, span, message);
+        cx.push(wrong.help(format!("write `preferred_lifetime_s = {valid}` or less (RFC 4861 §4.6.2)")));
+    }
+    if raw.dns.len() > MAX_DNS {
+        let message = format!("{} name servers; at most {MAX_DNS} fit an advertisement", raw.dns.len());
+        cx.push(Diagnostic::error(Code::OutOfRange, raw.dns.span, message));
+    }
+    model::RouterAdvertisements {
+        interval_s: interval,
+        lifetime_s: lifetime,
+        managed: raw.managed.value,
+        other_configuration: raw.other_configuration.value,
+        autonomous: raw.autonomous.value,
+        valid_lifetime_s: valid,
+        preferred_lifetime_s: preferred,
+        dns: raw.dns.iter().map(|server| server.value).collect(),
     }
 }
 

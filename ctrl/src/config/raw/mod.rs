@@ -11,7 +11,7 @@ mod route;
 
 pub use cluster::{Balance, Cluster, UpstreamTls};
 pub use listener::{Alpn, CertifiedKey, ClientAuth, ForwardedField, Listener, ListenerTls, Protocol, TlsVersion};
-pub use port::{Capture, Driver, Neighbor, Port, Route, XdpMode, ZeroCopy};
+pub use port::{Capture, Driver, DuplicateDetection, Neighbor, Port, Route, RouterAdvertisements, XdpMode, ZeroCopy};
 pub use process::{AccessLog, Admin, Congestion, Dpdk, Idle, Log, LogLevel, Runtime, SynCookies, Tcp};
 pub use route::{BackendRef, HttpMatch, HttpRoute, Retry, RetryOn, Timeouts};
 

@@ -1,13 +1,14 @@
 //! `[[port]]`, `[[route]]` and `[[neighbor]]`: the network around the gateway.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::config::scalar::{FilePath, Int, InterfaceAddress, Mac, Name, Prefix};
 use crate::config::slot::{At, List, Optional, Required};
 use crate::config::table::{table, words};
 
 table! {
-    /// A network port the gateway owns. Adding, removing or changing one needs a restart, except for `addresses`.
+    /// A network port the gateway owns. Adding, removing or changing one needs a restart, except for `addresses`, `announce`,
+    /// `duplicate_detection` and `router_advertisements`.
     pub struct Port("[[port]]") {
         /// Name in metrics, logs and other tables; unique.
         name: Required<Name>;
@@ -48,12 +49,55 @@ table! {
         /// Send and receive TCP segments longer than the MTU and let the device cut and join them. Only for `tap`; needs
         /// `frame_size = 65536` and `checksum_offload`, and is on by default where both hold.
         gso: Optional<bool>;
+        /// Tell the neighbours about new addresses, three times (gratuitous ARP, unsolicited neighbour advertisements), so that
+        /// they turn to this gateway at once when it takes over from another machine.
+        announce: At<bool> = true, "true";
+        /// Whether to ask if another station has an address already (RFC 5227, RFC 4862).
+        duplicate_detection: At<DuplicateDetection> = DuplicateDetection::Report, "\"report\"";
+        /// What hosts on the link are told, so that they configure themselves. Without it they are told nothing.
+        router_advertisements: Optional<RouterAdvertisements>;
         /// File in pcap format whose packets the port receives, once. Only for `pcap`.
         read: Optional<FilePath>;
         /// Begin again at the end of `read`, for ever. Only for `pcap`; off by default.
         repeat: Optional<bool>;
         /// File in pcap format that gets the packets the port sends. Only for `pcap`.
         write: Optional<FilePath>;
+    }
+}
+
+table! {
+    /// Router advertisements (RFC 4861 §6.2): they make the gateway the default router of the hosts on the link, and tell them the
+    /// port's IPv6 prefixes.
+    pub struct RouterAdvertisements("[port.router_advertisements]") {
+        /// Most seconds between two advertisements; they come at random times, a third of this apart at least.
+        interval_s: At<Int<4, 1800>> = Int::new(600), "600";
+        /// Seconds for which hosts use the gateway as their default router without hearing of it again: 0 if they shall not, else no
+        /// less than `interval_s`.
+        lifetime_s: At<Int<0, 9000>> = Int::new(1800), "1800";
+        /// Tell hosts to ask a DHCPv6 server for addresses.
+        managed: At<bool> = false, "false";
+        /// Tell hosts to ask a DHCPv6 server for everything but addresses.
+        other_configuration: At<bool> = false, "false";
+        /// Let hosts make addresses of their own in prefixes of 64 bits (RFC 4862).
+        autonomous: At<bool> = true, "true";
+        /// Seconds for which the prefixes are on the link and addresses in them valid.
+        valid_lifetime_s: At<Int<0, 4_294_967_295>> = Int::new(2_592_000), "2592000";
+        /// Seconds for which hosts prefer such addresses for new connections; no more than `valid_lifetime_s`.
+        preferred_lifetime_s: At<Int<0, 4_294_967_295>> = Int::new(604_800), "604800";
+        /// Name servers for the hosts (RFC 8106), at most 8.
+        dns: At<List<Ipv6Addr>> = Vec::new(), "[]";
+    }
+}
+
+words! {
+    /// Whether to ask if another station has an address already.
+    pub enum DuplicateDetection {
+        /// Ask, and use the address meanwhile; a conflict is logged and counted, and the address defended.
+        Report = "report",
+        /// Use the address only when nobody has answered for 8 seconds; in conflict, not at all until a reload asks again.
+        Withhold = "withhold",
+        /// Do not ask. A conflict that is noticed later is still logged, counted and defended against.
+        Off = "off",
     }
 }
 

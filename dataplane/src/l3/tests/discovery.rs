@@ -114,8 +114,8 @@ fn an_answer_that_another_core_received_is_learnt_from_its_copy() {
         let frame = arena.copy_from(&bytes).unwrap();
         let meta = Meta { port: PortId(1), l3: 14, network, ..Meta::default() };
         assert!(l2::is_neighbor_message(&frame, &meta));
-        let Router { table, link, arena, egress, stats, now, .. } = &mut asking;
-        crate::l3::learn(table, link, &mut Turn { now: *now, arena, egress, stats }, &frame, &meta);
+        let Router { table, state, link, arena, egress, stats, now, .. } = &mut asking;
+        crate::l3::learn(table, state, link, &mut Turn { now: *now, arena, egress, stats }, &frame, &meta);
     }
     assert_eq!(phase(&asking, "10.77.11.50"), Some(Phase::Reachable));
     assert_eq!(phase(&asking, "fd77:11::50"), Some(Phase::Reachable));

@@ -6,4 +6,5 @@ mod forwarding; // what a router does with packets in transit
 mod local; // ICMP and what is for the router itself
 mod neighbors; // ARP and the neighbour table
 mod discovery; // ND
+mod presence; // our own addresses on their links, and what hosts are told
 mod anything; // random bytes

@@ -47,6 +47,8 @@ pub(crate) fn spec() -> Spec {
         mtu,
         v4: vec![format!("10.77.1{p}.1/24").parse().unwrap()],
         v6: vec![format!("fd77:1{p}::1/64").parse().unwrap()],
+        presence: l2::Presence::default(),
+        advertise: None,
     };
     let via = |to: &str, gateway: &str| Route {
         to: to.parse().unwrap(),
@@ -82,12 +84,16 @@ impl Router {
     pub(crate) fn with_limits(spec: Spec, limits: Limits) -> Self {
         let table = Table::build(spec, None).unwrap();
         let mut link = l2::State::new(limits, 7);
+        link.speak();
+        let mut state = State::new();
+        state.speak(7);
         link.adopt(table.link());
+        state.adopt(&table);
         Self {
             stats: CoreStats::new(table.link().ports().len()),
             table,
             link,
-            state: State::new(),
+            state,
             arena: Arena::new(1024, 2048).unwrap(),
             egress: Egress::new(256),
             now: Instant::from_millis(1_000),
@@ -99,6 +105,7 @@ impl Router {
     pub(crate) fn reload(&mut self, spec: Spec) {
         self.table = Table::build(spec, Some(&self.table)).unwrap();
         self.link.adopt(self.table.link());
+        self.state.adopt(&self.table);
     }
 
     /// One packet through all stages, and what follows from it.

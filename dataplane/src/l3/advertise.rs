@@ -1,0 +1,229 @@
+//! Router advertisements (RFC 4861 §6.2): what hosts on a link are told, so that they find addresses, prefixes and the way out.
+//!
+//! One core speaks. It sends a few advertisements soon after a port begins to advertise or changes what it says, then one at a random
+//! time within the configured interval, and an early one to whoever solicits. A port that ceases says so (§6.2.5), also when the
+//! gateway stops, so that hosts turn to another router at once.
+
+use core::{net::Ipv6Addr, time::Duration};
+
+use ipnet::Ipv6Net;
+
+use super::{Table, icmp6};
+use crate::{
+    clock::Instant,
+    frame::Frame,
+    io::MacAddr,
+    l2::{ETHERTYPE_IPV6, HEADER, LinkPort, Turn, presence::draw, solicit::multicast_mac},
+    meta::{Meta, PortId},
+};
+
+/// Advertisements that are sent at short intervals at first, and that interval (RFC 4861 §10).
+const INITIAL: u8 = 3;
+const INITIAL_INTERVAL: Duration = Duration::from_secs(16);
+/// Least time between two advertisements on a link (MIN_DELAY_BETWEEN_RAS).
+const LEAST_INTERVAL: Duration = Duration::from_secs(3);
+/// Most time a solicitation waits for its answer, apart from [`LEAST_INTERVAL`] (MAX_RA_DELAY_TIME).
+const ANSWER_DELAY: Duration = Duration::from_millis(500);
+const ROUTER_ADVERTISEMENT: u8 = 134;
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+/// Hop limit that hosts are told to use.
+const HOP_LIMIT: u8 = 64;
+const ON_LINK: u8 = 0x80;
+const AUTONOMOUS: u8 = 0x40;
+const MANAGED: u8 = 0x80;
+const OTHER: u8 = 0x40;
+
+/// What a port tells hosts (the names are those of RFC 4861 §6.2.1).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Advertise {
+    /// Longest time between two advertisements (MaxRtrAdvInterval), 4 s or more. The least is a third of it.
+    pub interval: Duration,
+    /// Seconds for which hosts may use us as their default router (AdvDefaultLifetime); 0 if they may not.
+    pub lifetime_s: u16,
+    /// Addresses are to be had by DHCPv6 (AdvManagedFlag).
+    pub managed: bool,
+    /// Other configuration is to be had by DHCPv6 (AdvOtherConfigFlag).
+    pub other: bool,
+    /// Hosts may make addresses of their own in the port's prefixes (AdvAutonomousFlag, RFC 4862).
+    pub autonomous: bool,
+    /// Seconds for which the prefixes are valid (AdvValidLifetime).
+    pub valid_lifetime_s: u32,
+    /// Seconds for which addresses in them are preferred (AdvPreferredLifetime).
+    pub preferred_lifetime_s: u32,
+    /// Recursive name servers (RFC 8106 §5.1).
+    pub dns: Vec<Ipv6Addr>,
+}
+
+/// One port's course.
+#[derive(Debug)]
+struct Course {
+    says: Option<Advertise>,
+    /// Early advertisements that are left.
+    initial: u8,
+    /// One with lifetime 0 is due.
+    ceases: bool,
+    next: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl Course {
+    const SILENT: Self = Self { says: None, initial: 0, ceases: false, next: None, last: None };
+}
+
+/// When a core advertises on which port.
+#[derive(Debug)]
+pub(super) struct Advertiser {
+    /// Only one core speaks.
+    speaks: bool,
+    courses: Vec<Course>,
+    random: u64,
+}
+
+impl Advertiser {
+    pub(super) const fn new() -> Self {
+        Self { speaks: false, courses: Vec::new(), random: 0 }
+    }
+
+    /// Makes this the core that speaks. `seed` should be random, so that routers switched on together do not keep step.
+    pub(super) const fn speak(&mut self, seed: u64) {
+        self.speaks = true;
+        self.random = seed;
+    }
+
+    /// Takes over a generation: a port that says something new says it soon, one that says nothing any more says that.
+    pub(super) fn adopt(&mut self, table: &Table) {
+        if !self.speaks {
+            return;
+        }
+        let ports = table.advertise.len().max(self.courses.len());
+        self.courses.resize_with(ports, || Course::SILENT);
+        for (at, course) in self.courses.iter_mut().enumerate() {
+            let says = table.advertise.get(at).cloned().flatten();
+            if course.says == says {
+                continue;
+            }
+            course.ceases = says.is_none();
+            course.initial = INITIAL;
+            course.next = Some(course.last.map_or(Instant::ZERO, |last| last + LEAST_INTERVAL));
+            course.says = says;
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.courses.iter().filter_map(|course| course.next).min()
+    }
+
+    /// A host on `port` asks (RFC 4861 §6.2.6): the next advertisement comes early, but not too soon after the last.
+    pub(super) fn solicited(&mut self, port: PortId, now: Instant) {
+        let Some(course) = self.courses.get_mut(port.index()).filter(|course| course.says.is_some()) else { return };
+        let early = now + draw(&mut self.random, ANSWER_DELAY);
+        let early = course.last.map_or(early, |last| early.max(last + LEAST_INTERVAL));
+        course.next = Some(course.next.map_or(early, |next| next.min(early)));
+    }
+
+    /// Sends what is due.
+    pub(super) fn tick(&mut self, table: &Table, turn: &mut Turn<'_>) {
+        for (at, course) in self.courses.iter_mut().enumerate() {
+            if course.next.is_none_or(|at| at > turn.now) {
+                continue;
+            }
+            let (id, port) = (PortId(at as u16), table.link().port(PortId(at as u16)));
+            course.last = Some(turn.now);
+            let Some(says) = &course.says else {
+                if core::mem::take(&mut course.ceases) {
+                    farewell(id, port, turn);
+                }
+                course.next = None;
+                continue;
+            };
+            send(id, port, says, turn);
+            let least = says.interval / 3;
+            let mut interval = least + draw(&mut self.random, says.interval - least);
+            if course.initial > 0 {
+                course.initial -= 1;
+                interval = interval.min(INITIAL_INTERVAL);
+            }
+            course.next = Some(turn.now + interval);
+        }
+    }
+
+    /// Says on every port that advertises that this router is one no longer.
+    pub(super) fn cease(&mut self, table: &Table, turn: &mut Turn<'_>) {
+        for (at, course) in self.courses.iter_mut().enumerate() {
+            if course.says.take().is_some() {
+                (course.next, course.ceases) = (None, false);
+                farewell(PortId(at as u16), table.link().port(PortId(at as u16)), turn);
+            }
+        }
+    }
+}
+
+/// An advertisement without prefixes and with lifetime 0: the prefixes are still on the link, only not by way of us.
+fn farewell(id: PortId, port: &LinkPort, turn: &mut Turn<'_>) {
+    send_message(id, port, turn, |frame| head(frame, &[0; 2], 0) && source_option(frame, port.mac));
+}
+
+fn send(id: PortId, port: &LinkPort, says: &Advertise, turn: &mut Turn<'_>) {
+    let flags = if says.managed { MANAGED } else { 0 } | if says.other { OTHER } else { 0 };
+    send_message(id, port, turn, |frame| {
+        head(frame, &says.lifetime_s.to_be_bytes(), flags)
+            && source_option(frame, port.mac)
+            && mtu_option(frame, port.mtu)
+            && port.v6.iter().filter(|net| net.prefix_len() < 128).all(|net| prefix_option(frame, net, says))
+            && (says.dns.is_empty() || dns_option(frame, says))
+    });
+}
+
+/// Sends a message to all nodes of the link; `write` appends it, and says whether it had room.
+fn send_message(id: PortId, port: &LinkPort, turn: &mut Turn<'_>, write: impl FnOnce(&mut Frame) -> bool) {
+    let Some(mut frame) = turn.arena.alloc() else { return };
+    let Some(headers) = frame.extend(HEADER + 40) else { return };
+    headers[..6].copy_from_slice(&multicast_mac(ALL_NODES).0);
+    headers[6..12].copy_from_slice(&port.mac.0);
+    headers[12..HEADER].copy_from_slice(&ETHERTYPE_IPV6.to_be_bytes());
+    if !write(&mut frame) {
+        return;
+    }
+    let (ip, message) = frame.data_mut()[HEADER..].split_at_mut(40);
+    icmp6::write_header(ip, port.link_local, ALL_NODES, 255, message);
+    turn.egress.push_link(frame, Meta { out: id, ..Meta::default() });
+}
+
+/// The fixed part (§4.2): reachable and retransmission times are left to the hosts.
+fn head(frame: &mut Frame, lifetime: &[u8; 2], flags: u8) -> bool {
+    append(frame, &[ROUTER_ADVERTISEMENT, 0, 0, 0, HOP_LIMIT, flags, lifetime[0], lifetime[1], 0, 0, 0, 0, 0, 0, 0, 0])
+}
+
+/// §4.6.1.
+fn source_option(frame: &mut Frame, own: MacAddr) -> bool {
+    append(frame, &[1, 1]) && append(frame, &own.0)
+}
+
+/// §4.6.4.
+fn mtu_option(frame: &mut Frame, mtu: u16) -> bool {
+    append(frame, &[5, 1, 0, 0, 0, 0]) && append(frame, &mtu.to_be_bytes())
+}
+
+/// §4.6.2.
+fn prefix_option(frame: &mut Frame, net: &Ipv6Net, says: &Advertise) -> bool {
+    // RFC 4862 §5.5.3 (d): hosts make addresses only in prefixes that leave 64 bits for them.
+    let autonomous = if says.autonomous && net.prefix_len() == 64 { AUTONOMOUS } else { 0 };
+    append(frame, &[3, 4, net.prefix_len(), ON_LINK | autonomous])
+        && append(frame, &says.valid_lifetime_s.to_be_bytes())
+        && append(frame, &says.preferred_lifetime_s.to_be_bytes())
+        && append(frame, &[0; 4])
+        && append(frame, &net.network().octets())
+}
+
+/// RFC 8106 §5.1: kept for three intervals, so that one lost advertisement does not cost hosts their name servers.
+fn dns_option(frame: &mut Frame, says: &Advertise) -> bool {
+    let units = 1 + 2 * says.dns.len() as u8;
+    let lifetime = u32::try_from(3 * says.interval.as_secs()).unwrap_or(u32::MAX);
+    append(frame, &[25, units, 0, 0])
+        && append(frame, &lifetime.to_be_bytes())
+        && says.dns.iter().all(|server| append(frame, &server.octets()))
+}
+
+fn append(frame: &mut Frame, bytes: &[u8]) -> bool {
+    frame.extend(bytes.len()).map(|room| room.copy_from_slice(bytes)).is_some()
+}

@@ -1,0 +1,243 @@
+//! Our own addresses: probed for, announced, in conflict; and router advertisements. Each is told apart by an independent parser.
+
+use core::time::Duration;
+
+use super::{
+    neighbors::STRANGER,
+    packets::{Nd, arp, icmp, v6},
+    router::{Router, Sent, our_mac, peer_mac, spec},
+};
+use crate::{
+    io::MacAddr,
+    l2::{Conflict, Presence},
+    l3::{Advertise, Spec},
+    meta::PortId,
+    verdict::DropReason,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The router of the other tests, whose port 0 shows itself as given.
+fn showing(presence: Presence, advertise: Option<Advertise>) -> Spec {
+    let mut spec = spec();
+    (spec.ports[0].presence, spec.ports[0].advertise) = (presence, advertise);
+    spec
+}
+
+fn announcing() -> Presence {
+    Presence { announce: true, ..Presence::default() }
+}
+
+fn advertising() -> Advertise {
+    Advertise {
+        interval: Duration::from_secs(60),
+        lifetime_s: 180,
+        managed: false,
+        other: true,
+        autonomous: true,
+        valid_lifetime_s: 86_400,
+        preferred_lifetime_s: 14_400,
+        dns: vec![v6("fd77:10::53")],
+    }
+}
+
+fn is_arp(sent: &Sent) -> bool {
+    sent.1[12..14] == [8, 6]
+}
+
+/// The packets of one ICMPv6 type.
+fn of_type(sent: &[Sent], kind: u8) -> Vec<Sent> {
+    sent.iter().filter(|(_, bytes)| bytes[12..14] == [0x86, 0xdd] && bytes[54] == kind).cloned().collect()
+}
+
+#[test]
+fn new_addresses_are_announced_three_times_and_not_again() {
+    let mut router = Router::new(showing(announcing(), None));
+    let sent = router.wait(30 * SECOND);
+    let gratuitous = (PortId(0), arp(1, (our_mac(0), "10.77.10.1"), (MacAddr::BROADCAST, "10.77.10.1")));
+    assert_eq!(sent.iter().filter(|sent| is_arp(sent)).cloned().collect::<Vec<_>>(), vec![gratuitous; 3]);
+    let advertisements = of_type(&sent, 136);
+    assert_eq!((advertisements.len(), sent.len()), (6, 9), "the global and the link-local address");
+    let said = icmp(&advertisements[..1]);
+    assert_eq!((&*said.source, &*said.destination, said.rest), ("fd77:10::1", "ff02::1", 0xa000_0000), "not solicited");
+    assert_eq!(said.payload[16..], [2, 1, 2, 0, 0, 0, 0, 1]);
+    // A reload that adds an address announces that one alone.
+    let mut more = showing(announcing(), None);
+    more.ports[0].v4.push("10.88.0.1/24".parse().unwrap());
+    router.reload(more);
+    let sent = router.wait(30 * SECOND);
+    assert!(sent.iter().all(|(_, bytes)| bytes[28..32] == [10, 88, 0, 1]), "{sent:02x?}");
+    assert_eq!((sent.len(), router.leaked()), (3, 0));
+}
+
+#[test]
+fn a_tentative_address_is_probed_for_and_not_used() {
+    let address = "10.77.10.1".parse().unwrap();
+    let six = "fd77:10::1".parse().unwrap();
+    let tentative = Presence { tentative: vec![address, six], ..announcing() };
+    let mut router = Router::new(showing(tentative, None));
+    let sent = router.wait(8 * SECOND);
+    let probe = arp(1, (our_mac(0), "0.0.0.0"), (MacAddr::BROADCAST, "10.77.10.1"));
+    let probes: Vec<_> = sent.iter().filter(|sent| is_arp(sent)).collect();
+    assert_eq!(probes, [&(PortId(0), probe.clone()); 3]);
+    let solicitations = of_type(&sent, 135);
+    let asked = icmp(&solicitations[..1]);
+    assert_eq!((&*asked.source, &*asked.destination, solicitations.len()), ("::", "ff02::1:ff00:1", 3));
+    assert_eq!(asked.payload, v6("fd77:10::1").octets(), "without an option (RFC 4861 §4.3)");
+    // Nobody gets an answer yet, and nothing is sent from it.
+    assert!(router.receive(0, &arp(1, (STRANGER, "10.77.10.7"), (MacAddr::default(), "10.77.10.1"))).is_empty());
+    let ask = Nd {
+        kind: 135,
+        flags: 0,
+        source: "fd77:10::7",
+        destination: "ff02::1:ff00:1",
+        target: "fd77:10::1",
+        mac: Some(STRANGER),
+    };
+    assert!(router.receive(0, &ask.bytes()).is_empty());
+    assert_eq!(router.link.take_conflict(), None);
+    // Another station that probes for it, and one that has it.
+    let other = arp(1, (STRANGER, "0.0.0.0"), (MacAddr::default(), "10.77.10.1"));
+    assert!(router.receive(0, &other).is_empty());
+    assert_eq!(router.link.take_conflict(), Some(Conflict { port: PortId(0), address, mac: STRANGER }));
+    let has = Nd {
+        kind: 136,
+        flags: 0x20,
+        source: "fd77:10::1",
+        destination: "ff02::1",
+        target: "fd77:10::1",
+        mac: Some(STRANGER),
+    };
+    assert!(router.receive(0, &has.bytes()).is_empty());
+    assert_eq!(router.link.take_conflict(), Some(Conflict { port: PortId(0), address: six, mac: STRANGER }));
+    let probes =
+        Nd { kind: 135, flags: 0, source: "::", destination: "ff02::1:ff00:1", target: "fd77:10::1", mac: None };
+    assert!(router.receive(0, &probes.bytes()).is_empty());
+    assert_eq!(router.link.take_conflict(), Some(Conflict { port: PortId(0), address: six, mac: peer_mac(0) }));
+    assert_eq!(router.drops(DropReason::AddressConflict), 3);
+    // Free after all: used and announced.
+    router.reload(showing(announcing(), None));
+    assert_eq!(of_type(&router.wait(SECOND), 136).len(), 1);
+    assert_eq!(router.receive(0, &arp(1, (STRANGER, "10.77.10.7"), (MacAddr::default(), "10.77.10.1"))).len(), 1);
+}
+
+#[test]
+fn our_own_messages_brought_back_are_no_conflict() {
+    let probing = Presence { probe: true, ..announcing() };
+    let mut router = Router::new(showing(probing, None));
+    for (port, bytes) in router.wait(10 * SECOND) {
+        assert!(router.receive(port.0, &bytes).is_empty());
+    }
+    assert_eq!((router.drops(DropReason::AddressConflict), router.link.take_conflict()), (0, None));
+}
+
+#[test]
+fn an_address_in_use_is_defended_and_reported() {
+    let mut router = Router::new(spec());
+    let claim = arp(1, (STRANGER, "10.77.10.1"), (MacAddr::default(), "10.77.10.1"));
+    assert_eq!(router.receive(0, &claim).len(), 1, "once in ten seconds (RFC 5227 §2.4)");
+    for _ in 0..50 {
+        assert!(router.receive(0, &claim).is_empty());
+    }
+    let reported = std::iter::from_fn(|| router.link.take_conflict()).count();
+    assert_eq!((reported, router.drops(DropReason::AddressConflict)), (8, 51), "a flood is counted, not reported");
+}
+
+/// Options of an advertisement: type and content.
+fn options(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut options = Vec::new();
+    while let [kind, units, ..] = bytes {
+        let len = usize::from(*units) * 8;
+        options.push((*kind, bytes[2..len].to_vec()));
+        bytes = &bytes[len..];
+    }
+    options
+}
+
+#[test]
+fn hosts_are_told_what_the_operator_says() {
+    let mut router = Router::new(showing(Presence::default(), Some(advertising())));
+    let sent = router.wait(SECOND);
+    let said = icmp(&sent);
+    let link_local = router.table.link().port(PortId(0)).link_local.to_string();
+    assert_eq!((said.kind, &*said.source, &*said.destination, sent[0].1[21]), ((134, 0), &*link_local, "ff02::1", 255));
+    assert_eq!(said.rest, 0x4040_00b4, "hop limit 64, other configuration, 180 s");
+    let [(1, mac), (5, mtu), (3, prefix), (25, dns)] = &options(&said.payload[8..])[..] else { panic!("{said:?}") };
+    assert_eq!((&mac[..], &mtu[..]), (&our_mac(0).0[..], &[0, 0, 0, 0, 5, 0xdc][..]));
+    assert_eq!(prefix[..2], [64, 0xc0], "on the link, and for addresses of the hosts' own");
+    assert_eq!(prefix[2..10], [86_400u32.to_be_bytes(), 14_400u32.to_be_bytes()].concat());
+    assert_eq!(prefix[14..], v6("fd77:10::").octets());
+    assert_eq!(dns[..6], [0, 0, 0, 0, 0, 180]);
+    assert_eq!(dns[6..], v6("fd77:10::53").octets());
+}
+
+#[test]
+fn advertisements_come_at_the_times_of_rfc_4861() {
+    let mut router = Router::new(showing(Presence::default(), Some(advertising())));
+    let start = router.now;
+    let mut times = Vec::new();
+    for _ in 0..6000 {
+        times.extend(router.wait(Duration::from_millis(100)).iter().map(|_| router.now - start));
+    }
+    let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps[..3].iter().all(|gap| *gap <= Duration::from_millis(16_100)), "{gaps:?}");
+    let usual = Duration::from_secs(20)..=Duration::from_millis(60_100);
+    assert!(gaps[3..].iter().all(|gap| usual.contains(gap)) && gaps.len() > 9, "{gaps:?}");
+    assert!(gaps[3..].windows(2).any(|pair| pair[0].abs_diff(pair[1]) > SECOND), "at random");
+    // A host that has just come: half a second, but never sooner than three seconds after the last.
+    let solicit = |router: &mut Router, times: usize| {
+        let ask = solicitation();
+        (0..times).for_each(|_| assert!(router.receive(0, &ask).is_empty()));
+        let before = router.now;
+        while router.wait(Duration::from_millis(100)).is_empty() {}
+        router.now - before
+    };
+    router.wait(3 * SECOND);
+    assert!(solicit(&mut router, 5) <= Duration::from_millis(600));
+    let second = solicit(&mut router, 5);
+    assert!((Duration::from_millis(2900)..Duration::from_millis(3700)).contains(&second), "{second:?}");
+}
+
+/// A router solicitation of fd77:10::7.
+fn solicitation() -> Vec<u8> {
+    let neighbor =
+        Nd { kind: 135, flags: 0, source: "fd77:10::7", destination: "ff02::2", target: "::", mac: Some(STRANGER) };
+    let mut bytes = neighbor.bytes();
+    // The same without a target, and the option's type is that of the source in both.
+    bytes.drain(62..78);
+    bytes[19] -= 16;
+    bytes[54] = 133;
+    bytes[56..58].fill(0);
+    let sum = crate::io::checksum::Sum::new().add_pseudo(&bytes[22..38], &bytes[38..54], 58, bytes.len() - 54);
+    let sum = sum.add(&bytes[54..]).finish();
+    bytes[56..58].copy_from_slice(&sum.to_be_bytes());
+    bytes
+}
+
+#[test]
+fn who_solicits_is_learnt_and_what_is_malformed_is_not() {
+    let mut router = Router::new(showing(Presence::default(), Some(advertising())));
+    router.wait(4 * SECOND);
+    let mut far = solicitation();
+    far[21] = 254;
+    assert!(router.receive(0, &far).is_empty());
+    assert_eq!((router.drops(DropReason::IcmpMalformed), router.link.neighbors().count()), (1, 6));
+    router.receive(0, &solicitation());
+    assert_eq!(super::neighbors::entry(&router, "fd77:10::7").map(|entry| entry.mac), Some(STRANGER));
+    // A port that does not advertise does not answer.
+    router.wait(5 * SECOND);
+    let mut elsewhere = solicitation();
+    elsewhere[..6].copy_from_slice(&[0x33, 0x33, 0, 0, 0, 2]);
+    assert!(router.receive(1, &elsewhere).is_empty());
+    assert!(of_type(&router.wait(SECOND), 134).iter().all(|(port, _)| port.0 == 0));
+}
+
+#[test]
+fn a_port_that_ceases_says_so() {
+    let mut router = Router::new(showing(Presence::default(), Some(advertising())));
+    router.wait(SECOND);
+    router.reload(spec());
+    let said = icmp(&router.wait(10 * SECOND));
+    assert_eq!((said.kind, said.rest & 0xffff), ((134, 0), 0));
+    assert!(router.wait(200 * SECOND).is_empty(), "and nothing else after that");
+}

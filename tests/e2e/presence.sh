@@ -1,0 +1,88 @@
+# shellcheck shell=bash
+# The gateway's own addresses on their links: announced when new, withheld or defended when another station has them; and what hosts
+# are told by router advertisements.
+
+listen() { # listen FILTER — what the client hears, into STATE/heard
+  spawn client "$STATE/heard" tcpdump -i eth0 -n -l -e "$1"
+  LISTENER=$SPAWNED
+  await 5 grep -q 'listening on' "$STATE/heard"
+}
+heard() { grep -cE "$1" "$STATE/heard" || true; }
+heard_at_least() { (($(heard "$2") >= $1)); }
+deaf() { kill "$LISTENER" 2>/dev/null || true; wait "$LISTENER" 2>/dev/null || true; }
+reloaded() { # reloaded SED-EXPRESSION — an edit that is taken
+  local before
+  before=$(generation "$STATE")
+  edit "$STATE" "$1" || return 1
+  await 3 generation_above "$STATE" "$before" || { echo "the edit was not noticed"; return 1; }
+}
+logged() { grep -qE "$1" "$STATE/gateway.log"; }
+
+new_address_is_announced() {
+  local status=0
+  # What it says about its addresses when it starts is over after three rounds of at most two seconds.
+  sleep 6
+  listen 'arp or icmp6'
+  reloaded 's|"10\.0\.1\.1/24", "fd00:1::1/64"|"10.0.1.1/24", "10.0.1.9/24", "fd00:1::1/64", "fd00:1::9/64"|' || status=1
+  await 10 heard_at_least 3 'ARP.*who-has 10\.0\.1\.9 .*tell 10\.0\.1\.9' || { echo "no gratuitous ARP"; status=1; }
+  await 10 heard_at_least 3 'ARP.*who-has 10\.0\.1\.9 .*tell 0\.0\.0\.0' || { echo "no ARP probes"; status=1; }
+  await 10 heard_at_least 3 'fd00:1::9 > ff02::1: .*neighbor advertisement.*fd00:1::9' || { echo "no advertisements"; status=1; }
+  deaf
+  expect "known addresses announced again" "$(heard 'tell 10\.0\.1\.1[ ,]')" 0 || status=1
+  cat "$STATE/heard"
+  ns client ping -q -c1 -W1 10.0.1.9 && ns client ping -q -c1 -W1 fd00:1::9 || status=1
+  return "$status"
+}
+
+# Another station takes an address that is in use: it is defended and reported, and goes on working.
+conflict_is_reported() {
+  local mac
+  mac=$(ns client cat /sys/class/net/eth0/address)
+  ns client "$PYTHON" -c "
+from scapy.all import ARP, Ether, sendp
+sendp(Ether(src='$mac', dst='ff:ff:ff:ff:ff:ff') / ARP(op=1, hwsrc='$mac', psrc='10.0.1.9', pdst='10.0.1.9'), iface='eth0', verbose=0)"
+  await 5 logged "another station uses our address.*10\.0\.1\.9.*$mac" || { tail -n 5 "$STATE/gateway.log"; return 1; }
+  ns client ip neighbor flush dev eth0
+  await 3 ns client ping -q -c1 -W1 10.0.1.9
+}
+
+withheld_until_it_is_free() {
+  ns client ip address add 10.0.1.200/24 dev eth0
+  ns client ip address add fd00:1::200/64 dev eth0 nodad
+  reloaded 's|"10\.0\.1\.9/24", |"10.0.1.200/24", "fd00:1::200/64", |; s|^(interface = "lan0")|\1\nduplicate_detection = "withhold"|; s|^(device = "[^"]*lan0")|\1\nduplicate_detection = "withhold"|'
+  await 10 logged "another station's and is not used.*10\.0\.1\.200" || { echo "IPv4: no report"; return 1; }
+  await 10 logged "another station's and is not used.*fd00:1::200" || { echo "IPv6: no report"; return 1; }
+  sleep 8
+  ns client ip address del 10.0.1.200/24 dev eth0
+  ns client ip address del fd00:1::200/64 dev eth0
+  refuse ns client ping -q -c1 -W1 10.0.1.200 || { echo "a withheld address answers"; return 1; }
+  ns client ping -q -c1 -W1 10.0.1.1 || { echo "the other addresses must go on"; return 1; }
+  "$BINARY" reload --socket "$STATE/admin.sock"
+  await 12 logged 'now in use' || { echo "never in use"; return 1; }
+  await 3 ns client ping -q -c1 -W1 10.0.1.200
+  await 3 ns client ping -q -c1 -W1 fd00:1::200
+}
+
+hosts_configure_themselves() {
+  local output
+  ns client sysctl -qw net.ipv6.conf.eth0.accept_ra=2 net.ipv6.conf.eth0.autoconf=1
+  reloaded '/^addresses = \["10\.0\.1\.1/a [port.router_advertisements]\ninterval_s = 4\nlifetime_s = 12\ndns = ["fd00:1::53"]'
+  output=$(ns client rdisc6 -1 -r 3 -w 2000 eth0)
+  printf '%s\n' "$output"
+  grep -q 'Prefix *: fd00:1::/64' <<<"$output" || { echo "no prefix"; return 1; }
+  grep -q 'Recursive DNS server *: fd00:1::53' <<<"$output" || { echo "no name server"; return 1; }
+  grep -qE 'Router lifetime *: *12 ' <<<"$output" || { echo "no lifetime"; return 1; }
+  await 5 said_by_kernel 'inet6 fd00:1:.*dynamic' address show dev eth0 || { echo "the kernel made no address"; return 1; }
+  await 5 said_by_kernel '^default via fe80:.*proto ra' route show || { echo "the kernel has no default route"; return 1; }
+  # The router says good-bye when it stops advertising: the route goes at once, not after 12 s.
+  reloaded '/^\[port\.router_advertisements\]/,/^dns = /d'
+  await 6 gone_from_kernel '^default via fe80:.*proto ra' route show || { echo "the default route stays"; return 1; }
+  ns client sysctl -qw net.ipv6.conf.eth0.accept_ra=0
+}
+said_by_kernel() { ns client ip -6 "${@:2}" | grep -qE "$1"; }
+gone_from_kernel() { ! said_by_kernel "$@"; }
+
+check new-address-is-announced new_address_is_announced
+check conflict-is-reported conflict_is_reported
+check withheld-until-it-is-free withheld_until_it_is_free
+check hosts-configure-themselves hosts_configure_themselves
