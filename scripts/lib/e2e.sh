@@ -84,7 +84,10 @@ lab_start() {
 e2e_scenario() {
   local driver=$1 scenario=$2 queues=$3 status=0 before
   before=$(wc -l <"$RESULTS")
+  # Not left of an `||`: bash would ignore errexit in every check of the scenario.
+  set +e
   (
+    set -e
     export CASE=e2e/$driver/$scenario DRIVER=$driver
     gateway_config "$ROOT/tests/e2e/$(e2e_setting "$scenario" config gateway.toml)" "$driver" "$STATE" "$PKI" "$queues"
     : >"$STATE/access.log"
@@ -97,7 +100,9 @@ e2e_scenario() {
     check still-running gateway_lives "$STATE"
     check no-panic no_panic
     gateway_stop "$STATE"
-  ) || status=$?
+  )
+  status=$?
+  set -e
   if ((status != 0)); then
     failed "e2e/$driver/$scenario/script" "" "the scenario itself failed: $status"
   elif (($(wc -l <"$RESULTS") - before < 2)) && ! tail -n 1 "$RESULTS" | grep -q '^FAIL'; then
