@@ -95,7 +95,10 @@ impl<S: ByteStream, U: ByteStream> Relay<'_, S, U> {
                 Poll::Pending if !begins_like_http(self.scratch.response_bytes.bytes()) => {
                     return Poll::Ready(Err(Reason::UpstreamMalformed));
                 }
-                Poll::Pending => return self.check_waiting(cx),
+                Poll::Pending => {
+                    self.watch_client(cx)?;
+                    return self.check_waiting(cx);
+                }
                 Poll::Ready(Ok(len)) => len,
                 Poll::Ready(Err(HeadEnd::Refused(Reason::HeadTooLarge | Reason::TargetTooLong))) => {
                     return Poll::Ready(Err(Reason::UpstreamHeadTooLarge));
@@ -135,14 +138,14 @@ impl<S: ByteStream, U: ByteStream> Relay<'_, S, U> {
     /// Moves the request on. A client that is gone ends the exchange; an upstream that stops reading may still answer.
     fn push_request(&mut self, cx: &mut Context<'_>) -> Result<(), Reason> {
         if self.scratch.state.request_over {
-            return self.watch_client(cx);
+            return Ok(());
         }
         match self.scratch.upward.poll(cx, self.client, self.upstream) {
             Poll::Pending => Ok(()),
             Poll::Ready(Ok(())) => {
                 self.scratch.state.request_over = true;
                 self.scratch.state.request_sent = true;
-                self.watch_client(cx)
+                Ok(())
             }
             Poll::Ready(Err(FlowError::Sink(_))) => {
                 self.scratch.state.request_over = true;
@@ -154,9 +157,11 @@ impl<S: ByteStream, U: ByteStream> Relay<'_, S, U> {
         }
     }
 
-    /// A client that resets no longer wants its answer. One that only closes its side does.
+    /// A client that resets no longer wants its answer. One that only closes its side does. Asked before each wait, once the
+    /// request has been read: what is there to be done at once is done without a look.
     fn watch_client(&mut self, cx: &mut Context<'_>) -> Result<(), Reason> {
-        if !self.scratch.state.client_watched
+        if self.scratch.state.request_over
+            && !self.scratch.state.client_watched
             && let Poll::Ready(seen) = self.client.poll_fill(cx)
         {
             self.scratch.state.client_watched = true;
@@ -224,7 +229,7 @@ impl<S: ByteStream, U: ByteStream> Relay<'_, S, U> {
                 return Poll::Ready(Err(Reason::UpstreamTruncated));
             }
             Poll::Ready(Err(FlowError::Refused(_))) => return Poll::Ready(Err(Reason::UpstreamMalformed)),
-            Poll::Pending => {}
+            Poll::Pending => self.watch_client(cx)?,
         }
         let now = self.executor.now();
         let downward = &self.scratch.downward;

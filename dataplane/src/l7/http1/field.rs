@@ -46,7 +46,7 @@ pub enum FieldName {
     Other,
 }
 
-/// Tells the fields of a message apart. Case-insensitive; costs one length switch and at most a few comparisons.
+/// Tells the fields of a message apart. Case-insensitive; `name` is a token (RFC 9110 §5.6.2).
 pub fn classify(name: &[u8]) -> FieldName {
     let known = known(name);
     if known != FieldName::Other || !name.contains(&b'_') || name.len() > LONGEST_KNOWN {
@@ -66,46 +66,54 @@ pub fn classify(name: &[u8]) -> FieldName {
 /// Longest name with a meaning of its own; a longer one with underscores cannot be taken for it.
 const LONGEST_KNOWN: usize = 32;
 
+/// The name in lower case is compared as a whole, so that the compiler can make a switch on length and words of it. Setting bit 5
+/// lowers letters and leaves digits and `-` as they are; no other character of a token becomes one of these.
 fn known(name: &[u8]) -> FieldName {
-    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-    match name.len() {
-        2 if is(b"te") => FieldName::Te,
-        3 if is(b"via") => FieldName::Via,
-        4 if is(b"host") => FieldName::Host,
-        4 if is(b"date") => FieldName::Date,
-        5 if is(b"proxy") => FieldName::Dropped,
-        6 if is(b"expect") => FieldName::Expect,
-        6 if is(b"cookie") => FieldName::Essential,
-        7 if is(b"upgrade") => FieldName::Upgrade,
-        7 if is(b"trailer") => FieldName::Trailer,
-        8 if is(b"location") => FieldName::Essential,
-        9 if is(b"forwarded") => FieldName::Forwarded,
-        9 if is(b"x-real-ip") => FieldName::ClientClaim,
-        10 if is(b"connection") => FieldName::Connection,
-        10 if is(b"keep-alive") => FieldName::Dropped,
-        10 if is(b"set-cookie") => FieldName::Essential,
-        12 if is(b"max-forwards") => FieldName::MaxForwards,
-        12 if is(b"x-request-id") => FieldName::RequestId,
-        12 if is(b"content-type") => FieldName::Essential,
-        13 if is(b"authorization") || is(b"cache-control") || is(b"content-range") => FieldName::Essential,
-        14 if is(b"content-length") => FieldName::ContentLength,
-        14 if is(b"http2-settings") => FieldName::Dropped,
-        16 if is(b"proxy-connection") => FieldName::Dropped,
-        16 if is(b"content-encoding") || is(b"www-authenticate") => FieldName::Essential,
-        17 if is(b"transfer-encoding") => FieldName::TransferEncoding,
-        19 if is(b"proxy-authorization") => FieldName::Dropped,
-        24 if is(b"x-envoy-external-address") => FieldName::ClientClaim,
-        11.. if name[..11].eq_ignore_ascii_case(b"x-forwarded") => forwarded_family(name),
-        _ => FieldName::Other,
+    let mut lower = [0u8; LONGEST_KNOWN];
+    let Some(lower) = lower.get_mut(..name.len()) else { return long(name) };
+    for (to, from) in lower.iter_mut().zip(name) {
+        *to = from | 0x20;
+    }
+    match &*lower {
+        b"te" => FieldName::Te,
+        b"via" => FieldName::Via,
+        b"host" => FieldName::Host,
+        b"date" => FieldName::Date,
+        b"expect" => FieldName::Expect,
+        b"upgrade" => FieldName::Upgrade,
+        b"trailer" => FieldName::Trailer,
+        b"forwarded" => FieldName::Forwarded,
+        b"connection" => FieldName::Connection,
+        b"max-forwards" => FieldName::MaxForwards,
+        b"x-request-id" => FieldName::RequestId,
+        b"content-length" => FieldName::ContentLength,
+        b"transfer-encoding" => FieldName::TransferEncoding,
+        b"x-forwarded-for" => FieldName::XForwardedFor,
+        b"x-forwarded-host" => FieldName::XForwardedHost,
+        b"x-forwarded-proto" => FieldName::XForwardedProto,
+        b"x-real-ip" | b"x-envoy-external-address" => FieldName::ClientClaim,
+        b"proxy" | b"keep-alive" | b"http2-settings" | b"proxy-connection" | b"proxy-authorization" => {
+            FieldName::Dropped
+        }
+        b"cookie" | b"location" | b"set-cookie" | b"content-type" | b"authorization" | b"cache-control"
+        | b"content-range" | b"content-encoding" | b"www-authenticate" => FieldName::Essential,
+        _ => family(lower),
     }
 }
 
-fn forwarded_family(name: &[u8]) -> FieldName {
-    match &name[11..] {
-        rest if rest.eq_ignore_ascii_case(b"-for") => FieldName::XForwardedFor,
-        rest if rest.eq_ignore_ascii_case(b"-host") => FieldName::XForwardedHost,
-        rest if rest.eq_ignore_ascii_case(b"-proto") => FieldName::XForwardedProto,
-        [] | [b'-', ..] => FieldName::ClientClaim,
+/// A name too long for any single meaning.
+fn long(name: &[u8]) -> FieldName {
+    let mut start = [0u8; LONGEST_KNOWN];
+    for (to, from) in start.iter_mut().zip(name) {
+        *to = from | 0x20;
+    }
+    family(&start)
+}
+
+/// `X-Forwarded` and `X-Forwarded-…`: whatever they say is a claim about the client.
+fn family(lower: &[u8]) -> FieldName {
+    match lower.strip_prefix(b"x-forwarded") {
+        Some([] | [b'-', ..]) => FieldName::ClientClaim,
         _ => FieldName::Other,
     }
 }

@@ -75,11 +75,15 @@ pub fn request_id(head: &[u8], request: &RequestHead, trusted: bool, fresh: u128
             return id;
         }
     }
-    for nibble in (0..32).rev() {
-        id.push(b"0123456789abcdef"[(fresh >> (nibble * 4)) as usize & 15]);
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(fresh.to_be_bytes()) {
+        pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
     }
+    id.extend(digits);
     id
 }
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends the fields. `host` is the authority the request is for.
 pub fn encode(
