@@ -25,7 +25,7 @@ use crate::compile::{self, CompileError, Inputs};
 use crate::config::{Config, Loaded, model};
 use crate::control::{Control, Parts, SignalError};
 use crate::cores::{self, Cores, Plan, StartError};
-use crate::kernel::{HostInterface, LinkError};
+use crate::kernel::{Filter, HostInterface, LinkError, Monitor};
 use crate::probation::Probation;
 use crate::publish::Publication;
 use crate::reload::Reloader;
@@ -102,6 +102,7 @@ pub fn run(loaded: Loaded, set_level: Box<dyn Fn(model::LogLevel)>) -> Result<()
             config: Arc::clone(&config),
             certs: Arc::new(loaded.certs),
             ports: Arc::clone(&ports),
+            learnt: Arc::default(),
             tickets: Arc::new(tickets),
             tentative,
             clock: wall_clock(),
@@ -119,7 +120,9 @@ pub fn run(loaded: Loaded, set_level: Box<dyn Fn(model::LogLevel)>) -> Result<()
         };
         let telemetry = Arc::new(telemetry(&config, views, &cores, http));
         let reloader = Reloader::new(loaded.path, publication, probation);
-        let parts = Parts { reloader, cores, telemetry, hosts: interfaces, access_log, set_level };
+        let rules = &config.kernel_routes;
+        let monitor = rules.enabled.then(|| Monitor::for_hosts(Filter::of(rules), &interfaces)).flatten();
+        let parts = Parts { reloader, cores, telemetry, hosts: interfaces, monitor, access_log, set_level };
         let (control, desk) = Control::new(parts).map_err(BootError::Signals)?;
         let _socket = admin.serve(desk);
         tracing::info!(cores = config.runtime.cores.len(), ports = ports.len(), "running");

@@ -1,5 +1,7 @@
 //! The loop that ties management together: signals, the admin API, changed files, logs, generations, the end.
 
+mod learn; // routes of the kernel
+
 use std::fmt;
 use std::io;
 use std::sync::{Arc, PoisonError};
@@ -17,7 +19,7 @@ use crate::admin::{Desk, Reloaded, Request};
 use crate::config::model::LogLevel;
 use crate::cores::Cores;
 use crate::diagnostic::{Report, Style};
-use crate::kernel::HostInterface;
+use crate::kernel::{Filter, HostInterface, Monitor};
 use crate::reload::{Occasion, Reloader};
 use crate::status::{Phase, Reloads, Status};
 use crate::telemetry::Telemetry;
@@ -42,6 +44,8 @@ pub struct Parts {
     pub telemetry: Arc<Telemetry>,
     /// The kernel's ends of ports.
     pub hosts: Vec<HostInterface>,
+    /// The kernel's routes over them; `None` when nothing is learnt.
+    pub monitor: Option<Monitor>,
     /// The access log.
     pub access_log: AccessLog,
     /// Told when `log.level` changes.
@@ -64,6 +68,8 @@ pub struct Control {
     heartbeats: Vec<(u64, Instant)>,
     watchdog: Option<Duration>,
     fed: Instant,
+    /// By what rules routes are learnt.
+    filter: Option<Filter>,
 }
 
 struct Signals {
@@ -105,6 +111,7 @@ impl Control {
         let (request_sender, requests) = mpsc::channel(QUEUE);
         let desk = Desk { telemetry: Arc::clone(&parts.telemetry), status: status_receiver, requests: request_sender };
         let now = Instant::now();
+        let rules = parts.reloader.config().kernel_routes.clone();
         let heartbeats = parts.telemetry.cores.iter().map(|core| (core.stats.turns.value(), now)).collect();
         let control = Self {
             parts,
@@ -120,6 +127,7 @@ impl Control {
             heartbeats,
             watchdog: sd_notify::watchdog_enabled(),
             fed: now,
+            filter: rules.enabled.then(|| Filter::of(&rules)),
         };
         Ok((control, desk))
     }
@@ -138,6 +146,7 @@ impl Control {
                 Some(()) = self.signals.reopen.recv() => self.parts.access_log.reopen(),
                 () = self.watching.changed() => drop(self.reload(Occasion::Noticed)),
                 Some(request) = self.requests.recv() => self.answer(request),
+                () = learn::routes_changed(&mut self.parts.monitor) => self.learn(),
                 now = tick.tick() => {
                     self.parts.access_log.drain();
                     let now = now.into_std();
@@ -269,6 +278,7 @@ impl Control {
         let config = Arc::clone(self.parts.reloader.config());
         self.parts.access_log.retarget(&config.log.access);
         (self.parts.set_level)(config.log.level);
+        self.follow_filter(&config.kernel_routes);
         for host in &mut self.parts.hosts {
             let addresses: Vec<_> = config.ports[host.port].addresses.iter().map(|address| address.0).collect();
             if let Err(error) = host.readdress(&addresses) {
@@ -346,6 +356,8 @@ fn picture(parts: &mut Parts, phase: Phase, retired: usize, reloads: &Reloads, s
         config: Arc::clone(&inputs.config),
         certificates: inputs.certs.summaries.clone(),
         tables: Arc::clone(publication.tables()),
+        learnt: inputs.learnt.len(),
+        kernel: parts.monitor.as_ref().map(Monitor::counts).unwrap_or_default(),
         stalled,
         reloads: reloads.clone(),
         access_written: parts.access_log.written(),

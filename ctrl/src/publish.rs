@@ -6,7 +6,7 @@ use tidegate_dataplane::l7::tls::TicketKeys;
 use tidegate_dataplane::sync::snapshot::{Publisher, Subscription};
 use tidegate_dataplane::tables::{Phase, Tables};
 
-use crate::compile::{CompileError, Compiled, Inputs, Tentative, compile};
+use crate::compile::{CompileError, Compiled, Inputs, Learnt, Tentative, compile};
 
 /// The published generation, with what it was made from.
 pub struct Publication {
@@ -63,6 +63,14 @@ impl Publication {
     /// See [`compile`].
     pub fn set_tentative(&mut self, tentative: Tentative) -> Result<u64, CompileError> {
         self.publish(Inputs { tentative: Arc::new(tentative), ..self.inputs().clone() })
+    }
+
+    /// Publishes the same configuration with other learnt routes, in order of prefixes.
+    ///
+    /// # Errors
+    /// See [`compile`]; the published generation stays as it is.
+    pub fn set_learnt(&mut self, learnt: Vec<Learnt>) -> Result<u64, CompileError> {
+        self.publish(Inputs { learnt: Arc::new(learnt), ..self.inputs().clone() })
     }
 
     /// What the published generation was made from.

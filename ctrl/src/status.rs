@@ -8,6 +8,7 @@ use tidegate_dataplane::tables::Tables;
 
 use crate::config::Config;
 use crate::config::pem::Summary;
+use crate::kernel::monitor::Counts;
 
 /// What the process is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,10 @@ pub struct Status {
     pub certificates: BTreeMap<PathBuf, Vec<Summary>>,
     /// The tables.
     pub tables: Arc<Tables>,
+    /// Routes learnt from the kernel.
+    pub learnt: usize,
+    /// How learning them went.
+    pub kernel: Counts,
     /// CPUs of cores that do not turn.
     pub stalled: Vec<u16>,
     /// Reloads so far.

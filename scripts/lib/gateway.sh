@@ -73,6 +73,10 @@ generation() {
 }
 generation_above() { (($(generation "$1") > $2)); }
 
+# Prefixes whose way was learnt from the kernel.
+learnt() { admin "$1" /metrics | sed -n 's/^tidegate_learnt_routes //p'; }
+has_learnt() { [[ $(learnt "$1") == "$2" ]]; }
+
 # edit STATE SED-EXPRESSION… — changes the running configuration in place as an editor would: aside, then renamed
 edit() {
   local state=$1

@@ -1,5 +1,8 @@
 //! Ports' addresses, routes and neighbours.
 
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -10,6 +13,7 @@ use tidegate_dataplane::meta::PortId;
 
 use super::{CompileError, Inputs};
 use crate::config::model::{DuplicateDetection, Reference, RouteTarget, RouterAdvertisements};
+use crate::kernel::{NextHop, Way};
 
 /// Whether both make the same table.
 pub(super) fn same(a: &Inputs, b: &Inputs) -> bool {
@@ -23,6 +27,8 @@ pub(super) fn same(a: &Inputs, b: &Inputs) -> bool {
     a.ports == b.ports
         && a.tentative == b.tentative
         && a.config.routes == b.config.routes
+        && Arc::ptr_eq(&a.learnt, &b.learnt)
+        && a.config.kernel_routes.override_static == b.config.kernel_routes.override_static
         && a.config.neighbors == b.config.neighbors
         && links(a) == links(b)
 }
@@ -48,7 +54,24 @@ pub(super) fn build(inputs: &Inputs, previous: Option<&Table>) -> Result<Table, 
         let advertise = port.router_advertisements.as_ref().map(advertise);
         PortAddresses { port: id(index), mac: info.mac, mtu: info.mtu, v4, v6, presence, advertise }
     });
-    let routes = config.routes.iter().map(|route| Route {
+    let ports: Vec<_> = ports.collect();
+    let routes = routes(inputs, &ports);
+    let neighbors = config.neighbors.iter().map(|neighbor| StaticNeighbor {
+        port: id_of(&neighbor.port),
+        address: neighbor.address,
+        mac: MacAddr(neighbor.mac.0),
+    });
+    let spec = Spec { ports, routes, neighbors: neighbors.collect() };
+    Table::build(spec, previous).map_err(CompileError::L3)
+}
+
+/// The routes of the file and those learnt, each prefix once: a port's own come first, then those of the file unless it says otherwise.
+fn routes(inputs: &Inputs, ports: &[PortAddresses]) -> Vec<Route> {
+    let config = &inputs.config;
+    let mut taken = own_prefixes(ports);
+    let own: HashSet<IpAddr> = config.ports.iter().flat_map(|port| &port.addresses).map(|net| net.0.addr()).collect();
+    let learnt = inputs.learnt.iter().filter_map(|(to, way)| Some(Route { to: *to, target: target(*to, way, &own)? }));
+    let given = config.routes.iter().map(|route| Route {
         to: route.to,
         target: match &route.target {
             RouteTarget::Via { gateway, port } => Target::Via { gateway: *gateway, port: Some(id_of(port)) },
@@ -57,13 +80,51 @@ pub(super) fn build(inputs: &Inputs, previous: Option<&Table>) -> Result<Table, 
             RouteTarget::Unreachable => Target::Unreachable,
         },
     });
-    let neighbors = config.neighbors.iter().map(|neighbor| StaticNeighbor {
-        port: id_of(&neighbor.port),
-        address: neighbor.address,
-        mac: MacAddr(neighbor.mac.0),
-    });
-    let spec = Spec { ports: ports.collect(), routes: routes.collect(), neighbors: neighbors.collect() };
-    Table::build(spec, previous).map_err(CompileError::L3)
+    let mut routes = Vec::with_capacity(config.routes.len() + inputs.learnt.len());
+    if config.kernel_routes.override_static {
+        // The few of the file are looked up in the many that are learnt, not the other way round.
+        let both = |route: &Route| inputs.learnt.binary_search_by_key(&route.to, |(to, _)| *to).is_ok();
+        routes.extend(given.filter(|route| !both(route)));
+    } else {
+        routes.extend(given);
+        taken.extend(routes.iter().map(|route| route.to));
+    }
+    routes.extend(learnt.filter(|route| !taken.contains(&route.to)));
+    routes
+}
+
+/// Prefixes that the ports' addresses stand for.
+fn own_prefixes(ports: &[PortAddresses]) -> HashSet<IpNet> {
+    let mut own = HashSet::from([IpNet::from(IpAddr::from([255; 4]))]);
+    for port in ports {
+        for net in &port.v4 {
+            own.insert(net.trunc().into());
+            own.extend([net.addr(), net.broadcast(), net.network()].map(|address| IpNet::from(IpAddr::V4(address))));
+        }
+        for net in &port.v6 {
+            own.insert(net.trunc().into());
+            own.insert(IpAddr::V6(net.addr()).into());
+        }
+    }
+    own
+}
+
+/// What the table takes of a way: the first of the hops with the largest share. `None` if it takes none of them.
+fn target(to: IpNet, way: &Way, own: &HashSet<IpAddr>) -> Option<Target> {
+    let hops = match way {
+        Way::Blackhole => return Some(Target::Blackhole),
+        Way::Unreachable => return Some(Target::Unreachable),
+        Way::Hops(hops) => hops,
+    };
+    let usable = |hop: &&NextHop| {
+        hop.gateway.is_none_or(|gateway| {
+            let wrong = own.contains(&gateway) || gateway.is_multicast() || gateway.is_unspecified();
+            !wrong && gateway.is_ipv4() == to.addr().is_ipv4()
+        })
+    };
+    let hop = hops.iter().filter(usable).max_by_key(|hop| (hop.weight, std::cmp::Reverse(**hop)))?;
+    let port = id(hop.port);
+    Some(hop.gateway.map_or(Target::Link(port), |gateway| Target::Via { gateway, port: Some(port) }))
 }
 
 fn advertise(config: &RouterAdvertisements) -> Advertise {
@@ -87,4 +148,123 @@ fn id_of(port: &Reference) -> PortId {
 pub(super) fn id(index: usize) -> PortId {
     // More than 65535 ports do not open in the first place.
     PortId(u16::try_from(index).unwrap_or(u16::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::SystemTime;
+
+    use tidegate_dataplane::io::PortInfo;
+    use tidegate_dataplane::l3::Action;
+    use tidegate_dataplane::l7::tls::{TicketKeys, wall_clock};
+    use tidegate_dataplane::tables::Phase;
+
+    use super::*;
+    use crate::config::{Surroundings, check};
+    use crate::diagnostic::Source;
+
+    /// The table of a router with two ports and a route of its own, which has learnt `learnt`.
+    fn table(more: &str, learnt: &[(&str, Way)]) -> Table {
+        let text = format!(
+            "{more}\n[[port]]\nname = \"a\"\ndriver = \"memory\"\naddresses = [\"10.0.1.1/24\", \"fd00:1::1/64\"]\nhost = \"h0\"\n\
+             [[port]]\nname = \"b\"\ndriver = \"memory\"\naddresses = [\"10.0.2.1/24\"]\nhost = \"h1\"\n\
+             [[route]]\nto = \"10.9.0.0/16\"\nvia = \"10.0.1.9\"\n"
+        );
+        let surroundings =
+            Surroundings { directory: Path::new("."), files: None, now: SystemTime::UNIX_EPOCH, dpdk: false };
+        let checked = check(Source::new("test", text), &surroundings);
+        let info = PortInfo {
+            mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            mtu: 1500,
+            queues: 1,
+            capabilities: Default::default(),
+            driver: "memory".into(),
+        };
+        let mut learnt: Vec<_> = learnt.iter().map(|(to, way)| (to.parse().unwrap(), way.clone())).collect();
+        learnt.sort_unstable_by_key(|(to, _)| *to);
+        let inputs = Inputs {
+            config: Arc::new(checked.config.expect("good")),
+            certs: Arc::default(),
+            ports: [info.clone(), info].into(),
+            learnt: Arc::new(learnt),
+            tickets: Arc::new(TicketKeys::generate().unwrap()),
+            tentative: Arc::default(),
+            clock: wall_clock(),
+            phase: Phase::Serve,
+        };
+        build(&inputs, None).expect("whatever is learnt, the table is made")
+    }
+
+    fn by(hops: &[(usize, Option<&str>, u16)]) -> Way {
+        let hop = |(port, gateway, weight): &(usize, Option<&str>, u16)| NextHop {
+            port: *port,
+            gateway: gateway.map(|gateway| gateway.parse().unwrap()),
+            weight: *weight,
+        };
+        Way::Hops(hops.iter().map(hop).collect())
+    }
+
+    /// What a packet to `to` meets: an action, a port, a gateway.
+    fn lookup(table: &Table, to: &str) -> (Action, usize, Option<IpAddr>) {
+        let index = match to.parse().unwrap() {
+            IpAddr::V4(to) => table.lookup_v4(to),
+            IpAddr::V6(to) => table.lookup_v6(to),
+        };
+        let hop = table.next_hop(index);
+        (hop.action, hop.port.index(), table.link().adjacencies()[index as usize].gateway)
+    }
+
+    fn gateway(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn learnt_routes_are_routes() {
+        let table = table(
+            "",
+            &[
+                ("10.77.0.0/16", by(&[(1, Some("10.0.2.9"), 1)])),
+                ("10.78.0.0/16", by(&[(0, Some("10.0.1.7"), 1), (1, Some("10.0.2.9"), 3)])),
+                ("10.79.0.0/16", by(&[(1, None, 1)])),
+                ("10.80.0.0/16", Way::Blackhole),
+                ("10.81.0.0/16", Way::Unreachable),
+                ("fd77::/32", by(&[(0, Some("fe80::9"), 1)])),
+            ],
+        );
+        assert_eq!(lookup(&table, "10.77.1.1"), (Action::Forward, 1, gateway("10.0.2.9")));
+        assert_eq!(lookup(&table, "10.78.1.1"), (Action::Forward, 1, gateway("10.0.2.9")), "the larger share");
+        assert_eq!(lookup(&table, "10.79.1.1"), (Action::Forward, 1, None));
+        assert_eq!(lookup(&table, "10.80.1.1").0, Action::Blackhole);
+        assert_eq!(lookup(&table, "10.81.1.1").0, Action::Unreachable);
+        assert_eq!(lookup(&table, "fd77::1"), (Action::Forward, 0, gateway("fe80::9")));
+    }
+
+    #[test]
+    fn the_file_wins_unless_it_says_otherwise() {
+        let learnt = [("10.9.0.0/16", by(&[(1, Some("10.0.2.9"), 1)]))];
+        let given = table("", &learnt);
+        assert_eq!(lookup(&given, "10.9.1.1").2, gateway("10.0.1.9"));
+        let told = table("[kernel_routes]\noverride_static = true", &learnt);
+        assert_eq!(lookup(&told, "10.9.1.1").2, gateway("10.0.2.9"));
+    }
+
+    #[test]
+    fn what_would_contradict_the_ports_is_left_out() {
+        let elsewhere = by(&[(1, Some("10.0.2.9"), 1)]);
+        let own = ["10.0.1.0/24", "10.0.1.1/32", "10.0.1.255/32", "10.0.1.0/32", "255.255.255.255/32"];
+        let mut learnt: Vec<_> = own.iter().map(|to| (*to, elsewhere.clone())).collect();
+        let wrong = ["10.0.1.1", "224.0.0.9", "0.0.0.0", "fd00:1::9"];
+        let bad: Vec<String> = (0..wrong.len()).map(|at| format!("10.9{at}.0.0/16")).collect();
+        learnt.extend(bad.iter().zip(wrong).map(|(to, gateway)| (&**to, by(&[(0, Some(gateway), 1)]))));
+        learnt.push(("10.99.0.0/16", by(&[(0, Some("10.0.1.1"), 9), (1, Some("10.0.2.9"), 1)])));
+        let table = table("", &learnt);
+        assert_eq!(lookup(&table, "10.0.1.7"), (Action::Forward, 0, None));
+        assert_eq!(lookup(&table, "10.0.1.1").0, Action::Local);
+        assert_eq!(lookup(&table, "10.0.1.255").0, Action::Local);
+        for (at, gateway) in wrong.iter().enumerate() {
+            assert_eq!(lookup(&table, &format!("10.9{at}.1.1")).0, Action::NoRoute, "{gateway}");
+        }
+        assert_eq!(lookup(&table, "10.99.1.1").2, gateway("10.0.2.9"), "one of its hops can be used");
+    }
 }

@@ -13,6 +13,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use rustls::time_provider::TimeProvider;
 use tidegate_dataplane::io::PortInfo;
 use tidegate_dataplane::l7::tls::{TicketKeys, TlsConfigError};
@@ -20,6 +21,10 @@ use tidegate_dataplane::tables::{Phase, Tables};
 
 use crate::config::Config;
 use crate::config::pem::Certs;
+use crate::kernel::Way;
+
+/// A prefix and its way, as a daemon has it.
+pub type Learnt = (IpNet, Way);
 
 /// Everything that tables are made from.
 #[derive(Clone, Debug)]
@@ -30,6 +35,8 @@ pub struct Inputs {
     pub certs: Arc<Certs>,
     /// The open ports, in the order of the file.
     pub ports: Arc<[PortInfo]>,
+    /// Routes learnt from the kernel, each prefix once.
+    pub learnt: Arc<Vec<Learnt>>,
     /// Keys for session tickets.
     pub tickets: Arc<TicketKeys>,
     /// Addresses that are not used until it is known that nobody else has them.

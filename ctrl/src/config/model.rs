@@ -2,6 +2,7 @@
 //!
 //! Only [`Raw::check`](super::raw::Raw) makes one. It serializes to what `/config_dump` shows.
 
+mod kernel;
 mod port;
 
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +16,7 @@ pub use super::raw::{
     Protocol, RetryOn, SynCookies, TlsVersion, XdpMode, ZeroCopy,
 };
 pub use super::scalar::{InterfaceAddress, Mac, Name};
+pub use kernel::KernelRoutes;
 pub use port::{Driver, HostLink, Port, RouterAdvertisements};
 
 /// The configuration of a gateway.
@@ -34,6 +36,8 @@ pub struct Config {
     pub ports: Vec<Port>,
     /// `[[route]]`.
     pub routes: Vec<Route>,
+    /// `[kernel_routes]`.
+    pub kernel_routes: KernelRoutes,
     /// `[[neighbor]]`.
     pub neighbors: Vec<Neighbor>,
     /// `[[listener]]`.

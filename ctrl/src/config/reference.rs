@@ -13,6 +13,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[tcp]", "Tcp"),
     ("[[port]]", "Port"),
     ("[[route]]", "Route"),
+    ("[kernel_routes]", "KernelRoutes"),
     ("[[neighbor]]", "Neighbor"),
     ("[[listener]]", "Listener"),
     ("[listener.tls]", "ListenerTls"),

@@ -176,6 +176,8 @@ fn settings(name: &str) -> bool {
     let ipv6 = format!("/proc/sys/net/ipv6/conf/{name}");
     // A router does not believe what others advertise (RFC 4861 §6.2.7).
     let _ = fs::write(format!("{ipv6}/accept_ra"), "0");
+    // As IPv4 has it: down and up again is no reason to lose addresses.
+    let _ = fs::write(format!("{ipv6}/keep_addr_on_down"), "1");
     let _ = fs::write(format!("{ipv6}/disable_ipv6"), "0");
     fs::read(format!("{ipv6}/disable_ipv6")).is_ok_and(|value| value.trim_ascii() == b"0")
 }

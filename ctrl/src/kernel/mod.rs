@@ -1,9 +1,18 @@
-//! The kernel of the machine as a neighbour: its side of the host links (docs/adr/0005).
+//! The kernel of the machine as a neighbour: its side of the host links, and the routes that daemons install in it (docs/adr/0005).
 
 /// The kernel's image of a port.
 pub mod link;
 
+/// News of the kernel's routes.
+pub mod monitor;
+
+/// The routes learnt.
+pub mod rib;
+
+mod route;
 mod socket;
 mod wire;
 
 pub use link::{HostInterface, LinkError};
+pub use monitor::Monitor;
+pub use rib::{Filter, NextHop, RouteChange, Way};

@@ -45,6 +45,14 @@ pub(super) fn families(telemetry: &Telemetry, status: &Status) -> Vec<Family> {
         )
         .with(&[], status.reloads.last_accepted_unix_s),
         expiry,
+        Family::gauge("tidegate_learnt_routes", "Prefixes whose way was learnt from the kernel.")
+            .with(&[], status.learnt as u64),
+        Family::counter("tidegate_kernel_route_readings_total", "Times all routes of the kernel were read.")
+            .with(&[], status.kernel.readings),
+        Family::counter("tidegate_kernel_route_overruns_total", "Times the kernel had more news than its socket held.")
+            .with(&[], status.kernel.overruns),
+        Family::counter("tidegate_kernel_routes_refused_total", "Routes not learnt, there being too many.")
+            .with(&[], status.kernel.refused),
         Family::counter("tidegate_access_log_lines_total", "Access-log lines handed to the writer.")
             .with(&[], status.access_written),
         Family::counter("tidegate_access_log_lost_total", "Access-log lines lost, by where.")

@@ -49,6 +49,7 @@ impl Raw {
             tcp: process::tcp(&self.tcp),
             ports,
             routes,
+            kernel_routes: process::kernel_routes(&self.kernel_routes, &self.port.0, &mut cx),
             neighbors,
             listeners,
             clusters,

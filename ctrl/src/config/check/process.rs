@@ -2,7 +2,7 @@
 
 use super::Checker;
 use crate::config::model;
-use crate::config::raw::{AccessLog, Admin, Dpdk, Driver, Log, Port, Runtime, Tcp};
+use crate::config::raw::{AccessLog, Admin, Dpdk, Driver, KernelRoutes, Log, Port, Runtime, Tcp};
 use crate::config::slot::At;
 use crate::diagnostic::{Code, Diagnostic};
 
@@ -74,6 +74,19 @@ pub(super) fn dpdk(raw: &Dpdk, ports: &[At<Port>], cx: &mut Checker<'_>) -> mode
         cx.push(Diagnostic::warning(Code::Unused, raw.eal_args.span, unused));
     }
     model::Dpdk { eal_args: raw.eal_args.value.clone() }
+}
+
+pub(super) fn kernel_routes(raw: &At<KernelRoutes>, ports: &[At<Port>], cx: &mut Checker<'_>) -> model::KernelRoutes {
+    if raw.given && raw.enabled.value && ports.iter().all(|port| port.host.is_absent()) {
+        let nothing = "no port has `host`: there is no route to learn";
+        cx.push(Diagnostic::warning(Code::Unused, raw.span, nothing));
+    }
+    model::KernelRoutes {
+        enabled: raw.enabled.value,
+        tables: raw.tables.iter().map(|table| table.to()).collect(),
+        protocols: raw.protocols.iter().map(|protocol| protocol.value).collect(),
+        override_static: raw.override_static.value,
+    }
 }
 
 pub(super) fn tcp(raw: &Tcp) -> model::Tcp {

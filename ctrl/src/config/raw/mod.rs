@@ -4,12 +4,14 @@
 //! it by a test), so a key's doc comment says unit, effect and cost.
 
 mod cluster;
+mod kernel;
 mod listener;
 mod port;
 mod process;
 mod route;
 
 pub use cluster::{Balance, Cluster, UpstreamTls};
+pub use kernel::{KernelRoutes, RouteProtocol};
 pub use listener::{Alpn, CertifiedKey, ClientAuth, ForwardedField, Listener, ListenerTls, Protocol, TlsVersion};
 pub use port::{Capture, Driver, DuplicateDetection, Neighbor, Port, Route, RouterAdvertisements, XdpMode, ZeroCopy};
 pub use process::{AccessLog, Admin, Congestion, Dpdk, Idle, Log, LogLevel, Runtime, SynCookies, Tcp};
@@ -38,6 +40,8 @@ table! {
         port: Tables<Port>;
         /// Static routes. The subnets of the ports are routes already.
         route: Tables<Route>;
+        /// Routes learnt from daemons on this machine.
+        kernel_routes: At<KernelRoutes>;
         /// Static neighbours. All others are found by ARP and neighbour discovery.
         neighbor: Tables<Neighbor>;
         /// Addresses on which connections are accepted.

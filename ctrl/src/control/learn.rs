@@ -1,0 +1,65 @@
+//! What the loop does with the kernel's routes.
+
+use std::time::Instant;
+
+use super::{Control, Parts};
+use crate::config::model::KernelRoutes;
+use crate::kernel::{Filter, Monitor};
+
+impl Control {
+    /// Publishes what the kernel's routes have become.
+    pub(super) fn learn(&mut self) {
+        let Some(monitor) = &mut self.parts.monitor else { return };
+        let changes = monitor.take_changes();
+        if changes.is_empty() {
+            return;
+        }
+        let began = Instant::now();
+        let learnt: Vec<_> = monitor.routes().map(|(to, way)| (*to, way.clone())).collect();
+        let routes = learnt.len();
+        let published = self.parts.reloader.publication().set_learnt(learnt);
+        let ended = Instant::now();
+        let took = ended.duration_since(began);
+        monitor.published(ended, took);
+        match published {
+            Ok(generation) => {
+                tracing::debug!(
+                    generation,
+                    changes = changes.len(),
+                    routes,
+                    took_us = took.as_micros(),
+                    "routes learnt"
+                );
+            }
+            Err(error) => tracing::error!("routes of the kernel are not taken over: {error}"),
+        }
+    }
+
+    /// Learns by the new rules, or forgets everything.
+    pub(super) fn follow_filter(&mut self, rules: &KernelRoutes) {
+        let filter = rules.enabled.then(|| Filter::of(rules));
+        if filter == self.filter {
+            return;
+        }
+        let Parts { monitor, hosts, reloader, .. } = &mut self.parts;
+        match (&filter, &mut *monitor) {
+            (Some(filter), Some(monitor)) => monitor.refilter(filter.clone(), Instant::now()),
+            (Some(filter), None) => *monitor = Monitor::for_hosts(filter.clone(), hosts),
+            (None, _) => {
+                *monitor = None;
+                if let Err(error) = reloader.publication().set_learnt(Vec::new()) {
+                    tracing::error!("routes of the kernel are not forgotten: {error}");
+                }
+            }
+        }
+        self.filter = filter;
+    }
+}
+
+/// Waits until there is something to learn: for ever when nothing is learnt.
+pub(super) async fn routes_changed(monitor: &mut Option<Monitor>) {
+    match monitor {
+        Some(monitor) => monitor.changed().await,
+        None => std::future::pending().await,
+    }
+}

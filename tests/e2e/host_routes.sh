@@ -1,0 +1,154 @@
+# shellcheck shell=bash
+# scripts/test: config=host.toml
+# Routes that are put into the kernel by hand become routes of the data plane, and go again.
+
+for host in b1 b2; do
+  ns "$host" ip address replace 10.77.0.1/32 dev lo
+  ns "$host" ip address replace fd77::1/128 dev lo
+done
+gets() { ns client ping -q -c 2 -i 0.05 -W 1 "$1"; }
+fails() { ! ns client ping -q -c 1 -W 1 "$1"; }
+# The backend that a packet for 10.77.0.1 meets, by what it has received.
+meets() { # meets b1|b2
+  local before
+  before=$(received "$1")
+  ns client ping -q -c 5 -i 0.02 -W 1 10.77.0.1
+  expect_at_least "echo requests at $1" "$(($(received "$1") - before))" 5
+}
+# shellcheck disable=SC2016 # the dollar is awk's
+received() { ns "$1" awk '/^Icmp: [0-9]/ {print $10}' /proc/net/snmp; }
+route() { ns gw ip route "$@"; }
+route6() { ns gw ip -6 route "$@"; }
+
+comes_and_goes() {
+  fails 10.77.0.1
+  route add 10.77.0.0/16 via 10.0.2.11
+  await 1 gets 10.77.0.1
+  route delete 10.77.0.0/16
+  await 1 fails 10.77.0.1
+}
+comes_and_goes_v6() {
+  fails fd77::1
+  route6 add fd77::/32 via fd00:2::11
+  await 1 gets fd77::1
+  route6 delete fd77::/32
+  await 1 fails fd77::1
+}
+by_a_link_local_router() {
+  local router
+  router=$(ns b1 ip -6 -br address show dev eth0 scope link | awk '{print $3}' | cut -d/ -f1)
+  route6 add fd77::/32 via "$router" dev host1
+  await 1 gets fd77::1
+  route6 delete fd77::/32
+}
+is_replaced() {
+  route add 10.77.0.0/16 via 10.0.2.11
+  await 1 meets b1
+  route replace 10.77.0.0/16 via 10.0.3.11
+  await 1 meets b2
+  route delete 10.77.0.0/16
+}
+lowest_metric_wins() {
+  route add 10.77.0.0/16 via 10.0.2.11 metric 20
+  route add 10.77.0.0/16 via 10.0.3.11 metric 10
+  await 1 meets b2
+  route delete 10.77.0.0/16 metric 10
+  await 1 meets b1
+  route delete 10.77.0.0/16
+}
+many_hops() {
+  route add 10.77.0.0/16 nexthop via 10.0.2.11 weight 1 nexthop via 10.0.3.11 weight 2
+  await 1 gets 10.77.0.1
+  route delete 10.77.0.0/16
+  await 1 fails 10.77.0.1
+}
+objects_are_followed() {
+  ns gw ip nexthop add id 4 via 10.0.2.11 dev host1
+  ns gw ip nexthop add id 5 via 10.0.3.11 dev host2
+  ns gw ip nexthop add id 9 group 4
+  route add 10.77.0.0/16 nhid 9
+  await 1 meets b1
+  ns gw ip nexthop replace id 9 group 5
+  await 1 meets b2
+  ns gw ip nexthop delete id 9
+  await 1 fails 10.77.0.1
+  ns gw ip nexthop flush
+}
+blackhole() {
+  route add blackhole 10.77.0.0/16
+  route add 10.77.0.1/32 via 10.0.2.11
+  await 1 gets 10.77.0.1
+  route delete 10.77.0.1/32
+  await 1 fails 10.77.0.1
+  route delete blackhole 10.77.0.0/16
+  await 2 has_learnt "$STATE" 0
+}
+# With the device IPv4 routes go without a word from the kernel.
+goes_with_the_device() {
+  route add 10.77.0.0/16 via 10.0.2.11
+  await 1 gets 10.77.0.1
+  ns gw ip link set host1 down
+  await 1 fails 10.77.0.1
+  ns gw ip link set host1 up
+  await 2 has_learnt "$STATE" 0
+}
+others_stay_out() {
+  ns gw ip link add mgmt0 type dummy 2>/dev/null || ns gw ip link add mgmt0 type veth peer name mgmt1
+  ns gw ip address add 192.0.2.1/24 dev mgmt0
+  ns gw ip link set mgmt0 up
+  route add 10.77.0.0/16 via 192.0.2.2 dev mgmt0 onlink metric 1
+  route add 10.77.0.0/16 via 10.0.2.11 metric 100
+  route add 10.78.0.0/16 via 10.0.2.11 table 100
+  route add 10.79.0.0/16 via 10.0.2.11 proto kernel
+  await 1 meets b1
+  expect "learnt" "$(learnt "$STATE")" 1
+  ns gw ip link delete mgmt0
+  route flush table 100
+  route flush proto kernel to 10.79.0.0/16
+  route delete 10.77.0.0/16
+}
+file_wins_unless_told() {
+  edit "$STATE" '1i [[route]]\nto = "10.77.0.0/16"\nvia = "10.0.2.11"\n'
+  await 3 meets b1
+  route add 10.77.0.0/16 via 10.0.3.11
+  await 2 has_learnt "$STATE" 1
+  meets b1
+  edit "$STATE" '1i [kernel_routes]\noverride_static = true\n'
+  await 3 meets b2
+  edit "$STATE" 's/^override_static = true/enabled = false/'
+  await 3 meets b1
+  edit "$STATE" 's/^enabled = false/protocols = ["bgp"]/'
+  sleep 0.5
+  meets b1
+  route replace 10.77.0.0/16 via 10.0.3.11 proto bgp
+  edit "$STATE" 's/^protocols = .*/protocols = ["bgp"]\noverride_static = true/'
+  await 3 meets b2
+  route delete 10.77.0.0/16
+  await 1 meets b1
+}
+# A restarted gateway reads what is there. IPv4 routes went with the old device, so they are put back first.
+is_read_at_the_start() {
+  gateway_stop "$STATE"
+  gateway_config "$ROOT/tests/e2e/host.toml" "$DRIVER" "$STATE" "$PKI"
+  gateway_start "$DRIVER" "$STATE"
+  route add 10.77.0.0/16 via 10.0.2.11
+  await 1 gets 10.77.0.1
+  edit "$STATE" '1i [kernel_routes]\nenabled = false\n'
+  await 3 fails 10.77.0.1
+  edit "$STATE" 's/^enabled = false/enabled = true/'
+  await 3 gets 10.77.0.1
+  route delete 10.77.0.0/16
+}
+
+check comes-and-goes comes_and_goes
+check comes-and-goes-v6 comes_and_goes_v6
+check by-a-link-local-router by_a_link_local_router
+check is-replaced is_replaced
+check lowest-metric-wins lowest_metric_wins
+check many-hops many_hops
+check objects-are-followed objects_are_followed
+check blackhole blackhole
+check goes-with-the-device goes_with_the_device
+check others-stay-out others_stay_out
+check file-wins-unless-told file_wins_unless_told
+check is-read-at-the-start is_read_at_the_start
