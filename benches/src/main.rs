@@ -10,6 +10,7 @@ mod counting; // an allocator that counts
 mod far; // a core between two wires, and who is at their ends
 mod conns; // memory of idle connections
 mod crypto; // what ring alone allows
+mod handshakes; // cycles per TLS handshake
 mod http; // cycles per request
 mod l3; // cycles per packet
 mod impair; // a hop that treats packets badly
@@ -77,6 +78,8 @@ enum Question {
     Lpm(Asked<lpm::Options>),
     /// Cycles per HTTP request through the gateway, and of each stage.
     Http(Asked<http::Options>),
+    /// Cycles per TLS 1.3 handshake through the gateway, beside those of its cryptography alone; records. Fails below 85 %.
+    Handshakes(Asked<handshakes::Options>),
     /// Load from our own data plane on any port, with an origin beside it or without: one line of JSON. Fails if anything failed.
     Load(Box<load::Options>),
     /// An origin on our own data plane, on any port, until it is told to stop.
@@ -117,6 +120,7 @@ fn main() -> ExitCode {
         Question::Conns(asked) => answer(asked, |options, _, report| conns::run(options, report)),
         Question::Lpm(asked) => answer(asked, lpm::run),
         Question::Http(asked) => answer(asked, http::run),
+        Question::Handshakes(asked) => answer(asked, handshakes::run),
         Question::Load(options) => verdict("load", load::run(options)),
         Question::Origin(options) => verdict("origin", origin::run(options)),
         Question::Impair(options) => verdict("impair", impair::run(options)),

@@ -2,7 +2,9 @@
 
 use std::{io::Read as _, sync::Arc};
 
-use rustls::{ClientConfig, ClientConnection, RootCertStore, client::Resumption, crypto::ring::default_provider};
+use rustls::{
+    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, client::Resumption, crypto::ring::default_provider,
+};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use tidegate_dataplane::l7::tls::{ClientAuth, KeyPair, MinVersion, ServerSpec, ServerTls, TicketKeys, wall_clock};
 
@@ -64,6 +66,19 @@ impl Secured {
             secured.take(&received);
         }
         secured
+    }
+
+    /// Sends what the handshake has left to say, and takes what the server says after it: a ticket.
+    pub(crate) fn complete(&mut self, seat: &mut Seat, clients: &mut [Client]) {
+        self.flush(seat, clients);
+        let mut received = Vec::new();
+        seat.settle(clients, |_, bytes| received.extend_from_slice(bytes));
+        self.take(&received);
+    }
+
+    /// Whether a session was resumed.
+    pub(crate) fn kind(&self) -> Option<HandshakeKind> {
+        self.session.handshake_kind()
     }
 
     /// Encrypts and sends a request.
