@@ -18,6 +18,7 @@ mod latency; // histograms as text
 mod load; // a load generator on any port
 mod lpm; // routing tables
 mod memory; // what the kernel says this process takes
+mod micro; // instructions per operation
 mod origin; // what a proxy under test forwards to
 mod packets; // packets to forward, on any port
 mod place; // machine, kernel, revision
@@ -76,6 +77,8 @@ enum Question {
     Conns(Asked<conns::Options>),
     /// Routing tables: time to build, bytes, time per look-up.
     Lpm(Asked<lpm::Options>),
+    /// Instructions per operation of each part, counted by callgrind; and whether they became more.
+    Micro(micro::Options),
     /// Cycles per HTTP request through the gateway, and of each stage.
     Http(Asked<http::Options>),
     /// Cycles per TLS 1.3 handshake through the gateway, beside those of its cryptography alone; records. Fails below 85 %.
@@ -119,6 +122,7 @@ fn main() -> ExitCode {
         Question::Segments(asked) => answer(asked, segments::run),
         Question::Conns(asked) => answer(asked, |options, _, report| conns::run(options, report)),
         Question::Lpm(asked) => answer(asked, lpm::run),
+        Question::Micro(options) => micro::run(options),
         Question::Http(asked) => answer(asked, http::run),
         Question::Handshakes(asked) => answer(asked, handshakes::run),
         Question::Load(options) => verdict("load", load::run(options)),

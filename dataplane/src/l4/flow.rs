@@ -56,32 +56,34 @@ pub fn owner(src: IpAddr, dst: IpAddr, sport: u16, dport: u16, cores: usize) -> 
 
 /// From flow to connection index. The hash is keyed: peers choose addresses and ports and must not be able to choose the
 /// bucket. Room is reserved at the start, so that no insertion rehashes.
-pub(super) struct FlowTable {
+#[derive(Debug)]
+pub struct FlowTable {
     entries: HashTable<u32>,
     hasher: SipHasher13,
 }
 
 impl FlowTable {
-    pub(super) fn new(capacity: usize, key: (u64, u64)) -> Self {
+    /// A table for `capacity` flows, hashed with `key`.
+    pub fn new(capacity: usize, key: (u64, u64)) -> Self {
         Self { entries: HashTable::with_capacity(capacity), hasher: SipHasher13::new_with_keys(key.0, key.1) }
     }
 
     /// The index whose flow is `flow`. `flow_of` tells the flow of a stored index.
     #[inline]
-    pub(super) fn find(&self, flow: &Flow, flow_of: impl Fn(u32) -> Flow) -> Option<u32> {
+    pub fn find(&self, flow: &Flow, flow_of: impl Fn(u32) -> Flow) -> Option<u32> {
         let hash = self.hasher.hash(&flow.bytes());
         self.entries.find(hash, |&index| flow_of(index) == *flow).copied()
     }
 
     /// Adds a flow that is not yet present.
-    pub(super) fn insert(&mut self, flow: &Flow, index: u32, flow_of: impl Fn(u32) -> Flow) {
+    pub fn insert(&mut self, flow: &Flow, index: u32, flow_of: impl Fn(u32) -> Flow) {
         let hash = self.hasher.hash(&flow.bytes());
         let hasher = &self.hasher;
         self.entries.insert_unique(hash, index, |&other| hasher.hash(&flow_of(other).bytes()));
     }
 
     /// Removes `index`, stored under `flow`.
-    pub(super) fn remove(&mut self, flow: &Flow, index: u32) {
+    pub fn remove(&mut self, flow: &Flow, index: u32) {
         let hash = self.hasher.hash(&flow.bytes());
         if let Ok(entry) = self.entries.find_entry(hash, |&other| other == index) {
             entry.remove();

@@ -31,7 +31,7 @@ mod wire; // the one-frame device
 #[cfg(test)]
 mod tests;
 
-pub use flow::{Flow, owner};
+pub use flow::{Flow, FlowTable, owner};
 pub use handshake::ConnectError;
 pub use options::{Congestion, Secrets, SynCookies, TcpOptions};
 pub use record::End;

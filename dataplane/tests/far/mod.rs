@@ -178,7 +178,9 @@ impl<A: App> Rig<A> {
         }
     }
 
-    /// One turn of the core; counted if it found work. A microsecond passes.
+    /// One turn of the core; counted if it found work. A microsecond passes. A function of its own, so that callgrind can be told
+    /// to count in it.
+    #[inline(never)]
     pub(crate) fn turn(&mut self) -> bool {
         let (allocations, start) = (counting::allocations(), self.clock.cycles());
         let busy = self.worker.turn(self.now);

@@ -10,12 +10,28 @@ use tidegate_dataplane::l7::tls::{ClientAuth, KeyPair, MinVersion, ServerSpec, S
 
 use super::{gateway::Seat, tcp::Client};
 
-const NAME: &str = "www.example.com";
+/// The server's name.
+pub(crate) const NAME: &str = "www.example.com";
 
 /// A listener's TLS and a client configuration that trusts it. The certificate is P-256, signed by itself; tickets are on, as in
 /// the product, clients do not use them.
 pub(crate) fn pair() -> (ServerTls, Arc<ClientConfig>) {
-    let key = rcgen::KeyPair::generate().unwrap_or_else(|error| panic!("{error}"));
+    let (server, certificate) = pair_with_certificate(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let mut roots = RootCertStore::empty();
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap_or_else(|error| panic!("{error:?}"));
+    roots.add(der).unwrap_or_else(|error| panic!("{error}"));
+    let builder =
+        ClientConfig::builder_with_provider(Arc::new(default_provider())).with_safe_default_protocol_versions();
+    let builder = builder.unwrap_or_else(|error| panic!("{error}"));
+    let mut client = builder.with_root_certificates(roots).with_no_client_auth();
+    client.resumption = Resumption::disabled();
+    client.alpn_protocols = vec![b"http/1.1".to_vec()];
+    (server, Arc::new(client))
+}
+
+/// The listener's TLS and its certificate, as PEM.
+pub(crate) fn pair_with_certificate(algorithm: &'static rcgen::SignatureAlgorithm) -> (ServerTls, String) {
+    let key = rcgen::KeyPair::generate_for(algorithm).unwrap_or_else(|error| panic!("{error}"));
     let key_pem = key.serialize_pem();
     let certificate = rcgen::CertificateParams::new(vec![NAME.to_owned()])
         .and_then(|params| params.self_signed(&key))
@@ -30,16 +46,7 @@ pub(crate) fn pair() -> (ServerTls, Arc<ClientConfig>) {
         clock: wall_clock(),
     };
     let (server, _) = ServerTls::build(&spec).unwrap_or_else(|errors| panic!("{errors:?}"));
-    let mut roots = RootCertStore::empty();
-    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap_or_else(|error| panic!("{error:?}"));
-    roots.add(der).unwrap_or_else(|error| panic!("{error}"));
-    let builder =
-        ClientConfig::builder_with_provider(Arc::new(default_provider())).with_safe_default_protocol_versions();
-    let builder = builder.unwrap_or_else(|error| panic!("{error}"));
-    let mut client = builder.with_root_certificates(roots).with_no_client_auth();
-    client.resumption = Resumption::disabled();
-    client.alpn_protocols = vec![b"http/1.1".to_vec()];
-    (server, Arc::new(client))
+    (server, certificate)
 }
 
 /// A TLS client on a connection of the rig.
