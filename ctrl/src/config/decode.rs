@@ -56,6 +56,14 @@ impl Decoder {
         accepted: impl FnOnce(&str) -> bool,
     ) {
         let found = kind(node.get_ref());
+        if let (DeValue::String(text), Wanted::Integer) = (node.get_ref(), wanted)
+            && let Some((number, unit)) = in_unit_of(&self.key, text)
+        {
+            let message = format!("`{}` must be {expected}, not a string", self.key);
+            let help = format!("write `{} = {number}`: the key's name tells the unit, {unit}", self.key);
+            self.push(Diagnostic::error(Code::WrongType, node.span().into(), message).help(help));
+            return;
+        }
         let mut diagnostic = Diagnostic::error(
             Code::WrongType,
             node.span().into(),
@@ -81,6 +89,35 @@ pub enum Wanted {
     List,
     /// A table.
     Table,
+}
+
+/// Units of time, of which keys name one, in microseconds.
+const UNITS: [(&str, u64); 7] = [
+    ("us", 1),
+    ("ms", 1_000),
+    ("s", 1_000_000),
+    ("sec", 1_000_000),
+    ("min", 60_000_000),
+    ("m", 60_000_000),
+    ("h", 3_600_000_000),
+];
+
+/// `"30s"` in the unit that the end of the key tells, if it is a whole number of it; and that unit.
+fn in_unit_of(key: &str, text: &str) -> Option<(u64, &'static str)> {
+    let (_, suffix) = key.rsplit_once('_')?;
+    let unit = match suffix {
+        "us" => "microseconds",
+        "ms" => "milliseconds",
+        "s" => "seconds",
+        _ => return None,
+    };
+    let size = |wanted: &str| UNITS.iter().find(|(name, _)| *name == wanted).map(|(_, size)| *size);
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, written) = text.split_at(digits);
+    let total = number.parse::<u64>().ok()?.checked_mul(size(&written.trim().to_lowercase())?)?;
+    let size = size(suffix)?;
+    (total % size == 0).then_some((total / size, unit))
 }
 
 /// What a value is, for "must be …, not …".

@@ -211,7 +211,18 @@ impl Text for SocketAddr {
 }
 
 fn socket_mistake(text: &str) -> Mistake {
-    if let Ok(address) = text.parse::<IpAddr>() {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        return url_mistake(scheme, rest);
+    }
+    if let Some(meant) = unbracketed(text) {
+        return because("has no brackets round its address, so that the port cannot be told from it").with_help(
+            match text.parse::<Ipv6Addr>() {
+                Ok(whole) => format!("write `\"{meant}\"`, or `\"[{whole}]:443\"` if all of it is the address"),
+                Err(_) => format!("write `\"{meant}\"`"),
+            },
+        );
+    }
+    if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
         return because("has no port").with_help(format!("write `\"{}\"`", SocketAddr::new(address, 443)));
     }
     let Some((host, port)) = text.rsplit_once(':') else { return Mistake::default() };
@@ -224,13 +235,44 @@ fn socket_mistake(text: &str) -> Mistake {
     Mistake::default()
 }
 
+/// A URL, of which only the middle belongs here.
+fn url_mistake(scheme: &str, rest: &str) -> Mistake {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let port = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
+    let address = authority.trim_matches(['[', ']']).parse().map(|address: IpAddr| SocketAddr::new(address, port));
+    let instead = match authority.parse().or(address) {
+        Ok(address) => format!("write `\"{address}\"`"),
+        Err(_) => "write an IP address with a port, such as `\"10.0.1.1:80\"`; names are not resolved".to_owned(),
+    };
+    because("is a URL; here an address with a port is wanted").with_help(match port {
+        443 => format!("{instead}; TLS is a matter of the table's `tls`"),
+        _ => instead,
+    })
+}
+
+/// `fd00::1:80` as `[fd00::1]:80`. It is an address without a port as well; but where one is wanted, its last group is most likely
+/// that: a number as ports are, after groups that make up an address.
+fn unbracketed(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.rsplit_once(':')?;
+    let address: Ipv6Addr = address.parse().ok()?;
+    let plain = !port.starts_with('0') && port.bytes().all(|b| b.is_ascii_digit());
+    Some(SocketAddr::new(address.into(), port.parse().ok().filter(|_| plain)?))
+}
+
 fn prefix_mistake(text: &str, length: u8) -> Mistake {
     if let Ok(address) = text.parse::<IpAddr>() {
         return because("has no prefix length").with_help(format!("write `\"{address}/{length}\"`"));
     }
     match text.split_once('/').and_then(|(address, length)| Some((address.parse::<IpAddr>().ok()?, length))) {
         Some((address, _)) => {
-            because(&format!("has a bad prefix length: 0 to {}", if address.is_ipv4() { 32 } else { 128 }))
+            let most = if address.is_ipv4() { 32 } else { 128 };
+            because(&format!("has a bad prefix length: 0 to {most}")).with_help(format!(
+                "`/{most}` is this address alone, a subnet is shorter: `\"{address}/{}\"`",
+                match most {
+                    32 => 24,
+                    _ => 64,
+                }
+            ))
         }
         None => Mistake::default(),
     }

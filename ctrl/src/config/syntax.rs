@@ -46,6 +46,7 @@ impl Mended {
         let unclosed = self.inserted.iter().map(|at| {
             let end = self.original(Span { start: *at, end: *at });
             Diagnostic::error(Code::Syntax, end, "unclosed list, expected `]`")
+                .help("close the list here, or add a comma to go on")
         });
         let mut all: Vec<Diagnostic> = unclosed.collect();
         all.extend(found.iter().map(|error| {
@@ -86,9 +87,11 @@ fn line_start(text: &str, offset: usize) -> usize {
 
 fn with_help(diagnostic: Diagnostic, source: &Source) -> Diagnostic {
     let line = source.line(source.position(diagnostic.span.start).line);
-    let Some((key, value)) = line.split_once('=') else { return diagnostic };
+    let Some((key, value)) = line.split_once('=') else { return without_equals(diagnostic, line.trim()) };
     let (key, value) = (key.trim(), value.split(" #").next().unwrap_or("").trim());
-    if value.is_empty() {
+    if diagnostic.message.ends_with("expected `\"`") && value.starts_with('"') {
+        diagnostic.help(format!("close the string: `{key} = {value}\"`"))
+    } else if value.is_empty() {
         diagnostic.help(format!("`{key} =` needs a value, or leave out the line for the default"))
     } else if value.starts_with(|c: char| c.is_ascii_digit()) && value.contains(['.', ':', '/']) {
         diagnostic.help(format!("addresses and prefixes are strings: `{key} = \"{value}\"`"))
@@ -96,6 +99,18 @@ fn with_help(diagnostic: Diagnostic, source: &Source) -> Diagnostic {
         diagnostic.help(format!("put text in quotes: `{key} = \"{value}\"`"))
     } else {
         diagnostic
+    }
+}
+
+/// A line with neither `=` nor brackets: a key and its value, most likely.
+fn without_equals(diagnostic: Diagnostic, line: &str) -> Diagnostic {
+    let bare =
+        |key: &&str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    let parts = line.split_once([' ', '\t', ':']).map(|(key, value)| (key, value.trim_start_matches([' ', '\t', ':'])));
+    match parts.filter(|(key, value)| bare(key) && !value.is_empty()) {
+        Some((key, value)) => diagnostic.help(format!("write `{key} = {value}`")),
+        None if bare(&line) => diagnostic.help(format!("write `{line} = ` and a value, or remove the line")),
+        None => diagnostic,
     }
 }
 

@@ -27,6 +27,14 @@ const MAX_FRAME_SIZE: u32 = 65_536;
 const MAX_XDP_FRAME_SIZE: u32 = 4096;
 
 pub(super) fn check(raw: &Raw, cx: &mut Checker<'_>) -> Vec<model::Port> {
+    if raw.port.0.is_empty() && raw.listener.0.is_empty() {
+        cx.push(
+            Diagnostic::error(Code::MissingKey, Span::default(), "there is no `[[port]]`: nothing would be received")
+                .help(
+                    "a port has a `name`, a `driver`, mostly an `interface`, and `addresses`; configs/ has whole files",
+                ),
+        );
+    }
     if raw.port.0.is_empty() && !raw.listener.0.is_empty() {
         cx.push(
             Diagnostic::error(
@@ -122,7 +130,14 @@ fn mtu(port: &Port, frame_size: u32, cx: &mut Checker<'_>) {
         let message = format!("a packet of {mtu} bytes does not fit a buffer of {frame_size}: at most {limit}");
         let big = Diagnostic::error(Code::OutOfRange, port.mtu.span, message);
         let enough = (mtu + FRAME_OVERHEAD).next_power_of_two();
-        cx.push(if enough <= MAX_FRAME_SIZE {
+        let xdp = port.driver.ok().is_some_and(|driver| driver.value == Word::AfXdp);
+        cx.push(if xdp && enough > MAX_XDP_FRAME_SIZE {
+            let most = MAX_XDP_FRAME_SIZE - FRAME_OVERHEAD;
+            big.help(format!(
+                "AF_XDP takes buffers of up to {MAX_XDP_FRAME_SIZE} bytes: write `mtu = {most}` here and `frame_size = \
+                 {MAX_XDP_FRAME_SIZE}` in `[runtime]`, or use another driver"
+            ))
+        } else if enough <= MAX_FRAME_SIZE {
             big.help(format!("write `frame_size = {enough}` in `[runtime]`"))
         } else {
             big
