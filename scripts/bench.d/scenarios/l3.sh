@@ -8,11 +8,16 @@ SECONDS_EACH=1
 # tolerance: share of the packets that a trial "without loss" may lose. RFC 2544 has none; a machine that is interrupted from outside
 # would then tell when it was interrupted. resolution: the search ends when the rate is known to this fraction.
 SETTING=([tolerance]=0.001 [resolution]=0.03)
-BARS=(
-  "v4-64-1k above_io self <= 60"
-  "v4-64-1k throughput testpmd_io >= 1" "v4-64-1k throughput kernel >= 1.5"
-)
 ALL=("--port pcap --cases v4-64-*" "--port af_xdp" "--port memif --vs testpmd_io,testpmd_macswap --cases v4-64-*")
+
+# On a veth what comes through under load, not what comes through without loss: that is decided by its 256 places and the scheduler,
+# see docs/bench/l3.md.
+scenario_bars() {
+  case $PORT in
+    pcap) echo "v4-64-1k above_io self <= 60" ;;
+    af_xdp) printf '%s\n' "v4-64-1k flooded testpmd_io >= 1" "v4-64-1k flooded kernel >= 1.5" ;;
+  esac
+}
 
 # FAMILY-SIZE-ROUTES; the shortest IPv6 frame that carries a stamp has 82 bytes, and a configuration of 16 MiB some 300,000 routes (a
 # million of them: tidegate-bench l3, on memory ports).
