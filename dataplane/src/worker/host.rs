@@ -16,6 +16,7 @@ use crate::{
 
 const TCP: u8 = 6;
 const ICMPV6: u8 = 58;
+const ROUTER_SOLICITATION: u8 = 133;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 const ARP_REPLY: [u8; 2] = [0, 2];
@@ -141,9 +142,9 @@ fn is_for_kernel(table: &l2::Table, slot: &Slot) -> bool {
     let meta = &slot.meta;
     match slot.verdict {
         Verdict::Deliver | Verdict::Drop(DropReason::NoListener) => true,
-        // What a neighbour says about itself was learnt here and is for the kernel's table too. Other cores' copies are not: the
-        // kernel hears it once.
-        Verdict::Consumed => !meta.flags.contains(Flags::HANDED_OVER) && tells_of_itself(frame, meta),
+        // What a neighbour says about itself was learnt here and is for the kernel's table too, and who asks for routers may mean a
+        // daemon that advertises. Other cores' copies are not: the kernel hears it once.
+        Verdict::Consumed => !meta.flags.contains(Flags::HANDED_OVER) && concerns_both(frame, meta),
         // An answer to a question of the kernel's.
         Verdict::Drop(DropReason::ArpIgnored) => is_arp_reply(frame, meta),
         Verdict::Drop(DropReason::IcmpIgnored) => icmp_kind(frame, meta) != Some(SOLICITATION),
@@ -155,8 +156,8 @@ fn is_for_kernel(table: &l2::Table, slot: &Slot) -> bool {
     }
 }
 
-fn tells_of_itself(frame: &Frame, meta: &Meta) -> bool {
-    meta.network == Network::Arp || icmp_kind(frame, meta) == Some(ADVERTISEMENT)
+fn concerns_both(frame: &Frame, meta: &Meta) -> bool {
+    meta.network == Network::Arp || matches!(icmp_kind(frame, meta), Some(ADVERTISEMENT | ROUTER_SOLICITATION))
 }
 
 fn is_arp_reply(frame: &Frame, meta: &Meta) -> bool {
