@@ -6,8 +6,9 @@
 kernel_serves() { # kernel_serves ADDRESS PORT
   spawn gw "$STATE/echo.$2" "$PYTHON" "$ROOT/tests/e2e/echo.py" "$1" "$2"
   disown "$SPAWNED"
-  await 5 ns gw "$PYTHON" "$ROOT/tests/e2e/echo.py" "$1" "$2" --ask 0
+  await 5 kernel_listens "$2"
 }
+kernel_listens() { [[ -n $(ns gw ss -Hltn "sport = :$1") ]]; }
 echoes() { ns client "$PYTHON" "$ROOT/tests/e2e/echo.py" "$1" "$2" --ask "$3"; } # echoes ADDRESS PORT BYTES
 packets() { # packets PORT DIRECTION
   admin "$STATE" /metrics | sed -n "s/^tidegate_$2_packets_total{.*port=\"$1\".*} //p" | paste -sd+ | bc
