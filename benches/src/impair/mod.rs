@@ -9,7 +9,7 @@ use core::time::Duration;
 use serde::Serialize;
 use tidegate_dataplane::{clock::Clock, frame::Arena};
 
-use crate::station::{Seating, SetUpError, Socket, Stop, Wire, attach};
+use crate::station::{Seating, SetUpError, Socket, Stop, Wire, attach, rest};
 use hop::Hop;
 use line::{Counts, Impairment};
 
@@ -131,7 +131,7 @@ pub(crate) fn run(options: &Options) -> Result<(), ImpairError> {
     let stop = Stop::on_signals().map_err(SetUpError::System)?;
     let end = options.seconds.map(|seconds| clock.now() + Duration::from_secs_f64(seconds.max(0.0)));
     while !stop.is_set() && end.is_none_or(|end| clock.now() < end) {
-        hop.turn(|| clock.now());
+        rest(hop.turn(|| clock.now()));
     }
     for (from, counts) in ["near", "far"].into_iter().zip(hop.counts()) {
         let Counts { packets, lost, overflowed, reordered } = counts;

@@ -249,10 +249,8 @@ fn drive(
         if !course.advance(now) {
             break;
         }
-        generator.turn();
-        if let Some(origin) = &mut origin {
-            origin.turn();
-        }
+        let busy = generator.turn();
+        station::rest(origin.as_mut().is_some_and(|origin| origin.turn()) || busy);
         let spent = || Spent {
             at: clock.cycles(),
             generator: generator.busy_cycles(),
@@ -287,10 +285,8 @@ fn farewell(clock: &Clock, generator: &mut Station<Generator>, mut origin: Optio
     generator.worker.host().exec.close();
     let end = clock.now() + FAREWELL;
     while clock.now() < end && generator.worker.host().tcp.connections() > 0 {
-        generator.turn();
-        if let Some(origin) = &mut origin {
-            origin.turn();
-        }
+        let busy = generator.turn();
+        station::rest(origin.as_mut().is_some_and(|origin| origin.turn()) || busy);
     }
 }
 

@@ -120,9 +120,8 @@ pub(crate) fn run(options: &Options) -> Result<(), SetUpError> {
         stations.push(station);
     }
     while !stop.is_set() {
-        for station in &mut stations {
-            station.turn();
-        }
+        let busy = stations.iter_mut().fold(false, |busy, station| station.turn() || busy);
+        station::rest(busy);
     }
     Ok(())
 }

@@ -173,6 +173,13 @@ pub(crate) struct Station<A> {
     _device: Option<Device>,
 }
 
+/// Gives the CPU away when there was nothing to do: what is waited for may be waiting for it, such as the kernel's half of a veth.
+pub(crate) fn rest(busy: bool) {
+    if !busy {
+        std::thread::yield_now();
+    }
+}
+
 impl<A: App> Station<A> {
     /// Attaches a station to `socket`. `app` is made on its core.
     ///
@@ -221,17 +228,18 @@ impl<A: App> Station<A> {
         self.stall = stall;
     }
 
-    /// One turn, now. Returns that time.
+    /// One turn, now. Returns whether there was anything to do.
     #[inline]
-    pub(crate) fn turn(&mut self) -> Instant {
+    pub(crate) fn turn(&mut self) -> bool {
         let (before, now) = (self.clock.cycles(), self.clock.now());
         if self.stall.as_ref().is_some_and(|stall| stall.holds(now)) {
-            return now;
+            return false;
         }
-        if self.worker.turn(now) {
+        let busy = self.worker.turn(now);
+        if busy {
             self.busy += self.clock.cycles() - before;
         }
-        now
+        busy
     }
 
     /// Ticks of the time-stamp counter spent in turns that had something to do.

@@ -10,7 +10,8 @@ use crate::io::park::{SleepSet, Waker};
 pub enum Idle {
     /// Never sleeps: lowest latency, a whole CPU.
     Poll,
-    /// Sleeps on the ports' descriptors after this many turns without work. Wakes in tens of microseconds.
+    /// Gives the CPU to whoever else wants it after each turn without work, and sleeps on the ports' descriptors after this
+    /// many. Wakes in tens of microseconds.
     Adaptive {
         /// Empty turns before the first sleep.
         turns: u32,
@@ -47,8 +48,13 @@ impl Idler {
     #[inline]
     pub(super) fn idle(&mut self, patience: Duration, last_look: impl FnOnce() -> bool) -> bool {
         self.empty = self.empty.saturating_add(1);
-        core::hint::spin_loop();
-        let Idle::Adaptive { turns } = self.policy else { return false };
+        let Idle::Adaptive { turns } = self.policy else {
+            core::hint::spin_loop();
+            return false;
+        };
+        // What this core waits for may be waiting for this CPU: the kernel's half of a software device (veth, TAP) or a NAPI
+        // thread bound here. Polling on would keep it from running until the scheduler's slice ends, milliseconds later.
+        std::thread::yield_now();
         if self.empty < turns || patience < MIN_SLEEP {
             return false;
         }
