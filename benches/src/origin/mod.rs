@@ -120,8 +120,8 @@ pub(crate) fn run(options: &Options) -> Result<(), SetUpError> {
         stations.push(station);
     }
     while !stop.is_set() {
-        let busy = stations.iter_mut().fold(false, |busy, station| station.turn() || busy);
-        station::rest(busy);
+        let busy = stations.iter_mut().map(Station::turn).filter(|busy| *busy).count();
+        station::rest(busy > 0);
     }
     Ok(())
 }
