@@ -38,7 +38,10 @@ impl Outcome {
         outcome.add("flooded", "packets/s", flood.delivered(), "higher");
         outcome.add("flood", "packets/s", flood.offered(), "higher");
         outcome.add("trials", "count", f64::from(*trials), "lower");
-        outcome.describe(best.as_ref().unwrap_or(flood));
+        // Without a rate that is carried there is no latency at it.
+        if let Some(best) = best {
+            outcome.describe(best);
+        }
         outcome
     }
 

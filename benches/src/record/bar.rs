@@ -62,14 +62,14 @@ impl FromStr for Bar {
 }
 
 impl Bar {
-    /// Whether it holds: `own` is the product's median, `ratios` its median ratio to each peer. `None` when what it asks about
-    /// was not measured.
-    pub(crate) fn met(&self, own: Option<f64>, ratios: &[(String, f64)]) -> Option<bool> {
+    /// Whether it holds: `own` is the product's median, `ratios` its median ratio to each peer, `complete` whether none of them is
+    /// missing. `None` when what it asks about was not measured: the best of some peers is not the best.
+    pub(crate) fn met(&self, own: Option<f64>, ratios: &[(String, f64)], complete: bool) -> Option<bool> {
         let reaches = |value: f64| if self.at_least { value >= self.value } else { value <= self.value };
         match &self.whom {
             Whom::Own => own.map(reaches),
-            Whom::Best if ratios.is_empty() => None,
-            Whom::Best => Some(ratios.iter().all(|(_, ratio)| reaches(*ratio))),
+            Whom::Best if ratios.iter().any(|(_, ratio)| !reaches(*ratio)) => Some(false),
+            Whom::Best => (complete && !ratios.is_empty()).then_some(true),
             Whom::Peer(name) => ratios.iter().find(|(peer, _)| peer == name).map(|(_, ratio)| reaches(*ratio)),
         }
     }
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn a_bar_holds_or_not_or_is_not_known() {
         let ratios = [("nginx".to_owned(), 2.5), ("envoy".to_owned(), 1.5)];
-        let met = |text: &str, own| text.parse::<Bar>().unwrap().met(own, &ratios);
+        let met = |text: &str, own| text.parse::<Bar>().unwrap().met(own, &ratios, true);
         assert_eq!(met("c m nginx >= 2", None), Some(true));
         assert_eq!(met("c m envoy >= 2", None), Some(false));
         assert_eq!(met("c m haproxy >= 2", None), None);
@@ -113,6 +113,9 @@ mod tests {
         assert_eq!(met("c m best <= 2.5", None), Some(true));
         assert_eq!(met("c m self <= 100", Some(100.0)), Some(true));
         assert_eq!(met("c m self <= 100", None), None);
-        assert_eq!("c m best >= 1".parse::<Bar>().unwrap().met(Some(1.0), &[]), None);
+        let best = |text: &str, ratios: &[(String, f64)]| text.parse::<Bar>().unwrap().met(Some(1.0), ratios, false);
+        assert_eq!(best("c m best >= 1", &[]), None);
+        assert_eq!(best("c m best >= 1.5", &ratios), None, "a peer is missing");
+        assert_eq!(best("c m best >= 1.6", &ratios), Some(false), "which cannot help");
     }
 }

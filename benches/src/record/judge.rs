@@ -40,6 +40,8 @@ pub(crate) struct Row {
     pub(crate) peers: BTreeMap<String, Spread>,
     /// Median of product ÷ peer, each taken within a round.
     pub(crate) ratio: BTreeMap<String, f64>,
+    /// Rounds with a figure of the product's that counts.
+    pub(crate) rounds: u32,
     pub(crate) bar: Option<String>,
     /// Whether the bar holds; `None` without one, and when what it asks about was not measured.
     pub(crate) met: Option<bool>,
@@ -83,9 +85,10 @@ pub(crate) struct Rounds<'a> {
 }
 
 impl<'a> Rounds<'a> {
-    /// Judged by the fastest probe among them.
+    /// Judged by the fastest probe among them. A run that was left out has none.
     pub(crate) fn of(samples: &'a [Sample]) -> Self {
-        let probes = samples.iter().flat_map(|sample| sample.probe_ms);
+        let measured = samples.iter().filter(|sample| sample.measured().is_some());
+        let probes = measured.flat_map(|sample| sample.probe_ms).filter(|probe| *probe > 0.0);
         Self { samples, limit_ms: probes.fold(f64::INFINITY, f64::min) * SLOW }
     }
 
@@ -103,12 +106,12 @@ impl<'a> Rounds<'a> {
         rounds
     }
 
-    /// Value per round.
+    /// Value per round, of the runs without errors: what was answered wrongly or not at all was not measured.
     fn values(&self, case: &str, metric: &str, program: &str) -> BTreeMap<u32, f64> {
         let of = |sample: &&Sample| sample.case == case && sample.program == program;
         let value = |sample: &Sample| {
-            let metrics = &sample.measured()?.metrics;
-            Some((sample.round, metrics.iter().find(|found| found.metric == metric)?.value))
+            let measured = sample.measured().filter(|measured| measured.errors == 0)?;
+            Some((sample.round, measured.metrics.iter().find(|found| found.metric == metric)?.value))
         };
         self.samples.iter().filter(of).filter_map(value).collect()
     }
@@ -118,6 +121,12 @@ impl<'a> Rounds<'a> {
         let (slow, left_out) = self.left_out(case);
         let of = |sample: &&Sample| sample.case == case && !(left_out && slow.contains(&sample.round));
         self.samples.iter().filter(of).collect()
+    }
+
+    /// Whether `program` was left out of `case` on purpose.
+    fn is_skipped(&self, case: &str, program: &str) -> bool {
+        let of = |sample: &&Sample| sample.case == case && sample.program == program;
+        self.samples.iter().filter(of).any(|sample| matches!(sample.outcome, Outcome::Skipped { .. }))
     }
 
     /// The slow rounds, and whether they are left out: if at least half of the rounds, and no fewer than three, remain.
@@ -136,7 +145,9 @@ impl Record {
     /// Judges the samples.
     pub(crate) fn of(head: Head, samples: &[Sample]) -> Self {
         let rounds = Rounds::of(samples);
-        let rows = metrics(samples).iter().map(|(case, metric)| row(&head, &rounds, case, metric)).collect();
+        let mut asked = metrics(samples);
+        asked.extend(unmeasured(&head, &asked));
+        let rows = asked.iter().map(|(case, metric)| row(&head, &rounds, case, metric)).collect();
         let (failures, skipped) = incidents(samples);
         let count = samples.iter().map(|sample| sample.round).max().unwrap_or(0);
         let Head { scenario, title, port, command, machine, programs, .. } = head;
@@ -168,6 +179,19 @@ fn metrics(samples: &[Sample]) -> Vec<(String, Metric)> {
     found
 }
 
+/// What bars ask about and no run has told: reported all the same, as not measured.
+fn unmeasured(head: &Head, known: &[(String, Metric)]) -> Vec<(String, Metric)> {
+    let mut missing: Vec<(String, Metric)> = Vec::new();
+    for Bar { case, metric, at_least, .. } in &head.bars {
+        let same = |(of, found): &(String, Metric)| of == case && found.metric == *metric;
+        if !known.iter().chain(&missing).any(same) {
+            let better = if *at_least { Better::Higher } else { Better::Lower };
+            missing.push((case.clone(), Metric { metric: metric.clone(), unit: String::new(), value: 0.0, better }));
+        }
+    }
+    missing
+}
+
 fn row(head: &Head, rounds: &Rounds<'_>, case: &str, metric: &Metric) -> Row {
     let (slow_rounds, slow_left_out) = rounds.left_out(case);
     let counts = |round: &u32| !(slow_left_out && slow_rounds.contains(round));
@@ -177,15 +201,17 @@ fn row(head: &Head, rounds: &Rounds<'_>, case: &str, metric: &Metric) -> Row {
     let own = values(PRODUCT);
     let product = Spread::of(own.values().copied());
     let (mut peers, mut ratio) = (BTreeMap::new(), Vec::new());
+    let mut complete = true;
     for Program { name, .. } in head.programs.iter().filter(|program| program.name != PRODUCT) {
         let theirs = values(name);
+        complete &= !theirs.is_empty() || rounds.is_skipped(case, name);
         let Some(spread) = Spread::of(theirs.values().copied()) else { continue };
         peers.insert(name.clone(), spread);
         let pairs = own.iter().filter_map(|(round, own)| Some(own / theirs.get(round).filter(|value| **value > 0.0)?));
         ratio.extend(Spread::of(pairs).map(|spread| (name.clone(), spread.median)));
     }
     let bars: Vec<_> = head.bars.iter().filter(|bar| bar.case == case && bar.metric == metric.metric).collect();
-    let met = verdict(&bars, product.map(|spread| spread.median), &ratio);
+    let met = verdict(&bars, product.map(|spread| spread.median), &ratio, complete);
     Row {
         case: case.to_owned(),
         metric: metric.metric.clone(),
@@ -194,6 +220,7 @@ fn row(head: &Head, rounds: &Rounds<'_>, case: &str, metric: &Metric) -> Row {
         product,
         peers,
         ratio: ratio.into_iter().collect(),
+        rounds: own.len() as u32,
         bar: (!bars.is_empty()).then(|| bars.iter().map(|bar| bar.to_string()).collect::<Vec<_>>().join(", ")),
         met,
         slow_rounds,
@@ -201,9 +228,9 @@ fn row(head: &Head, rounds: &Rounds<'_>, case: &str, metric: &Metric) -> Row {
     }
 }
 
-/// One missed bar is a miss, whatever else is unknown.
-fn verdict(bars: &[&Bar], own: Option<f64>, ratios: &[(String, f64)]) -> Option<bool> {
-    let met: Vec<_> = bars.iter().map(|bar| bar.met(own, ratios)).collect();
+/// One missed bar is a miss, whatever else is unknown. `complete`: every peer has a ratio but those left out on purpose.
+fn verdict(bars: &[&Bar], own: Option<f64>, ratios: &[(String, f64)], complete: bool) -> Option<bool> {
+    let met: Vec<_> = bars.iter().map(|bar| bar.met(own, ratios, complete)).collect();
     if met.contains(&Some(false)) {
         return Some(false);
     }

@@ -49,7 +49,9 @@ fn a_bar_that_is_missed_stays_missed_whatever_is_unknown() {
     let samples = [sample(1, PRODUCT, 100.0, QUIET), sample(1, "nginx", 100.0, QUIET)];
     let met = |bars: &[&str]| Record::of(head(bars), &samples).rows[0].met;
     assert_eq!(met(&["1k rate nginx >= 2", "1k rate haproxy >= 2"]), Some(false));
-    assert_eq!(met(&["1k rate nginx >= 1", "1k rate best >= 1", "1k rate self >= 100"]), Some(true));
+    assert_eq!(met(&["1k rate nginx >= 1", "1k rate self >= 100"]), Some(true));
+    assert_eq!(met(&["1k rate best >= 1"]), None, "HAProxy might have been better");
+    assert_eq!(met(&["1k rate best >= 2"]), Some(false));
     assert_eq!(met(&["1k p99 nginx >= 2"]), None);
     assert_eq!(met(&[]), None);
 }
@@ -106,15 +108,36 @@ fn failing_rounds_are_reported_and_make_the_record_unsound() {
 }
 
 #[test]
+fn a_run_with_errors_reaches_no_bar() {
+    let mut samples = vec![sample(1, PRODUCT, 100.0, QUIET), sample(1, "nginx", 10.0, QUIET)];
+    let Outcome::Measured(measured) = &mut samples[0].outcome else { unreachable!() };
+    measured.errors = 1;
+    let row = Record::of(head(&["1k rate nginx >= 2"]), &samples).rows.remove(0);
+    assert_eq!((row.product, row.met, row.verdict()), (None, None, "not measured"));
+}
+
+#[test]
+fn a_bar_that_nothing_was_measured_for_is_a_row() {
+    let samples = [sample(1, PRODUCT, 100.0, QUIET)];
+    let record = Record::of(head(&["half p99 best <= 0.7", "half p99 nginx <= 1", "1k rate self >= 1"]), &samples);
+    let [rate, p99] = &record.rows[..] else { panic!("{} rows", record.rows.len()) };
+    assert_eq!((rate.met, rate.verdict()), (Some(true), "met, in too few rounds for a claim"));
+    assert_eq!((p99.case.as_str(), p99.metric.as_str(), p99.verdict()), ("half", "p99", "not measured"));
+}
+
+#[test]
 fn what_a_peer_cannot_do_is_said_once_and_is_no_failure() {
     let mut samples: Vec<_> = (1..=3).map(|round| sample(round, "nginx", 1.0, QUIET)).collect();
     for sample in &mut samples {
         sample.outcome = Outcome::Skipped { skipped: "20000 descriptors".to_owned() };
+        // It was not run, so there is no probe.
+        sample.probe_ms = [0.0; 2];
     }
-    samples.push(sample(1, PRODUCT, 1.0, QUIET));
-    let record = Record::of(head(&[]), &samples);
+    samples.extend([sample(1, PRODUCT, 1.0, QUIET), sample(1, "haproxy", 0.5, QUIET)]);
+    let record = Record::of(head(&["1k rate best >= 2"]), &samples);
     assert!(record.is_sound());
     assert_eq!(record.skipped.len(), 1);
+    assert_eq!((record.rows[0].met, record.rows[0].slow_rounds.len()), (Some(true), 0));
 }
 
 #[test]

@@ -78,7 +78,8 @@ mod tests {
 
     const SAMPLES: &str = r#"{"scenario":"http","title":"T","port":"af_xdp","command":"c","machine":{"machine":"M","processors":2,"counter_mhz":1,"kernel":"k","revision":"r","date":"d","command":"x"},"programs":[{"name":"tidegate","version":"1"},{"name":"nginx","version":"2"}],"bars":[{"case":"1KiB","metric":"rate","whom":{"peer":"nginx"},"at_least":true,"value":2.0}]}
 {"round":1,"program":"tidegate","case":"1KiB","probe_ms":[1,1],"metrics":[{"metric":"rate","unit":"requests/s","value":30,"better":"higher"},{"metric":"p50","unit":"us","value":3,"better":"lower"}],"latency":null,"errors":0}
-{"round":1,"program":"nginx","case":"1KiB","probe_ms":[1,1],"metrics":[{"metric":"rate","unit":"requests/s","value":20,"better":"higher"}],"latency":null,"errors":1}
+{"round":1,"program":"nginx","case":"1KiB","probe_ms":[1,1],"metrics":[{"metric":"rate","unit":"requests/s","value":20,"better":"higher"}],"latency":null,"errors":0}
+{"round":2,"program":"nginx","case":"1KiB","probe_ms":[1,1],"metrics":[{"metric":"rate","unit":"requests/s","value":20,"better":"higher"}],"latency":null,"errors":1}
 "#;
 
     #[test]

@@ -85,11 +85,15 @@ impl Record {
     }
 }
 
+/// Rounds from which a median is quoted.
+const ENOUGH: u32 = 5;
+
 impl Row {
     /// In a word.
     pub(crate) fn verdict(&self) -> &'static str {
         match (self.bar.is_some(), self.met) {
             (false, _) => "",
+            (true, Some(true)) if self.rounds < ENOUGH => "met, in too few rounds for a claim",
             (true, Some(true)) => "met",
             (true, Some(false)) => "**missed**",
             (true, None) => "not measured",

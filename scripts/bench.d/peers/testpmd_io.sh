@@ -7,8 +7,8 @@ testpmd_mode=io
 
 peer_version() { dpdk-testpmd --version 2>&1 | sed -n 's/.*\(DPDK [0-9.]*\).*/testpmd '"$testpmd_mode"', \1/p' | head -n 1 | grep . || echo "testpmd $testpmd_mode"; }
 
-# One core forwards; the other thread of the program sleeps but to print statistics, without which it would wait for a key. Bursts and
-# rings as it comes: they are what its own performance reports use.
+# One core forwards; the other thread of the program sleeps but to print statistics, without which it would wait for a key. Bursts
+# (32 packets) and rings are its own choice.
 peer_start() {
   local devices=(--vdev "$(packets_device "$1" 0 lan0)")
   # A program that looks at no packet sends what it reads from a capture back to where it came from.

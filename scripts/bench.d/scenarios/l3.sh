@@ -8,7 +8,7 @@ SECONDS_EACH=1
 # tolerance: share of the packets that a trial "without loss" may lose. RFC 2544 has none; a machine that is interrupted from outside
 # would then tell when it was interrupted. resolution: the search ends when the rate is known to this fraction.
 SETTING=([tolerance]=0.001 [resolution]=0.03)
-ALL=("--port pcap --cases v4-64-*" "--port af_xdp" "--port memif --vs testpmd_io,testpmd_macswap --cases v4-64-*")
+ALL=("--port pcap --cases v4-64-*" "--port af_xdp --cases v4-64-1k" "--port memif --vs testpmd_io,testpmd_macswap --cases v4-64-*")
 
 # On a veth what comes through under load, not what comes through without loss: that is decided by its 256 places and the scheduler,
 # see docs/bench/l3.md.
@@ -106,6 +106,7 @@ l3_cycles() {
     program_stop tidegate
     program_start testpmd_io "$2"
     io=$(l3_testpmd_cycles testpmd_io)
+    [[ -n $io ]] || { echo "testpmd io, which tells what the driver costs, did not run" >&2; return 1; }
     l3_line "$cycles" "$(awk -v all="$cycles" -v io="$io" 'BEGIN { print all - io }')"
   else
     l3_line "$(l3_testpmd_cycles "$1")"

@@ -61,11 +61,13 @@ all_scenario() (
     run=$SCENARIO-$(all_port "${options[@]}")
     runs[$run]=$((${runs[$run]:-0} + 1))
     ((${runs[$run]} == 1)) || run+=-${runs[$run]}
-    [[ ! -e $OUT/$run.complete ]] || { say_progress "$run is complete"; continue; }
+    # Figures of another revision are not today's.
+    key="$(git -C "$ROOT" describe --always --dirty 2>/dev/null || true) $line"
+    [[ $(cat "$OUT/$run.complete" 2>/dev/null) != "$key" ]] || { say_progress "$run is complete"; continue; }
     say_progress "== $run: $line"
     if "$ROOT/scripts/bench" "$SCENARIO" "${options[@]}" --json "$OUT/$run.json" --html "$OUT/$run.html" \
       --text "$OUT/$run.md" --samples "$OUT/$run.samples" >/dev/null; then
-      : >"$OUT/$run.complete"
+      echo "$key" >"$OUT/$run.complete"
     else
       status=1
     fi
