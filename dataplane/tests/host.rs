@@ -305,6 +305,18 @@ fn a_flood_for_the_kernel_is_cut_and_counted() {
 }
 
 #[test]
+fn a_flood_from_afar_leaves_the_neighbours_their_share() {
+    let mut world = World::with_host();
+    let far = PacketBuilder::ethernet2(PEER, OWN).ipv4([192, 0, 2, 66], OWN4, 64);
+    let far = written(|bytes| far.udp(53, 53).write(bytes, b"flood").unwrap());
+    let through: usize = (0..100).map(|_| world.send(WIRE, &far)[KERNEL].len()).sum();
+    assert_eq!(through, 64);
+    for near in [udp(), arp(2, PEER4, OWN4)] {
+        assert_eq!(world.send(WIRE, &near)[KERNEL].len(), 1);
+    }
+}
+
+#[test]
 fn without_a_host_link_nothing_changes() {
     let mut world = World::new(&[]);
     world.send(WIRE, &arp(1, PEER4, OWN4));

@@ -244,10 +244,11 @@ impl Monitor {
                 self.dump = self.dump.map(|(place, _)| (place, true));
             }
             match message.kind {
-                kind::DONE if in_dump => self.dumped(now),
+                // A dump that the kernel gave up ends with its error; what it did not show is not gone.
+                kind::DONE if in_dump && message.errno() <= 0 => self.dumped(now),
                 // A kernel without next-hop objects.
-                kind::ERROR if in_dump && message.errno() == libc::EOPNOTSUPP => self.dumped(now),
-                kind::ERROR if in_dump => {
+                kind::DONE | kind::ERROR if in_dump && message.errno() == libc::EOPNOTSUPP => self.dumped(now),
+                kind::DONE | kind::ERROR if in_dump => {
                     let error = io::Error::from_raw_os_error(message.errno());
                     tracing::warn!("the kernel does not show its routes: {error}; trying again");
                     (self.dump, self.read_at) = (None, Some(now + AGAIN));

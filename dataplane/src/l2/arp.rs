@@ -87,8 +87,13 @@ pub(super) fn receive(
         return Verdict::Drop(DropReason::ArpIgnored);
     }
     if let Some(address) = disputed(port, &message) {
-        state.report(Conflict { port: meta.port, address: address.into(), mac: message.sender_mac }, turn.now);
-        if !port.is_tentative(address.into()) && state.may_defend(meta.port, turn.now) {
+        let tentative = port.is_tentative(address.into());
+        state.report(
+            Conflict { port: meta.port, address: address.into(), mac: message.sender_mac },
+            tentative,
+            turn.now,
+        );
+        if !tentative && state.may_defend(meta.port, turn.now) {
             solicit::announce(meta.port, port, address.into(), turn);
         }
         return Verdict::Drop(DropReason::AddressConflict);

@@ -292,8 +292,8 @@ impl State {
     }
 
     /// Another station uses an address of ours: the management thread will hear of it.
-    pub(crate) fn report(&mut self, conflict: Conflict, now: Instant) {
-        self.announcer.conflict(conflict, now);
+    pub(crate) fn report(&mut self, conflict: Conflict, tentative: bool, now: Instant) {
+        self.announcer.conflict(conflict, tentative, now);
     }
 
     /// A packet that waited for a neighbour that did not answer.

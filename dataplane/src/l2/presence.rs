@@ -128,9 +128,11 @@ impl Announcer {
         }
     }
 
-    /// Keeps a conflict to be reported; more than a few are only counted.
-    pub(super) fn conflict(&mut self, conflict: Conflict, now: Instant) {
-        if !self.conflicts.is_full() && self.reports.take(now) {
+    /// Keeps a conflict to be reported; more than a few are only counted. One about a tentative address decides whether it will be
+    /// used, so that it is not lost in others.
+    pub(super) fn conflict(&mut self, conflict: Conflict, tentative: bool, now: Instant) {
+        let known = self.conflicts.contains(&conflict);
+        if !known && !self.conflicts.is_full() && (tentative || self.reports.take(now)) {
             self.conflicts.push(conflict);
         }
     }

@@ -103,7 +103,8 @@ pub(super) fn receive(
     }
     if is_disputed(port, message) {
         let mac = message.mac.or(from).unwrap_or_default();
-        link.report(Conflict { port: meta.port, address: message.target.into(), mac }, turn.now);
+        let tentative = port.is_tentative(message.target.into());
+        link.report(Conflict { port: meta.port, address: message.target.into(), mac }, tentative, turn.now);
         return Verdict::Drop(DropReason::AddressConflict);
     }
     let ours = port.owns(IpAddr::V6(message.target));

@@ -260,8 +260,9 @@ impl Live {
         let (start, end) = (segment.seq, segment.seq.plus(segment.len));
         let told =
             self.record.sack && segment.len > 0 && (start.before(rcv_nxt) || self.socket_takes(segment, rcv_nxt));
+        // What lies beyond the socket's window is not taken.
+        let end = if end.after(self.track.socket_edge) { self.track.socket_edge } else { end };
         if told {
-            let end = if end.after(self.track.socket_edge) { self.track.socket_edge } else { end };
             self.track.early.note(start, end, rcv_nxt);
         }
         let before = self.track.segments;

@@ -4,6 +4,8 @@
 //! and IP addresses. What comes for this host and nothing in Tidegate serves goes there unchanged; what the kernel sends there goes
 //! out of the port unchanged, without routing. Ports without a host link pay one comparison per batch.
 
+use core::net::IpAddr;
+
 use crate::{
     batch::{Batch, Slot},
     clock::Instant,
@@ -39,8 +41,8 @@ pub struct HostLink {
 enum End {
     /// Nothing.
     Alone,
-    /// On the wire.
-    Wire { link: PortId, limit: Bucket },
+    /// On the wire. What comes from the link itself has a share of its own.
+    Wire { link: PortId, limit: Bucket, near: Bucket },
     /// Towards the kernel.
     Kernel { port: PortId },
 }
@@ -59,7 +61,7 @@ impl Hosts {
         ends.resize_with(last.max().map_or(0, |last| last + 1), || End::Alone);
         for HostLink { port, link, limit } in links {
             let limit = Bucket::per_second((*limit).max(1), (limit / 10).max(64));
-            ends[port.index()] = End::Wire { link: *link, limit };
+            ends[port.index()] = End::Wire { link: *link, limit, near: limit };
             ends[link.index()] = End::Kernel { port: *port };
         }
         Self { ends }
@@ -95,8 +97,10 @@ impl Hosts {
             if !slot.meta.flags.contains(Flags::HOST_PATH) || !is_for_kernel(table, slot) {
                 continue;
             }
-            let Some(End::Wire { link, limit }) = self.ends.get_mut(slot.meta.port.index()) else { continue };
+            let near_by = is_near(table, slot);
+            let Some(End::Wire { link, limit, near }) = self.ends.get_mut(slot.meta.port.index()) else { continue };
             claimed += 1;
+            let limit = if near_by { near } else { limit };
             slot.verdict =
                 if limit.take(now) { Verdict::Transmit(*link) } else { Verdict::Drop(DropReason::HostLimited) };
         }
@@ -156,8 +160,35 @@ fn is_for_kernel(table: &l2::Table, slot: &Slot) -> bool {
     }
 }
 
+/// Whether a packet comes from the link itself, as those of routing protocols do: by its kind, by a hop limit that no router has
+/// lowered (RFC 5082), by a group that no router forwards, or by its source. A flood from afar does not take their share.
+fn is_near(table: &l2::Table, slot: &Slot) -> bool {
+    let Some(frame) = &slot.frame else { return false };
+    let meta = &slot.meta;
+    let packet = frame.data().get(usize::from(meta.l3)..).unwrap_or_default();
+    let (hops, source): (_, Option<IpAddr>) = match meta.network {
+        Network::Arp | Network::Other => return true,
+        Network::Ipv4 => (packet.get(8), octets(packet, 12).map(|source: [u8; 4]| source.into())),
+        Network::Ipv6 => (packet.get(7), octets(packet, 8).map(|source: [u8; 16]| source.into())),
+    };
+    hops == Some(&255)
+        || is_link_scope(frame, meta)
+        || source.is_some_and(|source| table.port(meta.port).is_on_link(source))
+}
+
+fn octets<const N: usize>(packet: &[u8], at: usize) -> Option<[u8; N]> {
+    packet.get(at..)?.first_chunk().copied()
+}
+
+/// A reply or a gratuitous request (RFC 5227 §2.3); other requests are answered here, and by the kernel they must not be.
+fn is_arp_news(frame: &Frame, meta: &Meta) -> bool {
+    let message = frame.data().get(usize::from(meta.l3)..).unwrap_or_default();
+    is_arp_reply(frame, meta) || octets::<4>(message, 14) == octets(message, 24)
+}
+
 fn concerns_both(frame: &Frame, meta: &Meta) -> bool {
-    meta.network == Network::Arp || matches!(icmp_kind(frame, meta), Some(ADVERTISEMENT | ROUTER_SOLICITATION))
+    meta.network == Network::Arp && is_arp_news(frame, meta)
+        || matches!(icmp_kind(frame, meta), Some(ADVERTISEMENT | ROUTER_SOLICITATION))
 }
 
 fn is_arp_reply(frame: &Frame, meta: &Meta) -> bool {

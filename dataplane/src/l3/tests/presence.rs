@@ -136,7 +136,8 @@ fn an_address_in_use_is_defended_and_reported() {
     let mut router = Router::new(spec());
     let claim = arp(1, (STRANGER, "10.77.10.1"), (MacAddr::default(), "10.77.10.1"));
     assert_eq!(router.receive(0, &claim).len(), 1, "once in ten seconds (RFC 5227 §2.4)");
-    for _ in 0..50 {
+    for station in 0..50 {
+        let claim = arp(1, (MacAddr([2, 0, 0, 9, 0, station]), "10.77.10.1"), (MacAddr::default(), "10.77.10.1"));
         assert!(router.receive(0, &claim).is_empty());
     }
     let reported = std::iter::from_fn(|| router.link.take_conflict()).count();

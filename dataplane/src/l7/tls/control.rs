@@ -57,9 +57,12 @@ const WARNINGS: u8 = 4;
 const RENEGOTIATIONS: u8 = 1;
 /// In a row, without data between them.
 const UPDATES: u8 = 32;
+/// Records that only go on with a message count as empty.
 const EMPTY: u8 = 32;
 /// Length of a message at most; a ticket takes the most.
 const MESSAGE_LIMIT: usize = 0xffff;
+/// Length of a client's offer to renegotiate at most: it is read only to be refused.
+const HELLO_LIMIT: usize = 0x4000;
 
 /// Bytes of a message's length.
 const LENGTH: usize = 3;
@@ -121,6 +124,8 @@ impl Control {
         if self.begun.is_empty() {
             return self.messages(payload);
         }
+        // Each piece costs a copy of all before it.
+        spend(&mut self.empty)?;
         let mut joined = core::mem::take(&mut self.begun);
         joined.extend_from_slice(payload);
         self.messages(&joined)
@@ -129,7 +134,7 @@ impl Control {
     fn messages(&mut self, mut bytes: &[u8]) -> Result<Asked, Fault> {
         while let [kind, rest @ ..] = bytes {
             self.expect(*kind)?;
-            let Some((body, next)) = body_len(rest)?.and_then(|len| rest[LENGTH..].split_at_checked(len)) else {
+            let Some((body, next)) = body_len(*kind, rest)?.and_then(|len| rest[LENGTH..].split_at_checked(len)) else {
                 self.begun.extend_from_slice(bytes);
                 break;
             };
@@ -176,11 +181,17 @@ impl Control {
     }
 }
 
-/// Length of the body of a message whose type has been read; `None` while that is not there.
-fn body_len(bytes: &[u8]) -> Result<Option<usize>, Fault> {
+/// Length of the body of a message of a type; `None` while that is not there. One that is too long is refused before any of it is kept.
+fn body_len(kind: u8, bytes: &[u8]) -> Result<Option<usize>, Fault> {
     let [a, b, c, ..] = bytes else { return Ok(None) };
+    let limit = match kind {
+        HELLO_REQUEST => 0,
+        KEY_UPDATE => 1,
+        CLIENT_HELLO => HELLO_LIMIT,
+        _ => MESSAGE_LIMIT,
+    };
     match u32::from_be_bytes([0, *a, *b, *c]) as usize {
-        len if len > MESSAGE_LIMIT => Err(Fault::misbehaved(Alert::DecodeError)),
+        len if len > limit => Err(Fault::misbehaved(Alert::DecodeError)),
         len => Ok(Some(len)),
     }
 }

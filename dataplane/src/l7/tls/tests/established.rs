@@ -79,6 +79,10 @@ fn what_costs_a_peer_nothing_is_bounded() {
         assert_eq!(after(version, &[(content::DATA, &[][..]); 33], b"data"), unexpected, "{version:?}: empty records");
         assert_eq!(after(version, &[(content::ALERT, &[1, 90][..]); 5], b"data"), unexpected, "{version:?}: warnings");
     }
+    // A message in ever more pieces, each of which is joined with all before it.
+    let mut pieces: Vec<Say<'_>> = vec![(content::HANDSHAKE, &[1, 0, 1, 0])];
+    pieces.extend([(content::HANDSHAKE, &[0][..]); 33]);
+    assert_eq!(after(MinVersion::OnlyTls12, &pieces, b"data"), unexpected);
 }
 
 #[test]
@@ -100,6 +104,7 @@ fn messages_that_nobody_may_send_now() {
         ((content::HANDSHAKE, &[24, 0, 0, 1, 2][..]), Alert::IllegalParameter),
         ((content::HANDSHAKE, &[24, 0, 0, 2, 0, 0]), Alert::DecodeError),
         ((content::HANDSHAKE, &[24, 1, 0, 0]), Alert::DecodeError), // 64 KiB
+        ((content::HANDSHAKE, &[24, 0, 0xff, 0xff]), Alert::DecodeError), // Before anything of it is kept.
         ((content::ALERT, &[1]), Alert::DecodeError),
         ((content::ALERT, &[1, 90, 1]), Alert::DecodeError),
     ] {
@@ -132,6 +137,8 @@ fn renegotiation_is_declined_once_and_refused_then() {
         assert_eq!(after(MinVersion::OnlyTls12, says, b"data"), (Ok(b"data".to_vec()), Ok(())), "{says:?}");
     }
     assert_eq!(after(MinVersion::OnlyTls12, &[hello, hello], b"data"), refused(Alert::UnexpectedMessage));
+    let long: Say<'_> = (hello.0, &[1, 0, 0x40, 1]);
+    assert_eq!(after(MinVersion::OnlyTls12, &[long], b"data"), refused(Alert::DecodeError));
 }
 
 /// Sends `rounds` pieces of data from `a` to `b` and back.
