@@ -40,7 +40,7 @@ pub(crate) struct Row {
     pub(crate) peers: BTreeMap<String, Spread>,
     /// Median of product ÷ peer, each taken within a round.
     pub(crate) ratio: BTreeMap<String, f64>,
-    /// Rounds with a figure of the product's that counts.
+    /// Rounds with a figure of the product's, slow ones included.
     pub(crate) rounds: u32,
     pub(crate) bar: Option<String>,
     /// Whether the bar holds; `None` without one, and when what it asks about was not measured.
@@ -146,7 +146,7 @@ impl Record {
     pub(crate) fn of(head: Head, samples: &[Sample]) -> Self {
         let rounds = Rounds::of(samples);
         let mut asked = metrics(samples);
-        asked.extend(unmeasured(&head, &asked));
+        asked.extend(unmeasured(&head, samples, &asked));
         let rows = asked.iter().map(|(case, metric)| row(&head, &rounds, case, metric)).collect();
         let (failures, skipped) = incidents(samples);
         let count = samples.iter().map(|sample| sample.round).max().unwrap_or(0);
@@ -179,10 +179,11 @@ fn metrics(samples: &[Sample]) -> Vec<(String, Metric)> {
     found
 }
 
-/// What bars ask about and no run has told: reported all the same, as not measured.
-fn unmeasured(head: &Head, known: &[(String, Metric)]) -> Vec<(String, Metric)> {
+/// What bars ask about and no run of their case has told: reported all the same, as not measured.
+fn unmeasured(head: &Head, samples: &[Sample], known: &[(String, Metric)]) -> Vec<(String, Metric)> {
     let mut missing: Vec<(String, Metric)> = Vec::new();
-    for Bar { case, metric, at_least, .. } in &head.bars {
+    let was_run = |bar: &&Bar| samples.iter().any(|sample| sample.case == bar.case);
+    for Bar { case, metric, at_least, .. } in head.bars.iter().filter(was_run) {
         let same = |(of, found): &(String, Metric)| of == case && found.metric == *metric;
         if !known.iter().chain(&missing).any(same) {
             let better = if *at_least { Better::Higher } else { Better::Lower };
@@ -220,7 +221,7 @@ fn row(head: &Head, rounds: &Rounds<'_>, case: &str, metric: &Metric) -> Row {
         product,
         peers,
         ratio: ratio.into_iter().collect(),
-        rounds: own.len() as u32,
+        rounds: rounds.values(case, &metric.metric, PRODUCT).len() as u32,
         bar: (!bars.is_empty()).then(|| bars.iter().map(|bar| bar.to_string()).collect::<Vec<_>>().join(", ")),
         met,
         slow_rounds,

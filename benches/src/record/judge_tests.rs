@@ -118,8 +118,11 @@ fn a_run_with_errors_reaches_no_bar() {
 
 #[test]
 fn a_bar_that_nothing_was_measured_for_is_a_row() {
-    let samples = [sample(1, PRODUCT, 100.0, QUIET)];
-    let record = Record::of(head(&["half p99 best <= 0.7", "half p99 nginx <= 1", "1k rate self >= 1"]), &samples);
+    let mut samples = [sample(1, PRODUCT, 100.0, QUIET), sample(1, PRODUCT, 1.0, QUIET)];
+    samples[1].case = "half".to_owned();
+    samples[1].outcome = Outcome::Failed { failed: "did not start".to_owned() };
+    let bars = ["half p99 best <= 0.7", "half p99 nginx <= 1", "1k rate self >= 1", "not-asked-for rate self >= 1"];
+    let record = Record::of(head(&bars), &samples);
     let [rate, p99] = &record.rows[..] else { panic!("{} rows", record.rows.len()) };
     assert_eq!((rate.met, rate.verdict()), (Some(true), "met, in too few rounds for a claim"));
     assert_eq!((p99.case.as_str(), p99.metric.as_str(), p99.verdict()), ("half", "p99", "not measured"));
