@@ -13,7 +13,7 @@ use tree::{Source, report, root, sources};
 /// Packet order: a layer may use those before it, never one after it.
 const LAYERS: &[&str] = &["io", "l2", "l3", "l4", "l7"];
 /// What all layers stand on; it knows none of them but `io`.
-const GROUND: &[&str] = &["clock", "frame", "meta", "verdict", "batch", "stats", "sync", "wheel"];
+const GROUND: &[&str] = &["clock", "frame", "meta", "verdict", "batch", "stats", "sync", "wheel", "random"];
 /// What assembles the layers.
 const TOP: &[&str] = &["worker"];
 

@@ -12,10 +12,8 @@ impl Random {
     /// A generator for each seed.
     pub(crate) fn seeded(seed: u64) -> Self {
         // SplitMix64 (Steele, Lea, Flood 2014): seeds that differ little make states that differ much; 0 is the one that stays.
-        let mut state = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Self((state ^ (state >> 31)).max(1))
+        let mut state = seed;
+        Self(tidegate_dataplane::random::next(&mut state).max(1))
     }
 
     /// A number from 0 to below 1.

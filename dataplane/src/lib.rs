@@ -4,6 +4,7 @@
 //! stages, runs the sessions that became ready, and sends. Nothing here reads files, spawns threads or knows the configuration's format.
 
 pub mod clock; // time as an argument
+pub mod random; // numbers that nobody needs to be unable to guess
 pub mod frame; // packet memory and its owner
 pub mod meta; // what is known about a packet beside its bytes
 pub mod verdict; // where a packet stands, and why packets are lost

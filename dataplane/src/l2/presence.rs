@@ -13,7 +13,7 @@ use core::{
 use arrayvec::ArrayVec;
 
 use super::{Bucket, LinkPort, Table, Turn, solicit};
-use crate::{clock::Instant, io::MacAddr, meta::PortId};
+use crate::{clock::Instant, io::MacAddr, meta::PortId, random};
 
 /// Times that an address is probed for and announced (RFC 5227 §1.1, PROBE_NUM; RFC 4861 §10, MAX_NEIGHBOR_ADVERTISEMENT).
 const ROUNDS: u8 = 3;
@@ -152,13 +152,9 @@ fn addresses_of(port: &LinkPort) -> impl Iterator<Item = IpAddr> + '_ {
     all.filter(move |_| !silent)
 }
 
-/// A random part of `most`, so that machines switched on together do not speak at once (splitmix64; nobody needs to be unable to
-/// guess it).
+/// A random part of `most`, so that machines switched on together do not speak at once.
 pub(crate) fn draw(state: &mut u64, most: Duration) -> Duration {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mixed = (*state ^ *state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    let share = (mixed ^ mixed >> 31) >> 32;
+    let share = random::next(state) >> 32;
     let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
     Duration::from_nanos(((u128::from(nanos) * u128::from(share)) >> 32) as u64)
 }

@@ -17,6 +17,7 @@ use super::platform::Platform;
 use super::pool::Pool;
 use super::scratch::Scratch;
 use crate::clock::Instant;
+use crate::random;
 use crate::sync::spsc::Producer;
 
 /// One core's proxy. Sessions hold it by `Rc`.
@@ -111,13 +112,12 @@ impl<P: Platform> Proxy<P> {
         self.date.at(self.unix_ns(self.now()) / 1_000_000_000)
     }
 
-    /// A number that nobody needs to be unable to guess (splitmix64).
+    /// A number that nobody needs to be unable to guess.
     pub(super) fn draw(&self) -> u64 {
-        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut state = self.random.get();
+        let number = random::next(&mut state);
         self.random.set(state);
-        let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
+        number
     }
 
     /// Buffers for an exchange.
