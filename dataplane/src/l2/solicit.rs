@@ -18,7 +18,10 @@ const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 /// Flags of an advertisement that nobody asked for: we are a router; it replaces what was known.
 const ROUTER_OVERRIDE: u8 = 0xa0;
-const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+/// Every node of a link (RFC 4291 §2.7.1).
+pub(crate) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+/// Protocol number of ICMPv6.
+const ICMPV6: u8 = 58;
 
 /// Asks for `target` on `port`: everybody, or only `known` when a known address is to be confirmed. `false` when it could not be
 /// asked: no address to ask from, or no memory.
@@ -56,12 +59,15 @@ pub(super) fn announce(id: PortId, port: &LinkPort, address: IpAddr, turn: &mut 
             send(id, HEADER + arp::LENGTH, turn, |bytes| write_arp(bytes, port.mac, address, address, None))
         }
         IpAddr::V6(address) => send(id, HEADER + 40 + MESSAGE + OPTION, turn, |bytes| {
-            let body = write_ipv6(bytes, port.mac, multicast_mac(ALL_NODES), address, ALL_NODES);
+            write_ethernet(bytes, multicast_mac(ALL_NODES), port.mac, ETHERTYPE_IPV6);
+            let (ip, body) = bytes[HEADER..].split_at_mut(40);
+            body.fill(0);
+            body[0] = ADVERTISEMENT;
             body[4] = ROUTER_OVERRIDE;
             body[8..24].copy_from_slice(&address.octets());
             body[24..26].copy_from_slice(&[2, 1]); // target link-layer address, one unit of eight bytes
             body[26..32].copy_from_slice(&port.mac.0);
-            seal(bytes, ADVERTISEMENT);
+            write_header(ip, address, ALL_NODES, 255, body);
         }),
     }
 }
@@ -82,9 +88,7 @@ fn source_v6(port: &LinkPort, target: Ipv6Addr) -> Ipv6Addr {
 }
 
 fn write_arp(bytes: &mut [u8], own: MacAddr, source: Ipv4Addr, target: Ipv4Addr, known: Option<MacAddr>) {
-    bytes[..6].copy_from_slice(&known.unwrap_or(MacAddr::BROADCAST).0);
-    bytes[6..12].copy_from_slice(&own.0);
-    bytes[12..14].copy_from_slice(&ETHERTYPE_ARP.to_be_bytes());
+    write_ethernet(bytes, known.unwrap_or(MacAddr::BROADCAST), own, ETHERTYPE_ARP);
     let message = arp::Message {
         operation: arp::REQUEST,
         sender_mac: own,
@@ -114,38 +118,37 @@ impl Solicitation {
             Some(mac) => (mac, self.target),
             None => (multicast_mac(group), group),
         };
-        let body = write_ipv6(bytes, own, mac, self.source, destination);
+        write_ethernet(bytes, mac, own, ETHERTYPE_IPV6);
+        let (ip, body) = bytes[HEADER..].split_at_mut(40);
+        body.fill(0);
+        body[0] = SOLICITATION;
         body[8..24].copy_from_slice(&self.target.octets());
         if let Some(option) = body.get_mut(MESSAGE..MESSAGE + OPTION) {
             option[..2].copy_from_slice(&[1, 1]); // source link-layer address, one unit of eight bytes
             option[2..].copy_from_slice(&own.0);
         }
-        seal(bytes, SOLICITATION);
+        write_header(ip, self.source, destination, 255, body);
     }
 }
 
-/// Writes the headers of a neighbour message and zeroes the message; returns it. [`seal`] completes it.
-fn write_ipv6(bytes: &mut [u8], own: MacAddr, mac: MacAddr, source: Ipv6Addr, destination: Ipv6Addr) -> &mut [u8] {
-    bytes[..6].copy_from_slice(&mac.0);
-    bytes[6..12].copy_from_slice(&own.0);
-    bytes[12..14].copy_from_slice(&ETHERTYPE_IPV6.to_be_bytes());
-    let (ip, body) = bytes[HEADER..].split_at_mut(40);
-    ip[..4].copy_from_slice(&[0x60, 0, 0, 0]);
-    ip[4..6].copy_from_slice(&(body.len() as u16).to_be_bytes());
-    ip[6] = 58;
-    ip[7] = 255;
-    ip[8..24].copy_from_slice(&source.octets());
-    ip[24..40].copy_from_slice(&destination.octets());
-    body.fill(0);
-    body
+/// Writes an Ethernet header at the start of a frame.
+pub(crate) fn write_ethernet(frame: &mut [u8], to: MacAddr, from: MacAddr, ethertype: u16) {
+    frame[..6].copy_from_slice(&to.0);
+    frame[6..12].copy_from_slice(&from.0);
+    frame[12..HEADER].copy_from_slice(&ethertype.to_be_bytes());
 }
 
-/// Writes type and checksum.
-fn seal(bytes: &mut [u8], kind: u8) {
-    let (ip, body) = bytes[HEADER..].split_at_mut(40);
-    body[0] = kind;
-    let sum = Sum::new().add_pseudo(&ip[8..24], &ip[24..40], 58, body.len()).add(body).finish();
-    body[2..4].copy_from_slice(&sum.to_be_bytes());
+/// Writes the IPv6 header before an ICMPv6 `message`, and the message's checksum.
+pub(crate) fn write_header(ip: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr, hop_limit: u8, message: &mut [u8]) {
+    ip[..4].copy_from_slice(&[0x60, 0, 0, 0]);
+    ip[4..6].copy_from_slice(&(message.len() as u16).to_be_bytes());
+    ip[6] = ICMPV6;
+    ip[7] = hop_limit;
+    ip[8..24].copy_from_slice(&source.octets());
+    ip[24..40].copy_from_slice(&destination.octets());
+    message[2..4].fill(0);
+    let sum = Sum::new().add_pseudo(&ip[8..24], &ip[24..40], ICMPV6, message.len()).add(message).finish();
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// The Ethernet group of an IPv6 multicast address (RFC 2464 §7).

@@ -8,12 +8,16 @@ use core::{net::Ipv6Addr, time::Duration};
 
 use ipnet::Ipv6Net;
 
-use super::{Table, icmp6};
+use super::Table;
 use crate::{
     clock::Instant,
     frame::Frame,
     io::MacAddr,
-    l2::{ETHERTYPE_IPV6, HEADER, LinkPort, Turn, presence::draw, solicit::multicast_mac},
+    l2::{
+        ETHERTYPE_IPV6, HEADER, LinkPort, Turn,
+        presence::draw,
+        solicit::{ALL_NODES, multicast_mac, write_ethernet, write_header},
+    },
     meta::{Meta, PortId},
 };
 
@@ -25,7 +29,6 @@ const LEAST_INTERVAL: Duration = Duration::from_secs(3);
 /// Most time a solicitation waits for its answer, apart from [`LEAST_INTERVAL`] (MAX_RA_DELAY_TIME).
 const ANSWER_DELAY: Duration = Duration::from_millis(500);
 const ROUTER_ADVERTISEMENT: u8 = 134;
-const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// Hop limit that hosts are told to use.
 const HOP_LIMIT: u8 = 64;
 const ON_LINK: u8 = 0x80;
@@ -178,14 +181,12 @@ fn send(id: PortId, port: &LinkPort, says: &Advertise, turn: &mut Turn<'_>) {
 fn send_message(id: PortId, port: &LinkPort, turn: &mut Turn<'_>, write: impl FnOnce(&mut Frame) -> bool) {
     let Some(mut frame) = turn.arena.alloc() else { return };
     let Some(headers) = frame.extend(HEADER + 40) else { return };
-    headers[..6].copy_from_slice(&multicast_mac(ALL_NODES).0);
-    headers[6..12].copy_from_slice(&port.mac.0);
-    headers[12..HEADER].copy_from_slice(&ETHERTYPE_IPV6.to_be_bytes());
+    write_ethernet(headers, multicast_mac(ALL_NODES), port.mac, ETHERTYPE_IPV6);
     if !write(&mut frame) {
         return;
     }
     let (ip, message) = frame.data_mut()[HEADER..].split_at_mut(40);
-    icmp6::write_header(ip, port.link_local, ALL_NODES, 255, message);
+    write_header(ip, port.link_local, ALL_NODES, 255, message);
     turn.egress.push_link(frame, Meta { out: id, ..Meta::default() });
 }
 

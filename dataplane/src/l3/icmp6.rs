@@ -11,7 +11,7 @@ use super::{
 use crate::{
     frame::Frame,
     io::checksum::Sum,
-    l2::{self, Turn, table::is_link_local},
+    l2::{self, Turn, solicit::write_header, table::is_link_local},
     meta::{Flags, Meta, Network},
     verdict::{DropReason, Verdict},
 };
@@ -93,19 +93,6 @@ fn echo(table: &Table, frame: &mut Frame, meta: &mut Meta, source: Ipv6Addr, des
     meta.flags.remove(Flags::LINK_MULTICAST);
     meta.out = meta.port;
     Verdict::Continue
-}
-
-/// Writes the IPv6 header before `message`, and the message's checksum.
-pub(super) fn write_header(ip: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr, hop_limit: u8, message: &mut [u8]) {
-    ip[..4].copy_from_slice(&[0x60, 0, 0, 0]);
-    ip[4..6].copy_from_slice(&(message.len() as u16).to_be_bytes());
-    ip[6] = PROTOCOL;
-    ip[7] = hop_limit;
-    ip[8..24].copy_from_slice(&source.octets());
-    ip[24..40].copy_from_slice(&destination.octets());
-    message[2..4].fill(0);
-    let sum = Sum::new().add_pseudo(&ip[8..24], &ip[24..40], PROTOCOL, message.len()).add(message).finish();
-    message[2..4].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// Sends an error about `packet`, which came in as `meta` says, to its sender.

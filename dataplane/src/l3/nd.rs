@@ -10,7 +10,9 @@ use crate::{
     frame::Frame,
     io::MacAddr,
     l2::{
-        self, Conflict, ETHERTYPE_IPV6, HEADER, LinkPort, Turn, neighbor::Claim, solicit::multicast_mac,
+        self, Conflict, ETHERTYPE_IPV6, HEADER, LinkPort, Turn,
+        neighbor::Claim,
+        solicit::{ALL_NODES, multicast_mac, write_ethernet, write_header},
         table::solicited_node,
     },
     meta::{Meta, PortId},
@@ -20,7 +22,6 @@ use crate::{
 pub(super) const ROUTER_SOLICITATION: u8 = 133;
 pub(super) const SOLICITATION: u8 = 135;
 pub(super) const ADVERTISEMENT: u8 = 136;
-const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// Flags of an advertisement: we are a router; it answers a question; it replaces what was known.
 const ROUTER: u8 = 0x80;
 const SOLICITED: u8 = 0x40;
@@ -223,14 +224,12 @@ fn answer(frame: &mut Frame, meta: &mut Meta, own: MacAddr, asked: Message) -> V
     message[8..24].copy_from_slice(&asked.target.octets());
     message[24..26].copy_from_slice(&[2, 1]); // target link-layer address, one unit of eight bytes
     message[26..32].copy_from_slice(&own.0);
-    icmp6::write_header(ip, asked.target, to, 255, message);
+    write_header(ip, asked.target, to, 255, message);
     frame.trim_front(at - HEADER);
     let Some(header) = frame.data_mut().first_chunk_mut::<HEADER>() else {
         return Verdict::Drop(DropReason::IcmpMalformed);
     };
-    header[..6].copy_from_slice(&mac.0);
-    header[6..12].copy_from_slice(&own.0);
-    header[12..].copy_from_slice(&ETHERTYPE_IPV6.to_be_bytes());
+    write_ethernet(header, mac, own, ETHERTYPE_IPV6);
     (meta.l3, meta.l4, meta.out) = (HEADER as u16, (HEADER + 40) as u16, meta.port);
     Verdict::Transmit(meta.port)
 }
