@@ -10,6 +10,7 @@ mod meter; // where the cycles went
 mod owner; // whose flow is it
 mod ports; // a core's ports
 mod segments; // between the pipeline and TCP
+mod way; // the stages in packet order
 
 use core::time::Duration;
 use std::{cell::RefCell, rc::Rc, sync::Arc};
@@ -40,6 +41,7 @@ use host::Hosts;
 use idle::{Idle, Idler};
 use meter::Meter;
 use ports::Ports;
+use way::{Course, Way};
 
 /// Packets this host may originate in one turn.
 const EGRESS: usize = 4096;
@@ -260,33 +262,31 @@ impl<A: App> Worker<A> {
 
     /// A batch from a port: all stages, in packet order.
     fn incoming(&mut self, generation: &Generation, now: Instant) {
-        let n = self.batch.len();
+        self.travel(generation, now, Course::Wire);
+    }
+
+    /// Takes the batch through its stages, and to the ports.
+    #[inline(always)]
+    fn travel(&mut self, generation: &Generation, now: Instant, course: Course) {
         let Self { batch, meter, arena, egress, stats, link, net, host, hosts, ports, links, .. } = self;
-        let table = &*generation.l3;
-        let mut turn = Turn { now, arena, egress, stats };
-        l2::parse::run(batch);
-        meter.lap(Stage::L2Parse, n);
-        owner::share_neighbor_messages(&mut links.borrow_mut(), stats, batch);
-        l2::input::run(table.link(), link, &mut turn, batch);
-        meter.lap(Stage::L2Input, n);
-        let ours = l3::input::run(table, net, &mut turn, batch);
-        meter.lap(Stage::L3Input, n);
-        // A router's batch is mostly in transit from end to end: what is for this host is not looked for where there is nothing.
-        if ours {
-            l3::local::run(table, net, link, &mut turn, batch);
-            meter.lap(Stage::L3Local, n);
-            if owner::hand_over(&mut links.borrow_mut(), stats, host.core, batch) {
-                meter.lap(Stage::Handover, n);
-            }
-            let mut sink = segments::Sink::new(arena, egress, ports.common_capabilities());
-            let segments = segments::input(&host.tcp, now, generation, batch, &mut sink);
-            meter.lap(Stage::Tcp, segments);
-        }
-        let claimed = hosts.claim(table.link(), now, batch);
-        if claimed > 0 {
-            meter.lap(Stage::Host, claimed);
-        }
-        self.transit(table, now);
+        let n = batch.len();
+        let mut way = Way {
+            generation,
+            core: host.core,
+            now,
+            arena,
+            egress,
+            stats,
+            link,
+            net,
+            links: &mut links.borrow_mut(),
+            hosts,
+            tcp: &host.tcp,
+            capabilities: ports.common_capabilities(),
+        };
+        way.go(course, batch, meter);
+        ports.finish(arena, batch);
+        meter.lap(Stage::Tx, n);
     }
 
     /// A batch from the kernel, for the wire of `port`: it is whole, and no stage looks at it.
@@ -298,21 +298,6 @@ impl<A: App> Worker<A> {
         self.meter.lap(Stage::Tx, n);
     }
 
-    /// From route to port: what is forwarded, and what this host sends.
-    fn transit(&mut self, table: &l3::Table, now: Instant) {
-        let n = self.batch.len();
-        let Self { batch, meter, arena, egress, stats, link, net, ports, .. } = self;
-        let mut turn = Turn { now, arena, egress, stats };
-        l3::route::run(table, net, &mut turn, batch);
-        meter.lap(Stage::L3Route, n);
-        l3::forward::run(table, net, &mut turn, batch);
-        meter.lap(Stage::L3Forward, n);
-        l2::output::run(table.link(), link, &mut turn, batch);
-        meter.lap(Stage::L2Output, n);
-        ports.finish(arena, batch);
-        meter.lap(Stage::Tx, n);
-    }
-
     /// Packets that other cores handed over: neighbour messages are learnt, segments go to TCP.
     fn mail(&mut self, generation: &Generation, now: Instant) -> usize {
         let lost = self.links.borrow_mut().receive(&self.arena, &mut self.batch);
@@ -321,14 +306,7 @@ impl<A: App> Worker<A> {
         if n == 0 {
             return 0;
         }
-        let Self { batch, meter, arena, egress, stats, link, net, host, hosts, ports, .. } = self;
-        let mut turn = Turn { now, arena, egress, stats };
-        owner::receive(&generation.l3, net, link, &mut turn, batch);
-        let mut sink = segments::Sink::new(arena, egress, ports.common_capabilities());
-        let segments = segments::input(&host.tcp, now, generation, batch, &mut sink);
-        hosts.claim(generation.l3.link(), now, batch);
-        meter.lap(Stage::Tcp, segments);
-        ports.finish(arena, batch);
+        self.travel(generation, now, Course::Mail);
         n
     }
 
@@ -381,7 +359,7 @@ impl<A: App> Worker<A> {
         let mut sent = 0;
         while !self.egress.is_empty() {
             sent += self.egress.fill(&mut self.batch);
-            self.transit(&generation.l3, now);
+            self.travel(generation, now, Course::Own);
         }
         let (reason, refused) = self.egress.take_refused();
         self.stats.drops(reason).add(refused);

@@ -24,6 +24,8 @@ pub(super) struct Ports {
     ports: Vec<Attached>,
     /// How many of them are on wires; those behind them lead to the kernel.
     wires: usize,
+    /// What every port on a wire can do.
+    common: Capabilities,
     stats: Arc<CoreStats>,
 }
 
@@ -36,12 +38,15 @@ impl Ports {
             sent: false,
         };
         let ports: Vec<_> = ports.into_iter().map(attach).collect();
-        Self { wires: ports.len(), ports, stats }
+        let mut ports = Self { wires: ports.len(), common: Capabilities::default(), ports, stats };
+        ports.common = ports.shared_capabilities();
+        ports
     }
 
     /// Says that only the first `wires` ports are on wires: no segment of ours goes to the others.
     pub(super) fn limit_wires(&mut self, wires: usize) {
         self.wires = self.wires.min(wires);
+        self.common = self.shared_capabilities();
     }
 
     pub(super) fn len(&self) -> usize {
@@ -49,7 +54,12 @@ impl Ports {
     }
 
     /// What every port on a wire can do: what TCP may leave to the port without knowing which it will be.
+    #[inline]
     pub(super) fn common_capabilities(&self) -> Capabilities {
+        self.common
+    }
+
+    fn shared_capabilities(&self) -> Capabilities {
         let all = self.ports[..self.wires].iter().map(|attached| attached.capabilities);
         all.reduce(|a, b| Capabilities {
             tx_checksum: a.tx_checksum && b.tx_checksum,
