@@ -54,7 +54,7 @@ impl Reloader {
 
     /// Another station uses one of our addresses.
     pub fn conflict(&mut self, conflict: Conflict) {
-        let Conflict { port: id, address, mac } = conflict;
+        let Conflict { interface: id, address, mac } = conflict;
         let port = self.config().ports.get(id.index()).map_or("?", |port| port.name.0.as_str()).to_owned();
         if self.probation.conflict(id.index(), address) {
             tracing::error!(

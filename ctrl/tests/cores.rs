@@ -14,7 +14,7 @@ use tidegate_dataplane::{
     l3,
     l4::{Secrets, TcpOptions, TcpStream},
     l7::app::{App, Host},
-    meta::PortId,
+    meta::{InterfaceId, PortId},
     sync::snapshot::Publisher,
     tables::{Phase, Tables},
     worker::idle::Idle,
@@ -41,7 +41,8 @@ fn device() -> Device {
 }
 
 fn tables(device: &Device, phase: Phase) -> Arc<Tables> {
-    let port = l3::PortAddresses {
+    let port = l3::InterfaceSpec {
+        id: InterfaceId(0),
         port: PortId(0),
         mac: device.info().mac,
         mtu: 1500,
@@ -50,7 +51,7 @@ fn tables(device: &Device, phase: Phase) -> Arc<Tables> {
         presence: tidegate_dataplane::l2::Presence::default(),
         advertise: None,
     };
-    let l3 = l3::Table::build(l3::Spec { ports: vec![port], ..l3::Spec::default() }, None).unwrap();
+    let l3 = l3::Table::build(l3::Spec { interfaces: vec![port], ..l3::Spec::default() }, None).unwrap();
     Arc::new(Tables { phase, l3: Arc::new(l3), l7: Arc::default() })
 }
 

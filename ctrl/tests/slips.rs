@@ -139,3 +139,19 @@ fn an_empty_file_is_told_what_it_needs() {
         assert_eq!(errors(text), [expected], "{text:?}");
     }
 }
+
+#[test]
+fn a_key_of_an_earlier_version_is_named_with_the_new_one() {
+    let old = format!(
+        "{GOOD}\n[[route]]\nto = \"10.9.0.0/16\"\nport = \"lan\"\n\n[[neighbor]]\nport = \"lan\"\naddress = \"10.0.1.7\"\nmac = \"02:00:00:00:00:07\"\n"
+    );
+    assert_eq!(
+        errors(&old),
+        [
+            "25:1: unknown key `port` in [[route]] | it is called `interface` now: write `interface = …`, with the same name",
+            "28:1: unknown key `port` in [[neighbor]] | it is called `interface` now: write `interface = …`, with the same name",
+        ],
+        "and nothing is said to be missing"
+    );
+    assert_eq!(errors(&old.replace("\nport = ", "\ninterface = ")), [""; 0]);
+}

@@ -4,7 +4,7 @@ use arrayvec::ArrayVec;
 
 use crate::{
     frame::Frame,
-    meta::{Flags, Meta, Network},
+    meta::{Flags, Meta, Network, PortId},
     verdict::{DropReason, Verdict},
 };
 
@@ -134,11 +134,11 @@ impl Egress {
         self.push(frame, meta, Verdict::Continue);
     }
 
-    /// Queues a complete Ethernet frame for the port in `meta.out`.
+    /// Queues a complete Ethernet frame for a port.
     #[inline]
-    pub fn push_link(&mut self, frame: Frame, mut meta: Meta) {
+    pub fn push_link(&mut self, frame: Frame, port: PortId, mut meta: Meta) {
         meta.flags |= Flags::ORIGINATED;
-        self.push(frame, meta, Verdict::Transmit(meta.out));
+        self.push(frame, meta, Verdict::Transmit(port));
     }
 
     #[inline]

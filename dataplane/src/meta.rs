@@ -14,6 +14,25 @@ impl PortId {
     }
 }
 
+/// Index of an interface: what IP sees of a link. The untagged side of a port has the index of the port; interfaces that are not a
+/// port's own come behind all ports.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct InterfaceId(pub u16);
+
+impl InterfaceId {
+    /// The untagged side of a port.
+    #[inline]
+    pub const fn of(port: PortId) -> Self {
+        Self(port.0)
+    }
+
+    /// As an index.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// What follows the Ethernet header.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Network {
@@ -95,10 +114,12 @@ impl BitOrAssign for Flags {
 /// Per-packet state that stages leave for later stages: with frame and verdict less than a cache line.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Meta {
-    /// Where the packet came in; for packets of this host, unused.
+    /// The device by which the packet came in; for packets of this host, unused.
     pub port: PortId,
-    /// Where it goes out; set by `l3::route` or by whoever answers in place.
-    pub out: PortId,
+    /// The interface by which it came in, as IP sees it. Set by `l2::parse`; for packets of this host, unused.
+    pub interface: InterfaceId,
+    /// The interface by which it goes out; set by `l3::route` or by whoever answers in place.
+    pub out: InterfaceId,
     /// Offset of the network header from the start of the frame, in bytes. 0 for packets without an Ethernet header yet.
     pub l3: u16,
     /// Offset of the transport header from the start of the frame, in bytes. Set by `l3::input`.
@@ -121,4 +142,4 @@ pub struct Meta {
     pub next_hop: u32,
 }
 
-const _: () = assert!(size_of::<Meta>() <= 24);
+const _: () = assert!(size_of::<Meta>() <= 28);

@@ -18,7 +18,7 @@ use tidegate_dataplane::{
         app::{App, Host},
         table::{ListenerSpec, Table, TableSpec},
     },
-    meta::PortId,
+    meta::{InterfaceId, PortId},
     stats::CoreStats,
     sync::snapshot::Publisher,
     tables::{Phase, Tables},
@@ -54,8 +54,17 @@ struct World {
 fn tables() -> Arc<Tables> {
     let (v4, v6) = (vec!["10.0.0.1/24".parse().unwrap()], vec!["fd00::1/64".parse().unwrap()]);
     let (presence, advertise) = (tidegate_dataplane::l2::Presence::default(), None);
-    let port = l3::PortAddresses { port: PortId(0), mac: MacAddr(OWN), mtu: 1500, v4, v6, presence, advertise };
-    let l3 = l3::Table::build(l3::Spec { ports: vec![port], ..l3::Spec::default() }, None).unwrap();
+    let port = l3::InterfaceSpec {
+        id: InterfaceId(0),
+        port: PortId(0),
+        mac: MacAddr(OWN),
+        mtu: 1500,
+        v4,
+        v6,
+        presence,
+        advertise,
+    };
+    let l3 = l3::Table::build(l3::Spec { interfaces: vec![port], ..l3::Spec::default() }, None).unwrap();
     let listener = ListenerSpec {
         name: "web".into(),
         address: SocketAddr::from((OWN4, LISTENER)),

@@ -18,7 +18,7 @@ use tidegate_dataplane::{
         stream::ByteStream,
         table::{ListenerSpec, Table, TableSpec},
     },
-    meta::PortId,
+    meta::{InterfaceId, PortId},
     stats::CoreStats,
     sync::snapshot::Publisher,
     tables::{Phase, Tables},
@@ -59,7 +59,8 @@ impl App for Client {
 }
 
 fn tables(mac: MacAddr, address: &str, listen: Option<SocketAddr>) -> Arc<Tables> {
-    let port = l3::PortAddresses {
+    let port = l3::InterfaceSpec {
+        id: InterfaceId(0),
         port: PortId(0),
         mac,
         mtu: 1500,
@@ -68,7 +69,7 @@ fn tables(mac: MacAddr, address: &str, listen: Option<SocketAddr>) -> Arc<Tables
         presence: tidegate_dataplane::l2::Presence::default(),
         advertise: None,
     };
-    let l3 = l3::Table::build(l3::Spec { ports: vec![port], ..l3::Spec::default() }, None).unwrap();
+    let l3 = l3::Table::build(l3::Spec { interfaces: vec![port], ..l3::Spec::default() }, None).unwrap();
     let listener = |address| ListenerSpec {
         name: "echo".into(),
         address,

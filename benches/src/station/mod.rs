@@ -16,7 +16,7 @@ use tidegate_dataplane::{
     frame::{Arena, ArenaError},
     io::{Device, Drivers, MacAddr, Port, PortError, PortInfo, memory::MemoryPort, park::Waker},
     l2::Presence,
-    l3::{self, PortAddresses, Route, Target},
+    l3::{self, InterfaceSpec, Route, Target},
     l4::{self, Secrets, TcpOptions},
     l7::{
         app::{App, Host},
@@ -24,7 +24,7 @@ use tidegate_dataplane::{
         table::{ListenerSpec, Table, TableSpec, Timeouts},
         tls::ServerTls,
     },
-    meta::PortId,
+    meta::{InterfaceId, PortId},
     stats::CoreStats,
     sync::snapshot::Publisher,
     tables::{Phase, Tables},
@@ -288,10 +288,11 @@ fn tables(plan: &Plan, info: &PortInfo) -> Result<Tables, SetUpError> {
             IpAddr::V4(_) => Ipv4Net::default().into(),
             IpAddr::V6(_) => Ipv6Net::default().into(),
         },
-        target: Target::Via { gateway: *gateway, port: Some(PortId(0)) },
+        target: Target::Via { gateway: *gateway, interface: Some(InterfaceId(0)) },
     });
     let spec = l3::Spec {
-        ports: vec![PortAddresses {
+        interfaces: vec![InterfaceSpec {
+            id: InterfaceId(0),
             port: PortId(0),
             mac: info.mac,
             mtu: info.mtu,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tidegate_dataplane::io::MacAddr;
 use tidegate_dataplane::l2::{Presence, StaticNeighbor};
-use tidegate_dataplane::l3::{Advertise, PortAddresses, Route, Spec, Table, Target};
-use tidegate_dataplane::meta::PortId;
+use tidegate_dataplane::l3::{Advertise, InterfaceSpec, Route, Spec, Table, Target};
+use tidegate_dataplane::meta::{InterfaceId, PortId};
 
 use super::{CompileError, Inputs};
 use crate::config::model::{DuplicateDetection, Reference, RouteTarget, RouterAdvertisements};
@@ -52,21 +52,30 @@ pub(super) fn build(inputs: &Inputs, previous: Option<&Table>) -> Result<Table, 
             attempt: inputs.tentative.attempt,
         };
         let advertise = port.router_advertisements.as_ref().map(advertise);
-        PortAddresses { port: id(index), mac: info.mac, mtu: info.mtu, v4, v6, presence, advertise }
+        InterfaceSpec {
+            id: id(index),
+            port: PortId(id(index).0),
+            mac: info.mac,
+            mtu: info.mtu,
+            v4,
+            v6,
+            presence,
+            advertise,
+        }
     });
     let ports: Vec<_> = ports.collect();
     let routes = routes(inputs, &ports);
     let neighbors = config.neighbors.iter().map(|neighbor| StaticNeighbor {
-        port: id_of(&neighbor.port),
+        interface: id_of(&neighbor.interface),
         address: neighbor.address,
         mac: MacAddr(neighbor.mac.0),
     });
-    let spec = Spec { ports, routes, neighbors: neighbors.collect() };
+    let spec = Spec { interfaces: ports, routes, neighbors: neighbors.collect() };
     Table::build(spec, previous).map_err(CompileError::L3)
 }
 
 /// The routes of the file and those learnt, each prefix once: a port's own come first, then those of the file unless it says otherwise.
-fn routes(inputs: &Inputs, ports: &[PortAddresses]) -> Vec<Route> {
+fn routes(inputs: &Inputs, ports: &[InterfaceSpec]) -> Vec<Route> {
     let config = &inputs.config;
     let mut taken = own_prefixes(ports);
     let own: HashSet<IpAddr> = config.ports.iter().flat_map(|port| &port.addresses).map(|net| net.0.addr()).collect();
@@ -74,8 +83,10 @@ fn routes(inputs: &Inputs, ports: &[PortAddresses]) -> Vec<Route> {
     let given = config.routes.iter().map(|route| Route {
         to: route.to,
         target: match &route.target {
-            RouteTarget::Via { gateway, port } => Target::Via { gateway: *gateway, port: Some(id_of(port)) },
-            RouteTarget::OnLink { port } => Target::Link(id_of(port)),
+            RouteTarget::Via { gateway, interface } => {
+                Target::Via { gateway: *gateway, interface: Some(id_of(interface)) }
+            }
+            RouteTarget::OnLink { interface } => Target::Link(id_of(interface)),
             RouteTarget::Blackhole => Target::Blackhole,
             RouteTarget::Unreachable => Target::Unreachable,
         },
@@ -94,7 +105,7 @@ fn routes(inputs: &Inputs, ports: &[PortAddresses]) -> Vec<Route> {
 }
 
 /// Prefixes that the ports' addresses stand for.
-fn own_prefixes(ports: &[PortAddresses]) -> HashSet<IpNet> {
+fn own_prefixes(ports: &[InterfaceSpec]) -> HashSet<IpNet> {
     let mut own = HashSet::from([IpNet::from(IpAddr::from([255; 4]))]);
     for port in ports {
         for net in &port.v4 {
@@ -123,8 +134,8 @@ fn target(to: IpNet, way: &Way, own: &HashSet<IpAddr>) -> Option<Target> {
         })
     };
     let hop = hops.iter().filter(usable).max_by_key(|hop| (hop.weight, std::cmp::Reverse(**hop)))?;
-    let port = id(hop.port);
-    Some(hop.gateway.map_or(Target::Link(port), |gateway| Target::Via { gateway, port: Some(port) }))
+    let interface = id(hop.port);
+    Some(hop.gateway.map_or(Target::Link(interface), |gateway| Target::Via { gateway, interface: Some(interface) }))
 }
 
 fn advertise(config: &RouterAdvertisements) -> Advertise {
@@ -140,14 +151,14 @@ fn advertise(config: &RouterAdvertisements) -> Advertise {
     }
 }
 
-fn id_of(port: &Reference) -> PortId {
-    id(port.index)
+fn id_of(interface: &Reference) -> InterfaceId {
+    id(interface.index)
 }
 
-/// A port's place in the configuration is its number.
-pub(super) fn id(index: usize) -> PortId {
-    // More than 65535 ports do not open in the first place.
-    PortId(u16::try_from(index).unwrap_or(u16::MAX))
+/// An interface's place in the configuration is its number.
+pub(super) fn id(index: usize) -> InterfaceId {
+    // More than 65535 interfaces are refused by the check.
+    InterfaceId(u16::try_from(index).unwrap_or(u16::MAX))
 }
 
 #[cfg(test)]
@@ -212,7 +223,7 @@ mod tests {
             IpAddr::V6(to) => table.lookup_v6(to),
         };
         let hop = table.next_hop(index);
-        (hop.action, hop.port.index(), table.link().adjacencies()[index as usize].gateway)
+        (hop.action, hop.interface.index(), table.link().adjacencies()[index as usize].gateway)
     }
 
     fn gateway(text: &str) -> Option<IpAddr> {

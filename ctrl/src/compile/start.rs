@@ -5,9 +5,9 @@ use std::time::Duration;
 use tidegate_dataplane::io::spec::{AfXdpSpec, Capture, DpdkSpec, PcapSpec, TapSpec, XdpMode, ZeroCopy};
 use tidegate_dataplane::io::{DriverSpec, MacAddr, PortInfo, PortSpec};
 use tidegate_dataplane::l4::{Congestion, SynCookies, TcpOptions};
+use tidegate_dataplane::meta::PortId;
 use tidegate_dataplane::worker::HostLink;
 
-use super::l3::id as port_id;
 use crate::config::{Config, model};
 
 /// The ports to open, in the order of the file.
@@ -34,9 +34,15 @@ pub fn hosts(config: &Config, ports: &[PortInfo]) -> Vec<(PortSpec, HostLink)> {
         Some((at, spec, host.limit))
     });
     let ways = with_host.enumerate().map(|(place, (at, spec, limit))| {
-        (spec, HostLink { port: port_id(at), link: port_id(ports.len() + place), limit })
+        (spec, HostLink { port: number(at), link: number(ports.len() + place), limit })
     });
     ways.collect()
+}
+
+/// A port's place in the configuration is its number.
+fn number(index: usize) -> PortId {
+    // More than 65535 ports do not open in the first place.
+    PortId(u16::try_from(index).unwrap_or(u16::MAX))
 }
 
 fn driver(port: &model::Port) -> DriverSpec {

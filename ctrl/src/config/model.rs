@@ -145,13 +145,13 @@ pub enum RouteTarget {
     Via {
         /// Its address.
         gateway: IpAddr,
-        /// The port to it.
-        port: Reference,
+        /// The interface to it.
+        interface: Reference,
     },
-    /// The destinations are neighbours on a port.
+    /// The destinations are neighbours on an interface.
     OnLink {
-        /// The port.
-        port: Reference,
+        /// The interface.
+        interface: Reference,
     },
     /// Dropped in silence.
     Blackhole,
@@ -162,8 +162,8 @@ pub enum RouteTarget {
 /// A static neighbour.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Neighbor {
-    /// The port.
-    pub port: Reference,
+    /// The interface.
+    pub interface: Reference,
     /// Its address.
     pub address: IpAddr,
     /// Its Ethernet address.

@@ -189,7 +189,7 @@ impl Head<'_> {
     /// Whether a key that does not exist was probably meant to be `key`: then that is what is reported.
     fn is_misspelt(&self, table: &DeTable<'_>, key: &str) -> bool {
         let mut unknown = table.keys().map(|name| name.get_ref().as_ref()).filter(|name| !self.known.contains(name));
-        unknown.any(|name| nearest(name, self.known.iter().copied()) == Some(key))
+        unknown.any(|name| renamed(self.title, name).or_else(|| nearest(name, self.known.iter().copied())) == Some(key))
     }
 }
 
@@ -201,7 +201,9 @@ pub fn field<S: Slot>(
     of: Head<'_>,
     cx: &mut Decoder,
 ) -> S {
-    let found = match table.iter().find(|(name, _)| name.get_ref() == key) {
+    // What is under an old name is refused, and understood, so that nothing seems to be missing as well.
+    let is_it = |name: &str| name == key || renamed(of.title, name) == Some(key);
+    let found = match table.iter().find(|(name, _)| is_it(name.get_ref())) {
         Some((_, node)) => match cx.value(key, node) {
             Some(value) => Found::Value(At { value, span: node.span().into(), given: true }),
             None => Found::Unreadable(node.span().into()),
@@ -215,6 +217,15 @@ pub fn field<S: Slot>(
     S::fill(found, default, of.span)
 }
 
+/// What a key is called now that had another name in an earlier version.
+fn renamed(title: &str, key: &str) -> Option<&'static str> {
+    match (title, key) {
+        // A route leads to an interface, of which a port may have several.
+        ("[[route]]" | "[[neighbor]]", "port") => Some("interface"),
+        _ => None,
+    }
+}
+
 /// Records each key of `table` that is not in `known`.
 pub fn refuse_unknown(table: &DeTable<'_>, known: &[&'static str], title: &str, cx: &mut Decoder) {
     for (key, _) in table {
@@ -224,6 +235,10 @@ pub fn refuse_unknown(table: &DeTable<'_>, known: &[&'static str], title: &str, 
         }
         let diagnostic =
             Diagnostic::error(Code::UnknownKey, key.span().into(), format!("unknown key `{name}` in {title}"));
+        if let Some(new) = renamed(title, name) {
+            cx.push(diagnostic.help(format!("it is called `{new}` now: write `{new} = …`, with the same name")));
+            continue;
+        }
         cx.push(match nearest(name, known.iter().copied()) {
             Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")),
             None => diagnostic.help(format!("known here: {}", known.join(", "))),

@@ -10,11 +10,11 @@ use core::{
     time::Duration,
 };
 
-use super::{Conflict, LinkPort, State, Table, Turn, neighbor::Claim, solicit};
+use super::{Conflict, Interface, State, Table, Turn, neighbor::Claim, solicit};
 use crate::{
     frame::Frame,
     io::MacAddr,
-    meta::{Meta, PortId},
+    meta::{InterfaceId, Meta},
     verdict::{DropReason, Verdict},
 };
 
@@ -24,7 +24,7 @@ pub(super) const REQUEST: u16 = 1;
 const REPLY: u16 = 2;
 /// Ethernet, IPv4, address lengths 6 and 4.
 const PREFIX: [u8; 6] = [0, 1, 8, 0, 6, 4];
-/// At most one defence of our addresses per port in this time (RFC 5227 §2.4, DEFEND_INTERVAL).
+/// At most one defence of our addresses per interface in this time (RFC 5227 §2.4, DEFEND_INTERVAL).
 pub(super) const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 
 /// An ARP message for IPv4 over Ethernet.
@@ -78,63 +78,63 @@ pub(super) fn receive(
     frame: &mut Frame,
     meta: &mut Meta,
 ) -> Verdict {
-    let port = table.port(meta.port);
+    let interface = table.interface(meta.interface);
     let Some(message) = frame.data().get(usize::from(meta.l3)..).and_then(Message::parse) else {
         return Verdict::Drop(DropReason::ArpMalformed);
     };
-    if message.sender_mac == port.mac {
+    if message.sender_mac == interface.mac {
         // Our own message, brought back by a loop or a mirror.
         return Verdict::Drop(DropReason::ArpIgnored);
     }
-    if let Some(address) = disputed(port, &message) {
-        let tentative = port.is_tentative(address.into());
+    if let Some(address) = disputed(interface, &message) {
+        let tentative = interface.is_tentative(address.into());
         state.report(
-            Conflict { port: meta.port, address: address.into(), mac: message.sender_mac },
+            Conflict { interface: meta.interface, address: address.into(), mac: message.sender_mac },
             tentative,
             turn.now,
         );
-        if !tentative && state.may_defend(meta.port, turn.now) {
-            solicit::announce(meta.port, port, address.into(), turn);
+        if !tentative && state.may_defend(meta.interface, turn.now) {
+            solicit::announce(meta.interface, interface, address.into(), turn);
         }
         return Verdict::Drop(DropReason::AddressConflict);
     }
-    let learnt = learn_message(table, state, turn, meta.port, message);
-    let for_us = port.owns(IpAddr::V4(message.target));
+    let learnt = learn_message(table, state, turn, meta.interface, message);
+    let for_us = interface.owns(IpAddr::V4(message.target));
     if message.operation == REQUEST && for_us {
-        return answer(frame, meta, port.mac, message);
+        return answer(frame, meta, interface, message);
     }
     if learnt { Verdict::Consumed } else { Verdict::Drop(DropReason::ArpIgnored) }
 }
 
 /// The address of ours that the sender claims, or wants to claim while we do (RFC 5227 §2.1.1, §2.4).
-fn disputed(port: &LinkPort, message: &Message) -> Option<Ipv4Addr> {
-    if port.claims(IpAddr::V4(message.sender)) {
+fn disputed(interface: &Interface, message: &Message) -> Option<Ipv4Addr> {
+    if interface.claims(IpAddr::V4(message.sender)) {
         return Some(message.sender);
     }
     let probes = message.sender.is_unspecified() && message.operation == REQUEST;
-    (probes && port.is_tentative(IpAddr::V4(message.target))).then_some(message.target)
+    (probes && interface.is_tentative(IpAddr::V4(message.target))).then_some(message.target)
 }
 
 /// Learns from a copy of a message that another core received and answered.
 pub fn learn(table: &Table, state: &mut State, turn: &mut Turn<'_>, frame: &Frame, meta: &Meta) {
     let message = frame.data().get(usize::from(meta.l3)..).and_then(Message::parse);
     if let Some(message) = message
-        && !table.port(meta.port).claims(IpAddr::V4(message.sender))
+        && !table.interface(meta.interface).claims(IpAddr::V4(message.sender))
     {
-        learn_message(table, state, turn, meta.port, message);
+        learn_message(table, state, turn, meta.interface, message);
     }
 }
 
-fn learn_message(table: &Table, state: &mut State, turn: &mut Turn<'_>, id: PortId, message: Message) -> bool {
+fn learn_message(table: &Table, state: &mut State, turn: &mut Turn<'_>, id: InterfaceId, message: Message) -> bool {
     // A probe (RFC 5227 §1.1) says nothing about its sender.
     if message.sender.is_unspecified() {
         return false;
     }
-    let port = table.port(id);
-    let for_us = port.owns(IpAddr::V4(message.target));
-    let on_link = port.is_on_link(IpAddr::V4(message.sender));
+    let interface = table.interface(id);
+    let for_us = interface.owns(IpAddr::V4(message.target));
+    let on_link = interface.is_on_link(IpAddr::V4(message.sender));
     let claim = Claim {
-        port: id,
+        interface: id,
         address: IpAddr::V4(message.sender),
         mac: Some(message.sender_mac),
         solicited: message.operation == REPLY && for_us,
@@ -144,10 +144,10 @@ fn learn_message(table: &Table, state: &mut State, turn: &mut Turn<'_>, id: Port
     state.learn(table, turn, claim)
 }
 
-fn answer(frame: &mut Frame, meta: &mut Meta, own: MacAddr, request: Message) -> Verdict {
+fn answer(frame: &mut Frame, meta: &mut Meta, interface: &Interface, request: Message) -> Verdict {
     let reply = Message {
         operation: REPLY,
-        sender_mac: own,
+        sender_mac: interface.mac,
         sender: request.target,
         target_mac: request.sender_mac,
         target: request.sender,
@@ -156,8 +156,8 @@ fn answer(frame: &mut Frame, meta: &mut Meta, own: MacAddr, request: Message) ->
     frame.truncate(usize::from(meta.l3) + LENGTH);
     let (ethernet, body) = frame.data_mut().split_at_mut(usize::from(meta.l3));
     ethernet.copy_within(6..12, 0);
-    ethernet[6..12].copy_from_slice(&own.0);
+    ethernet[6..12].copy_from_slice(&interface.mac.0);
     reply.write(body);
-    meta.out = meta.port;
-    Verdict::Transmit(meta.port)
+    meta.out = meta.interface;
+    Verdict::Transmit(interface.port)
 }

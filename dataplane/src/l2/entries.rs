@@ -1,4 +1,4 @@
-//! The memory of the neighbour table: entries in slots, found by port and address, and the choice of the one that gives way.
+//! The memory of the neighbour table: entries in slots, found by interface and address, and the choice of the one that gives way.
 //!
 //! Slots are reused, so whoever remembers one also remembers its serial number. Entries that wait for their first answer are linked in
 //! the order in which they were made: the oldest of them is the first to go.
@@ -12,8 +12,12 @@ use core::{
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 
-use super::pending::Queue;
-use crate::{clock::Instant, io::MacAddr, meta::PortId};
+use super::{Interface, pending::Queue};
+use crate::{
+    clock::Instant,
+    io::MacAddr,
+    meta::{InterfaceId, PortId},
+};
 
 /// Entries looked at to find one that can give way: bounds the cost of a packet to a new neighbour.
 const SWEEP: usize = 64;
@@ -40,8 +44,8 @@ pub enum Phase {
 /// An entry, for display.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Neighbor {
-    /// The port it is on.
-    pub port: PortId,
+    /// The interface it is on.
+    pub interface: InterfaceId,
     /// Its IP address.
     pub address: IpAddr,
     /// Its hardware address; zero while unknown.
@@ -50,16 +54,25 @@ pub struct Neighbor {
     pub phase: Phase,
 }
 
+/// What turns an IP packet into a frame for a neighbour.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rewrite {
+    /// Destination and source address, as the Ethernet header begins.
+    pub(super) addresses: [u8; 12],
+    /// The port it leaves by.
+    pub(super) port: PortId,
+}
+
 /// What is known about one neighbour.
 pub(super) struct Entry {
     /// Until then the entry is used without a second look.
     pub(super) fresh_until: Instant,
-    /// Destination and source address, as the Ethernet header begins.
-    pub(super) addresses: [u8; 12],
+    /// How its packets leave.
+    pub(super) rewrite: Rewrite,
     /// Tells a slot's present entry from earlier ones.
     pub(super) serial: u32,
     pub(super) address: IpAddr,
-    pub(super) port: PortId,
+    pub(super) interface: InterfaceId,
     pub(super) phase: Phase,
     /// Questions asked in this phase.
     pub(super) tries: u8,
@@ -78,16 +91,18 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn mac(&self) -> MacAddr {
-        let [a, b, c, d, e, f, ..] = self.addresses;
+        let [a, b, c, d, e, f, ..] = self.rewrite.addresses;
         MacAddr([a, b, c, d, e, f])
     }
 
     pub(super) fn set_mac(&mut self, mac: MacAddr) {
-        self.addresses[..6].copy_from_slice(&mac.0);
+        self.rewrite.addresses[..6].copy_from_slice(&mac.0);
     }
 
-    pub(super) fn set_own_mac(&mut self, mac: MacAddr) {
-        self.addresses[6..].copy_from_slice(&mac.0);
+    /// Says by what port and from what address its packets leave.
+    pub(super) fn leave_by(&mut self, interface: &Interface) {
+        self.rewrite.port = interface.port;
+        self.rewrite.addresses[6..].copy_from_slice(&interface.mac.0);
     }
 }
 
@@ -161,24 +176,24 @@ impl Entries {
     }
 
     #[inline]
-    pub(super) fn find(&self, port: PortId, address: IpAddr) -> Option<u32> {
+    pub(super) fn find(&self, interface: InterfaceId, address: IpAddr) -> Option<u32> {
         let same = |slot: &u32| {
             let entry = &self.slots[*slot as usize];
-            entry.address == address && entry.port == port
+            entry.address == address && entry.interface == interface
         };
-        self.index.find(hash(&self.hasher, port, address), same).copied()
+        self.index.find(hash(&self.hasher, interface, address), same).copied()
     }
 
     /// Makes an incomplete entry for an address that has none.
-    pub(super) fn insert(&mut self, port: PortId, own: MacAddr, address: IpAddr) -> u32 {
+    pub(super) fn insert(&mut self, interface: InterfaceId, own: &Interface, address: IpAddr) -> u32 {
         let slot = self.free.pop().unwrap_or(self.slots.len() as u32);
         let previous = self.slots.get(slot as usize);
         let mut entry = Entry {
             fresh_until: Instant::ZERO,
-            addresses: [0; 12],
+            rewrite: Rewrite { addresses: [0; 12], port: own.port },
             serial: previous.map_or(1, |entry| entry.serial.wrapping_add(1)),
             address,
-            port,
+            interface,
             phase: Phase::Incomplete,
             tries: 0,
             timer: previous.and_then(|entry| entry.timer),
@@ -189,7 +204,7 @@ impl Entries {
             older: NONE,
             newer: NONE,
         };
-        entry.set_own_mac(own);
+        entry.leave_by(own);
         match self.slots.get_mut(slot as usize) {
             Some(vacant) => *vacant = entry,
             None => self.slots.push(entry),
@@ -199,9 +214,9 @@ impl Entries {
         let (slots, hasher) = (&self.slots, &self.hasher);
         let rehash = |slot: &u32| {
             let entry = &slots[*slot as usize];
-            hash(hasher, entry.port, entry.address)
+            hash(hasher, entry.interface, entry.address)
         };
-        self.index.insert_unique(hash(hasher, port, address), slot, rehash);
+        self.index.insert_unique(hash(hasher, interface, address), slot, rehash);
         slot
     }
 
@@ -212,7 +227,7 @@ impl Entries {
         entry.live = false;
         entry.serial = entry.serial.wrapping_add(1);
         entry.fresh_until = Instant::ZERO;
-        let hash = hash(&self.hasher, entry.port, entry.address);
+        let hash = hash(&self.hasher, entry.interface, entry.address);
         if let Ok(found) = self.index.find_entry(hash, |other| *other == slot) {
             found.remove();
         }
@@ -276,12 +291,12 @@ impl Entries {
     }
 }
 
-fn hash(hasher: &FixedState, port: PortId, address: IpAddr) -> u64 {
+fn hash(hasher: &FixedState, interface: InterfaceId, address: IpAddr) -> u64 {
     let bits = match address {
         IpAddr::V4(address) => u128::from(address.to_bits()),
         IpAddr::V6(address) => address.to_bits(),
     };
-    hasher.hash_one((bits, port.0))
+    hasher.hash_one((bits, interface.0))
 }
 
 #[cfg(test)]
@@ -319,18 +334,18 @@ mod tests {
             for op in ops {
                 match op {
                     Op::Insert(n) if model.iter().all(|(m, _)| *m != n) => {
-                        entries.insert(PortId(0), MacAddr::default(), address(n));
+                        entries.insert(InterfaceId(0), &Interface::absent(), address(n));
                         model.push((n, Phase::Incomplete));
                         incomplete.push_back(n);
                     }
                     Op::Remove(n) if model.iter().any(|(m, _)| *m == n) => {
-                        entries.remove(entries.find(PortId(0), address(n)).unwrap());
+                        entries.remove(entries.find(InterfaceId(0), address(n)).unwrap());
                         model.retain(|(m, _)| *m != n);
                         incomplete.retain(|m| *m != n);
                     }
                     Op::Resolve(n) | Op::Fix(n) if model.iter().any(|(m, _)| *m == n) => {
                         let phase = if matches!(op, Op::Fix(_)) { Phase::Static } else { Phase::Reachable };
-                        entries.set_phase(entries.find(PortId(0), address(n)).unwrap(), phase);
+                        entries.set_phase(entries.find(InterfaceId(0), address(n)).unwrap(), phase);
                         for entry in model.iter_mut().filter(|(m, _)| *m == n) { entry.1 = phase; }
                         incomplete.retain(|m| *m != n);
                     }
@@ -339,9 +354,9 @@ mod tests {
                 prop_assert_eq!(entries.len(), model.len());
                 prop_assert_eq!(entries.dynamic(), model.iter().filter(|(_, phase)| *phase != Phase::Static).count());
                 for n in 0..12 {
-                    let found = entries.find(PortId(0), address(n)).map(|slot| entries[slot].phase);
+                    let found = entries.find(InterfaceId(0), address(n)).map(|slot| entries[slot].phase);
                     prop_assert_eq!(found, model.iter().find(|(m, _)| *m == n).map(|(_, phase)| *phase));
-                    prop_assert!(entries.find(PortId(1), address(n)).is_none());
+                    prop_assert!(entries.find(InterfaceId(1), address(n)).is_none());
                 }
                 if let Some(oldest) = incomplete.front() {
                     let victim = entries.victim(Instant::ZERO).unwrap();

@@ -15,7 +15,7 @@ pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Ba
         let Some(header) = frame.data().first_chunk::<HEADER>() else {
             return Verdict::Drop(DropReason::L2Truncated);
         };
-        let verdict = filter(table.port(meta.port).mac, header, meta);
+        let verdict = filter(table.interface(meta.interface).mac, header, meta);
         if meta.network == Network::Arp && verdict == Verdict::Continue {
             return arp::receive(table, state, turn, frame, meta);
         }

@@ -20,7 +20,7 @@ pub use bucket::Bucket;
 pub use entries::{Neighbor, Phase};
 pub use neighbor::{Limits, State};
 pub use presence::{Conflict, Presence};
-pub use table::{Adjacency, LinkPort, StaticNeighbor, Table};
+pub use table::{Adjacency, Interface, StaticNeighbor, Table};
 
 use crate::{
     batch::Egress,

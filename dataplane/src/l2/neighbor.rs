@@ -11,7 +11,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 use super::{
     Adjacency, Table, Turn, arp,
     bucket::Bucket,
-    entries::{Entries, NONE, Neighbor, Phase},
+    entries::{Entries, NONE, Neighbor, Phase, Rewrite},
     output::finish,
     pending::Pending,
     presence::{Announcer, Conflict},
@@ -21,7 +21,7 @@ use crate::{
     clock::Instant,
     frame::Frame,
     io::MacAddr,
-    meta::{Meta, PortId},
+    meta::{InterfaceId, Meta},
     verdict::{DropReason, Verdict},
 };
 
@@ -59,7 +59,7 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug)]
 pub struct Claim {
     /// Where it came in.
-    pub port: PortId,
+    pub interface: InterfaceId,
     /// The neighbour.
     pub address: IpAddr,
     /// Its hardware address; `None` in an advertisement without that option.
@@ -82,7 +82,7 @@ pub struct State {
     failed: Vec<(Frame, Meta)>,
     limits: Limits,
     questions: Bucket,
-    /// When an address of ours was last defended, by port.
+    /// When an address of ours was last defended, by interface.
     defended: Vec<Option<Instant>>,
     announcer: Announcer,
 }
@@ -119,17 +119,17 @@ impl State {
     pub fn adopt(&mut self, table: &Table) {
         for slot in 0..self.entries.slots() {
             let entry = &mut self.entries[slot];
-            entry.set_own_mac(table.port(entry.port).mac);
-            let kept = table.neighbors().iter().any(|n| n.port == entry.port && n.address == entry.address);
-            let port_gone = entry.port.index() >= table.ports().len();
-            if entry.live && (port_gone || (entry.phase == Phase::Static && !kept)) {
+            entry.leave_by(table.interface(entry.interface));
+            let kept = table.neighbors().iter().any(|n| n.interface == entry.interface && n.address == entry.address);
+            let interface_gone = entry.interface.index() >= table.interfaces().len();
+            if entry.live && (interface_gone || (entry.phase == Phase::Static && !kept)) {
                 self.give_up(slot);
             }
         }
         for neighbor in table.neighbors() {
-            let found = self.entries.find(neighbor.port, neighbor.address);
-            let own = table.port(neighbor.port).mac;
-            let slot = found.unwrap_or_else(|| self.entries.insert(neighbor.port, own, neighbor.address));
+            let found = self.entries.find(neighbor.interface, neighbor.address);
+            let own = table.interface(neighbor.interface);
+            let slot = found.unwrap_or_else(|| self.entries.insert(neighbor.interface, own, neighbor.address));
             self.entries.set_phase(slot, Phase::Static);
             self.entries[slot].set_mac(neighbor.mac);
             self.entries[slot].fresh_until = Instant::from_nanos(u64::MAX);
@@ -140,29 +140,23 @@ impl State {
         }
         self.adjacent.clear();
         self.adjacent.resize(table.adjacencies().len(), (NONE, 0));
-        self.defended.resize(table.ports().len(), None);
+        self.defended.resize(table.interfaces().len(), None);
         self.announcer.adopt(table);
     }
 
-    /// The addresses of a next hop that needs no second look: the fast path of a routed packet.
+    /// The way to a next hop that needs no second look: the fast path of a routed packet.
     #[inline]
-    pub(super) fn fresh(&self, next_hop: u32, now: Instant) -> Option<[u8; 12]> {
+    pub(super) fn fresh(&self, next_hop: u32, now: Instant) -> Option<Rewrite> {
         let (slot, serial) = *self.adjacent.get(next_hop as usize)?;
         let entry = self.entries.slot(slot)?;
-        (entry.serial == serial && now < entry.fresh_until).then_some(entry.addresses)
+        (entry.serial == serial && now < entry.fresh_until).then_some(entry.rewrite)
     }
 
-    /// The addresses of a neighbour, by its address; `None` when it must be asked for. A use of an entry that is not fresh starts
+    /// The way to a neighbour, by its address; `None` when it must be asked for. A use of an entry that is not fresh starts
     /// its confirmation.
     #[inline]
-    pub(super) fn resolve(
-        &mut self,
-        next: &Adjacency,
-        next_hop: u32,
-        target: IpAddr,
-        now: Instant,
-    ) -> Option<[u8; 12]> {
-        let slot = self.entries.find(next.port, target)?;
+    pub(super) fn resolve(&mut self, next: &Adjacency, next_hop: u32, target: IpAddr, now: Instant) -> Option<Rewrite> {
+        let slot = self.entries.find(next.interface, target)?;
         let entry = &mut self.entries[slot];
         if now >= entry.fresh_until {
             if entry.phase == Phase::Incomplete {
@@ -181,7 +175,7 @@ impl State {
         {
             *cached = (slot, entry.serial);
         }
-        Some(entry.addresses)
+        Some(entry.rewrite)
     }
 
     /// Lets a packet wait for a neighbour that is not known; asks for it when nobody has. Returns why something was lost, if so.
@@ -210,9 +204,9 @@ impl State {
 
     /// Takes a claim into account (RFC 826; RFC 4861 §7.2.3, §7.2.5). `false` when it concerns nobody we know.
     pub fn learn(&mut self, table: &Table, turn: &mut Turn<'_>, claim: Claim) -> bool {
-        let Some(slot) = self.entries.find(claim.port, claim.address) else {
+        let Some(slot) = self.entries.find(claim.interface, claim.address) else {
             let Some(mac) = claim.mac.filter(|_| claim.creates) else { return false };
-            let Some(slot) = self.create(table, turn, claim.port, claim.address) else { return false };
+            let Some(slot) = self.create(table, turn, claim.interface, claim.address) else { return false };
             self.resolved(slot, mac, Phase::Stale, turn);
             return true;
         };
@@ -309,16 +303,16 @@ impl State {
     /// All entries, in no order.
     pub fn neighbors(&self) -> impl Iterator<Item = Neighbor> + '_ {
         self.entries.iter().map(|entry| Neighbor {
-            port: entry.port,
+            interface: entry.interface,
             address: entry.address,
             mac: entry.mac(),
             phase: entry.phase,
         })
     }
 
-    /// Whether one of our addresses on `port` may be defended now; if so, the next time is [`arp::DEFEND_INTERVAL`] away.
-    pub(super) fn may_defend(&mut self, port: PortId, now: Instant) -> bool {
-        let Some(last) = self.defended.get_mut(port.index()) else { return false };
+    /// Whether one of our addresses on `interface` may be defended now; if so, the next time is [`arp::DEFEND_INTERVAL`] away.
+    pub(super) fn may_defend(&mut self, interface: InterfaceId, now: Instant) -> bool {
+        let Some(last) = self.defended.get_mut(interface.index()) else { return false };
         let due = last.is_none_or(|at| now - at >= arp::DEFEND_INTERVAL);
         if due {
             *last = Some(now);
@@ -339,9 +333,10 @@ impl State {
     fn release(&mut self, slot: u32, turn: &mut Turn<'_>) {
         let entry = &mut self.entries[slot];
         while let Some((mut frame, mut meta)) = self.pending.pop(&mut entry.waiting) {
-            match finish(&mut frame, &mut meta, &entry.addresses) {
+            match finish(&mut frame, &mut meta, &entry.rewrite) {
+                Verdict::Transmit(port) => turn.egress.push_link(frame, port, meta),
                 Verdict::Drop(reason) => turn.stats.drops(reason).add(1),
-                _ => turn.egress.push_link(frame, meta),
+                _ => {}
             }
         }
     }
@@ -353,9 +348,9 @@ impl State {
         if known.is_some() {
             entry.fresh_until = turn.now + RETRANSMIT;
         }
-        let (port, address) = (entry.port, entry.address);
+        let (interface, address) = (entry.interface, entry.address);
         // A question that could not be sent counts as asked: the next one comes with the timer.
-        solicit::ask(port, table.port(port), address, known, turn);
+        solicit::ask(interface, table.interface(interface), address, known, turn);
         self.schedule(slot, turn.now + RETRANSMIT);
     }
 
@@ -379,7 +374,7 @@ impl State {
     }
 
     /// Makes an entry within the limits, evicting another if need be.
-    fn create(&mut self, table: &Table, turn: &mut Turn<'_>, port: PortId, address: IpAddr) -> Option<u32> {
+    fn create(&mut self, table: &Table, turn: &mut Turn<'_>, interface: InterfaceId, address: IpAddr) -> Option<u32> {
         if self.entries.dynamic() >= self.limits.neighbors {
             let victim = self.entries.victim(turn.now)?;
             let entry = &mut self.entries[victim];
@@ -388,6 +383,6 @@ impl State {
             }
             self.entries.remove(victim);
         }
-        Some(self.entries.insert(port, table.port(port).mac, address))
+        Some(self.entries.insert(interface, table.interface(interface), address))
     }
 }

@@ -4,7 +4,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER, State, Table, Turn};
+use super::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER, State, Table, Turn, entries::Rewrite};
 use crate::{
     batch::Batch,
     frame::Frame,
@@ -12,7 +12,7 @@ use crate::{
     verdict::{DropReason, Verdict},
 };
 
-/// Gives every routed packet its Ethernet header and sends it to the port of its next hop.
+/// Gives every routed packet its Ethernet header and sends it to the port that leads to its next hop.
 #[inline]
 pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) {
     for slot in batch.slots_mut() {
@@ -20,8 +20,8 @@ pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Ba
             continue;
         }
         let Some(frame) = slot.frame.as_mut() else { continue };
-        if let Some(addresses) = state.fresh(slot.meta.next_hop, turn.now) {
-            slot.verdict = finish(frame, &mut slot.meta, &addresses);
+        if let Some(rewrite) = state.fresh(slot.meta.next_hop, turn.now) {
+            slot.verdict = finish(frame, &mut slot.meta, &rewrite);
             continue;
         }
         let Some(next) = table.adjacencies().get(slot.meta.next_hop as usize) else {
@@ -32,9 +32,9 @@ pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Ba
             slot.verdict = Verdict::Drop(DropReason::IpTruncated);
             continue;
         };
-        slot.meta.out = next.port;
-        if let Some(addresses) = state.resolve(next, slot.meta.next_hop, target, turn.now) {
-            slot.verdict = finish(frame, &mut slot.meta, &addresses);
+        slot.meta.out = next.interface;
+        if let Some(rewrite) = state.resolve(next, slot.meta.next_hop, target, turn.now) {
+            slot.verdict = finish(frame, &mut slot.meta, &rewrite);
         } else if let Some(frame) = slot.take()
             && let Some(reason) = state.wait(table, turn, target, frame, slot.meta)
         {
@@ -59,7 +59,7 @@ fn destination(frame: &Frame, meta: &Meta) -> Option<IpAddr> {
 
 /// Puts the Ethernet header right in front of the IP header.
 #[inline]
-pub(super) fn finish(frame: &mut Frame, meta: &mut Meta, addresses: &[u8; 12]) -> Verdict {
+pub(super) fn finish(frame: &mut Frame, meta: &mut Meta, rewrite: &Rewrite) -> Verdict {
     if usize::from(meta.l3) != HEADER && !make_room(frame, meta) {
         return Verdict::Drop(DropReason::TooLong);
     }
@@ -67,9 +67,9 @@ pub(super) fn finish(frame: &mut Frame, meta: &mut Meta, addresses: &[u8; 12]) -
         return Verdict::Drop(DropReason::IpTruncated);
     };
     let ethertype = if meta.network == Network::Ipv6 { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 };
-    header[..12].copy_from_slice(addresses);
+    header[..12].copy_from_slice(&rewrite.addresses);
     header[12..].copy_from_slice(&ethertype.to_be_bytes());
-    Verdict::Transmit(meta.out)
+    Verdict::Transmit(rewrite.port)
 }
 
 /// Makes the space before the IP header exactly one Ethernet header long; offsets move along.

@@ -5,11 +5,11 @@
 use super::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER};
 use crate::{
     batch::Batch,
-    meta::Network,
+    meta::{InterfaceId, Network},
     verdict::{DropReason, Verdict},
 };
 
-/// Sets `network` and `l3` in the meta-data of every packet in transit.
+/// Sets `interface`, `network` and `l3` in the meta-data of every packet in transit.
 #[inline]
 pub fn run(batch: &mut Batch) {
     batch.each(Verdict::Continue, |frame, meta| {
@@ -17,6 +17,7 @@ pub fn run(batch: &mut Batch) {
             return Verdict::Drop(DropReason::L2Truncated);
         };
         meta.l3 = HEADER as u16;
+        meta.interface = InterfaceId::of(meta.port);
         meta.network = match u16::from_be_bytes([header[12], header[13]]) {
             ETHERTYPE_IPV4 => Network::Ipv4,
             ETHERTYPE_IPV6 => Network::Ipv6,

@@ -12,8 +12,8 @@ use core::{
 
 use arrayvec::ArrayVec;
 
-use super::{Bucket, LinkPort, Table, Turn, solicit};
-use crate::{clock::Instant, io::MacAddr, meta::PortId, random};
+use super::{Bucket, Interface, Table, Turn, solicit};
+use crate::{clock::Instant, io::MacAddr, meta::InterfaceId, random};
 
 /// Times that an address is probed for and announced (RFC 5227 §1.1, PROBE_NUM; RFC 4861 §10, MAX_NEIGHBOR_ADVERTISEMENT).
 const ROUNDS: u8 = 3;
@@ -33,7 +33,7 @@ pub struct Presence {
     pub announce: bool,
     /// Ask whether somebody has them already.
     pub probe: bool,
-    /// Addresses of the port that are not used until it is known that nobody has them.
+    /// Addresses of the interface that are not used until it is known that nobody has them.
     pub tentative: Vec<IpAddr>,
     /// How often they have been asked for: when it grows, they are asked for again.
     pub attempt: u64,
@@ -42,8 +42,8 @@ pub struct Presence {
 /// Another station uses an address of ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Conflict {
-    /// The port it was heard on.
-    pub port: PortId,
+    /// The interface it was heard on.
+    pub interface: InterfaceId,
     /// The address.
     pub address: IpAddr,
     /// The other station.
@@ -52,14 +52,14 @@ pub struct Conflict {
 
 impl Default for Conflict {
     fn default() -> Self {
-        Self { port: PortId(0), address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), mac: MacAddr::default() }
+        Self { interface: InterfaceId(0), address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), mac: MacAddr::default() }
     }
 }
 
 /// An address of ours, and what is still to be sent for it.
 #[derive(Clone, Copy, Debug)]
 struct Own {
-    port: PortId,
+    interface: InterfaceId,
     address: IpAddr,
     /// The attempt, for a tentative one.
     tentative: Option<u64>,
@@ -94,13 +94,13 @@ impl Announcer {
             return;
         }
         let known = core::mem::take(&mut self.own);
-        for (at, port) in table.ports().iter().enumerate() {
-            let id = PortId(at as u16);
-            for address in addresses_of(port) {
-                let tentative = port.is_tentative(address).then_some(port.presence.attempt);
+        for (at, interface) in table.interfaces().iter().enumerate() {
+            let id = InterfaceId(at as u16);
+            for address in addresses_of(interface) {
+                let tentative = interface.is_tentative(address).then_some(interface.presence.attempt);
                 let before =
-                    known.iter().find(|own| (own.port, own.address, own.tentative) == (id, address, tentative));
-                let new = Own { port: id, address, tentative, rounds: ROUNDS, due: Instant::ZERO };
+                    known.iter().find(|own| (own.interface, own.address, own.tentative) == (id, address, tentative));
+                let new = Own { interface: id, address, tentative, rounds: ROUNDS, due: Instant::ZERO };
                 self.own.push(before.copied().unwrap_or(new));
             }
         }
@@ -116,12 +116,12 @@ impl Announcer {
         let now = turn.now;
         let due = self.own.iter_mut().filter(|own| own.rounds > 0 && own.due <= now);
         for own in due.take(PER_TURN) {
-            let port = table.port(own.port);
-            if port.presence.probe || own.tentative.is_some() {
-                solicit::probe(own.port, port, own.address, turn);
+            let interface = table.interface(own.interface);
+            if interface.presence.probe || own.tentative.is_some() {
+                solicit::probe(own.interface, interface, own.address, turn);
             }
-            if port.presence.announce && own.tentative.is_none() {
-                solicit::announce(own.port, port, own.address, turn);
+            if interface.presence.announce && own.tentative.is_none() {
+                solicit::announce(own.interface, interface, own.address, turn);
             }
             own.rounds -= 1;
             own.due = now + SPACING + draw(&mut self.random, SPACING);
@@ -142,13 +142,13 @@ impl Announcer {
     }
 }
 
-/// Every address that the port has or wants.
-fn addresses_of(port: &LinkPort) -> impl Iterator<Item = IpAddr> + '_ {
-    let silent = !port.presence.announce && !port.presence.probe && port.presence.tentative.is_empty();
+/// Every address that the interface has or wants.
+fn addresses_of(interface: &Interface) -> impl Iterator<Item = IpAddr> + '_ {
+    let silent = !interface.presence.announce && !interface.presence.probe && interface.presence.tentative.is_empty();
     // Without an IPv6 address of the operator's the link-local one is not in use.
-    let link_local = (!port.v6.is_empty()).then_some(port.link_local);
-    let v6 = port.v6.iter().map(|net| net.addr()).chain(link_local);
-    let all = port.v4.iter().map(|net| IpAddr::V4(net.addr())).chain(v6.map(IpAddr::V6));
+    let link_local = (!interface.v6.is_empty()).then_some(interface.link_local);
+    let v6 = interface.v6.iter().map(|net| net.addr()).chain(link_local);
+    let all = interface.v4.iter().map(|net| IpAddr::V4(net.addr())).chain(v6.map(IpAddr::V6));
     all.filter(move |_| !silent)
 }
 

@@ -3,12 +3,12 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
-    ETHERTYPE_ARP, ETHERTYPE_IPV6, HEADER, LinkPort, Turn, arp,
+    ETHERTYPE_ARP, ETHERTYPE_IPV6, HEADER, Interface, Turn, arp,
     table::{is_link_local, solicited_node},
 };
 use crate::{
     io::{MacAddr, checksum::Sum},
-    meta::{Meta, PortId},
+    meta::{InterfaceId, Meta},
 };
 
 /// Bytes of a neighbour message without options, and of its one option.
@@ -23,68 +23,85 @@ pub(crate) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1
 /// Protocol number of ICMPv6.
 const ICMPV6: u8 = 58;
 
-/// Asks for `target` on `port`: everybody, or only `known` when a known address is to be confirmed. `false` when it could not be
+/// Asks for `target` on `interface`: everybody, or only `known` when a known address is to be confirmed. `false` when it could not be
 /// asked: no address to ask from, or no memory.
-pub(super) fn ask(id: PortId, port: &LinkPort, target: IpAddr, known: Option<MacAddr>, turn: &mut Turn<'_>) -> bool {
+pub(super) fn ask(
+    id: InterfaceId,
+    interface: &Interface,
+    target: IpAddr,
+    known: Option<MacAddr>,
+    turn: &mut Turn<'_>,
+) -> bool {
     match target {
         IpAddr::V4(target) => {
-            let Some(source) = port.source_v4(target) else { return false };
-            send(id, HEADER + arp::LENGTH, turn, |bytes| write_arp(bytes, port.mac, source, target, known))
+            let Some(source) = interface.source_v4(target) else { return false };
+            send(id, interface, HEADER + arp::LENGTH, turn, |bytes| {
+                write_arp(bytes, interface.mac, source, target, known)
+            })
         }
         IpAddr::V6(target) => {
-            let source = if is_link_local(target) { port.link_local } else { source_v6(port, target) };
+            let source = if is_link_local(target) { interface.link_local } else { source_v6(interface, target) };
             let solicitation = Solicitation { source, target, known };
-            send(id, solicitation.length(), turn, |bytes| solicitation.write(bytes, port.mac))
+            send(id, interface, solicitation.length(), turn, |bytes| solicitation.write(bytes, interface.mac))
         }
     }
 }
 
 /// Asks whether another station has `address`, without claiming it (RFC 5227 §2.1.1, RFC 4862 §5.4.2).
-pub(super) fn probe(id: PortId, port: &LinkPort, address: IpAddr, turn: &mut Turn<'_>) -> bool {
+pub(super) fn probe(id: InterfaceId, interface: &Interface, address: IpAddr, turn: &mut Turn<'_>) -> bool {
     match address {
-        IpAddr::V4(address) => send(id, HEADER + arp::LENGTH, turn, |bytes| {
-            write_arp(bytes, port.mac, Ipv4Addr::UNSPECIFIED, address, None);
+        IpAddr::V4(address) => send(id, interface, HEADER + arp::LENGTH, turn, |bytes| {
+            write_arp(bytes, interface.mac, Ipv4Addr::UNSPECIFIED, address, None);
         }),
         IpAddr::V6(target) => {
             let solicitation = Solicitation { source: Ipv6Addr::UNSPECIFIED, target, known: None };
-            send(id, solicitation.length(), turn, |bytes| solicitation.write(bytes, port.mac))
+            send(id, interface, solicitation.length(), turn, |bytes| solicitation.write(bytes, interface.mac))
         }
     }
 }
 
 /// Tells the whole link that `address` is ours (RFC 5227 §2.3, RFC 4861 §7.2.6).
-pub(super) fn announce(id: PortId, port: &LinkPort, address: IpAddr, turn: &mut Turn<'_>) -> bool {
+pub(super) fn announce(id: InterfaceId, interface: &Interface, address: IpAddr, turn: &mut Turn<'_>) -> bool {
     match address {
-        IpAddr::V4(address) => {
-            send(id, HEADER + arp::LENGTH, turn, |bytes| write_arp(bytes, port.mac, address, address, None))
-        }
-        IpAddr::V6(address) => send(id, HEADER + 40 + MESSAGE + OPTION, turn, |bytes| {
-            write_ethernet(bytes, multicast_mac(ALL_NODES), port.mac, ETHERTYPE_IPV6);
+        IpAddr::V4(address) => send(id, interface, HEADER + arp::LENGTH, turn, |bytes| {
+            write_arp(bytes, interface.mac, address, address, None)
+        }),
+        IpAddr::V6(address) => send(id, interface, HEADER + 40 + MESSAGE + OPTION, turn, |bytes| {
+            write_ethernet(bytes, multicast_mac(ALL_NODES), interface.mac, ETHERTYPE_IPV6);
             let (ip, body) = bytes[HEADER..].split_at_mut(40);
             body.fill(0);
             body[0] = ADVERTISEMENT;
             body[4] = ROUTER_OVERRIDE;
             body[8..24].copy_from_slice(&address.octets());
             body[24..26].copy_from_slice(&[2, 1]); // target link-layer address, one unit of eight bytes
-            body[26..32].copy_from_slice(&port.mac.0);
+            body[26..32].copy_from_slice(&interface.mac.0);
             write_header(ip, address, ALL_NODES, 255, body);
         }),
     }
 }
 
-/// A frame of `length` bytes that `write` fills, for the port. `false` when there is no memory for it.
-fn send(id: PortId, length: usize, turn: &mut Turn<'_>, write: impl FnOnce(&mut [u8])) -> bool {
+/// A frame of `length` bytes that `write` fills, for the interface. `false` when there is no memory for it.
+fn send(
+    id: InterfaceId,
+    interface: &Interface,
+    length: usize,
+    turn: &mut Turn<'_>,
+    write: impl FnOnce(&mut [u8]),
+) -> bool {
     let Some(mut frame) = turn.arena.alloc() else { return false };
     let Some(bytes) = frame.extend(length) else { return false };
     write(bytes);
-    turn.egress.push_link(frame, Meta { out: id, ..Meta::default() });
+    turn.egress.push_link(frame, interface.port, Meta { out: id, ..Meta::default() });
     true
 }
 
 /// A global address of the target's prefix, so that a host that knows us only by it can answer; else the link-local one.
-fn source_v6(port: &LinkPort, target: Ipv6Addr) -> Ipv6Addr {
-    let usable = port.v6.iter().filter(|net| !port.is_tentative(net.addr().into()));
-    usable.map(|net| (net, net.addr())).find(|(net, _)| net.contains(&target)).map_or(port.link_local, |(_, own)| own)
+fn source_v6(interface: &Interface, target: Ipv6Addr) -> Ipv6Addr {
+    let usable = interface.v6.iter().filter(|net| !interface.is_tentative(net.addr().into()));
+    usable
+        .map(|net| (net, net.addr()))
+        .find(|(net, _)| net.contains(&target))
+        .map_or(interface.link_local, |(_, own)| own)
 }
 
 fn write_arp(bytes: &mut [u8], own: MacAddr, source: Ipv4Addr, target: Ipv4Addr, known: Option<MacAddr>) {

@@ -5,11 +5,16 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::Presence;
-use crate::{io::MacAddr, meta::PortId};
+use crate::{
+    io::MacAddr,
+    meta::{InterfaceId, PortId},
+};
 
-/// One port as a station on its link.
+/// One interface as a station on its link.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LinkPort {
+pub struct Interface {
+    /// The port that leads to the link.
+    pub port: PortId,
     /// Our hardware address.
     pub mac: MacAddr,
     /// Longest IP packet, in bytes.
@@ -24,10 +29,11 @@ pub struct LinkPort {
     pub presence: Presence,
 }
 
-impl LinkPort {
-    /// A port that has no address at all: what an unknown [`PortId`] stands for.
+impl Interface {
+    /// An interface that has no address at all: what an unknown [`InterfaceId`] stands for.
     pub(crate) const fn absent() -> Self {
         Self {
+            port: PortId(0),
             mac: MacAddr([0; 6]),
             mtu: 0,
             v4: Vec::new(),
@@ -37,12 +43,12 @@ impl LinkPort {
         }
     }
 
-    /// Whether `address` is ours on this port, to be used and answered for.
+    /// Whether `address` is ours on this interface, to be used and answered for.
     pub fn owns(&self, address: IpAddr) -> bool {
         self.claims(address) && !self.is_tentative(address)
     }
 
-    /// Whether `address` is ours on this port, or will be when nobody else turns out to have it.
+    /// Whether `address` is ours on this interface, or will be when nobody else turns out to have it.
     pub fn claims(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(address) => self.v4.iter().any(|net| net.addr() == address),
@@ -117,8 +123,8 @@ pub const fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
 /// A next hop as the link sees it. The index of an adjacency is the index of its next hop in `l3`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Adjacency {
-    /// The port that leads there.
-    pub port: PortId,
+    /// The interface that leads there.
+    pub interface: InterfaceId,
     /// The router to send to; `None` when the destination itself is on the link.
     pub gateway: Option<IpAddr>,
 }
@@ -126,8 +132,8 @@ pub struct Adjacency {
 /// A neighbour whose hardware address the operator gave: never asked for, never aged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StaticNeighbor {
-    /// The port it is on.
-    pub port: PortId,
+    /// The interface it is on.
+    pub interface: InterfaceId,
     /// Its IP address.
     pub address: IpAddr,
     /// Its hardware address.
@@ -137,32 +143,32 @@ pub struct StaticNeighbor {
 /// The links of one generation. Immutable; made by `l3::Table::build`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Table {
-    ports: Box<[LinkPort]>,
+    interfaces: Box<[Interface]>,
     adjacencies: Box<[Adjacency]>,
     neighbors: Box<[StaticNeighbor]>,
-    absent: LinkPort,
+    absent: Interface,
 }
 
 impl Table {
-    /// A table of ports (indexed by [`PortId`]), next hops and static neighbours.
-    pub fn new(ports: Vec<LinkPort>, adjacencies: Vec<Adjacency>, neighbors: Vec<StaticNeighbor>) -> Self {
+    /// A table of interfaces (indexed by [`InterfaceId`]), next hops and static neighbours.
+    pub fn new(interfaces: Vec<Interface>, adjacencies: Vec<Adjacency>, neighbors: Vec<StaticNeighbor>) -> Self {
         Self {
-            ports: ports.into(),
+            interfaces: interfaces.into(),
             adjacencies: adjacencies.into(),
             neighbors: neighbors.into(),
-            absent: LinkPort::absent(),
+            absent: Interface::absent(),
         }
     }
 
-    /// The port; one without any address when there is none of this index.
+    /// The interface; one without any address when there is none of this index.
     #[inline]
-    pub fn port(&self, id: PortId) -> &LinkPort {
-        self.ports.get(id.index()).unwrap_or(&self.absent)
+    pub fn interface(&self, id: InterfaceId) -> &Interface {
+        self.interfaces.get(id.index()).unwrap_or(&self.absent)
     }
 
-    /// All ports.
-    pub fn ports(&self) -> &[LinkPort] {
-        &self.ports
+    /// All interfaces.
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
     }
 
     /// All next hops.
@@ -192,7 +198,8 @@ mod tests {
 
     #[test]
     fn the_source_shares_the_peers_prefix() {
-        let port = LinkPort {
+        let interface = Interface {
+            port: PortId(0),
             mac: MacAddr([2, 0, 0, 0, 0, 1]),
             mtu: 1500,
             v4: vec!["10.0.1.1/24".parse().unwrap(), "10.0.2.1/24".parse().unwrap()],
@@ -200,12 +207,14 @@ mod tests {
             link_local: link_local_of(MacAddr([2, 0, 0, 0, 0, 1])),
             presence: Presence::default(),
         };
-        let source = |peer: &str| port.source_for(peer.parse().unwrap()).unwrap().to_string();
+        let source = |peer: &str| interface.source_for(peer.parse().unwrap()).unwrap().to_string();
         assert_eq!(source("10.0.2.9"), "10.0.2.1");
         assert_eq!(source("192.0.2.1"), "10.0.1.1");
-        assert_eq!(source("fe80::9"), port.link_local.to_string());
+        assert_eq!(source("fe80::9"), interface.link_local.to_string());
         assert_eq!(source("2001:db8::1"), "fd00:1::1");
-        assert!(port.in_solicited_group("ff02::1:ff00:1".parse().unwrap()));
-        assert!(port.is_on_link("10.0.2.77".parse().unwrap()) && !port.is_on_link("10.0.3.1".parse().unwrap()));
+        assert!(interface.in_solicited_group("ff02::1:ff00:1".parse().unwrap()));
+        assert!(
+            interface.is_on_link("10.0.2.77".parse().unwrap()) && !interface.is_on_link("10.0.3.1".parse().unwrap())
+        );
     }
 }

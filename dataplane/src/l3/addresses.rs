@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::meta::PortId;
+use crate::meta::InterfaceId;
 
 /// What an IPv4 address is to this host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,7 +18,7 @@ pub enum Kind {
 struct Slot<K> {
     key: K,
     kind: Kind,
-    port: PortId,
+    interface: InterfaceId,
 }
 
 /// A bit per hash value: clear where no address of ours has it. Nearly every packet in transit is told by two bits that neither its
@@ -26,7 +26,7 @@ struct Slot<K> {
 #[derive(Clone, Debug)]
 struct Filter([u64; FILTER / 64]);
 
-/// Bits of a filter: with eight ports of three addresses each (own, broadcast, network), 1 % of foreign addresses are looked up.
+/// Bits of a filter: with eight interfaces of three addresses each (own, broadcast, network), 1 % of foreign addresses are looked up.
 const FILTER: usize = 2048;
 
 impl Filter {
@@ -52,7 +52,7 @@ impl Filter {
     }
 }
 
-/// Our addresses of both families, without link-local ones (these belong to a port, see `l2::LinkPort`).
+/// Our addresses of both families, without link-local ones (these belong to an interface, see `l2::Interface`).
 #[derive(Clone, Debug)]
 pub struct Addresses {
     v4: Box<[Slot<u32>]>,
@@ -63,16 +63,16 @@ pub struct Addresses {
 
 impl Addresses {
     /// Of a list of addresses; the first entry of an address counts.
-    pub fn new(list: &[(IpAddr, Kind, PortId)]) -> Self {
+    pub fn new(list: &[(IpAddr, Kind, InterfaceId)]) -> Self {
         let count = |v4: bool| list.iter().filter(|(address, ..)| address.is_ipv4() == v4).count();
         // A quarter full at most: nearly every probe for a foreign address ends at the first slot.
         let size = |n: usize| (4 * n).next_power_of_two().max(16);
-        let mut v4 = vec![Slot { key: 0, kind: Kind::Unicast, port: PortId(0) }; size(count(true))];
-        let mut v6 = vec![Slot { key: 0, kind: Kind::Unicast, port: PortId(0) }; size(count(false))];
-        for &(address, kind, port) in list {
+        let mut v4 = vec![Slot { key: 0, kind: Kind::Unicast, interface: InterfaceId(0) }; size(count(true))];
+        let mut v6 = vec![Slot { key: 0, kind: Kind::Unicast, interface: InterfaceId(0) }; size(count(false))];
+        for &(address, kind, interface) in list {
             match address {
-                IpAddr::V4(address) => place(&mut v4, hash4(address.to_bits()), address.to_bits(), 0, kind, port),
-                IpAddr::V6(address) => place(&mut v6, hash6(address.to_bits()), address.to_bits(), 0, kind, port),
+                IpAddr::V4(address) => place(&mut v4, hash4(address.to_bits()), address.to_bits(), 0, kind, interface),
+                IpAddr::V6(address) => place(&mut v6, hash6(address.to_bits()), address.to_bits(), 0, kind, interface),
             }
         }
         let filter4 = Filter::of(v4.iter().filter(|slot| slot.key != 0).map(|slot| hash4(slot.key)));
@@ -94,12 +94,12 @@ impl Addresses {
 
     /// What `address` is to us; `None` for a foreign one.
     #[inline]
-    pub fn v4(&self, address: Ipv4Addr) -> Option<(Kind, PortId)> {
+    pub fn v4(&self, address: Ipv4Addr) -> Option<(Kind, InterfaceId)> {
         let key = address.to_bits();
         probe(&self.v4, hash4(key), key, 0)
     }
 
-    /// Whether `address` is ours on any port.
+    /// Whether `address` is ours on any interface.
     #[inline]
     pub fn v6(&self, address: Ipv6Addr) -> bool {
         let key = address.to_bits();
@@ -132,19 +132,19 @@ const fn home(hash: u32, mask: usize) -> usize {
     (hash >> 8) as usize & mask
 }
 
-fn place<K: Copy + PartialEq>(slots: &mut [Slot<K>], hash: u32, key: K, free: K, kind: Kind, port: PortId) {
+fn place<K: Copy + PartialEq>(slots: &mut [Slot<K>], hash: u32, key: K, free: K, kind: Kind, interface: InterfaceId) {
     let mask = slots.len() - 1;
     let mut at = home(hash, mask);
     while slots[at].key != free && slots[at].key != key {
         at = (at + 1) & mask;
     }
     if slots[at].key == free {
-        slots[at] = Slot { key, kind, port };
+        slots[at] = Slot { key, kind, interface };
     }
 }
 
 #[inline]
-fn probe<K: Copy + PartialEq>(slots: &[Slot<K>], hash: u32, key: K, free: K) -> Option<(Kind, PortId)> {
+fn probe<K: Copy + PartialEq>(slots: &[Slot<K>], hash: u32, key: K, free: K) -> Option<(Kind, InterfaceId)> {
     let mask = slots.len() - 1;
     let mut at = home(hash, mask);
     loop {
@@ -153,7 +153,7 @@ fn probe<K: Copy + PartialEq>(slots: &[Slot<K>], hash: u32, key: K, free: K) -> 
             return None;
         }
         if slot.key == key {
-            return Some((slot.kind, slot.port));
+            return Some((slot.kind, slot.interface));
         }
         at = (at + 1) & mask;
     }
@@ -170,8 +170,8 @@ mod tests {
         fn finds_what_was_put_in_and_nothing_else(ours in prop::collection::vec(1u32..2000, 0..60), asked in 0u32..2000) {
             let list: Vec<_> = ours.iter()
                 .flat_map(|bits| [
-                    (IpAddr::V4(Ipv4Addr::from_bits(*bits)), Kind::Unicast, PortId(*bits as u16)),
-                    (IpAddr::V6(Ipv6Addr::from_bits(u128::from(*bits) << 50)), Kind::Unicast, PortId(1)),
+                    (IpAddr::V4(Ipv4Addr::from_bits(*bits)), Kind::Unicast, InterfaceId(*bits as u16)),
+                    (IpAddr::V6(Ipv6Addr::from_bits(u128::from(*bits) << 50)), Kind::Unicast, InterfaceId(1)),
                 ])
                 .collect();
             let addresses = Addresses::new(&list);
@@ -180,7 +180,7 @@ mod tests {
                 prop_assert!(addresses.may_hold_v4(v4, Ipv4Addr::BROADCAST) && addresses.may_hold_v4(Ipv4Addr::BROADCAST, v4));
                 prop_assert!(addresses.may_hold_v6(v6, Ipv6Addr::LOCALHOST) && addresses.may_hold_v6(Ipv6Addr::LOCALHOST, v6));
             }
-            let expected = ours.contains(&asked).then_some((Kind::Unicast, PortId(asked as u16)));
+            let expected = ours.contains(&asked).then_some((Kind::Unicast, InterfaceId(asked as u16)));
             prop_assert_eq!(addresses.v4(Ipv4Addr::from_bits(asked)), expected);
             prop_assert_eq!(addresses.v6(Ipv6Addr::from_bits(u128::from(asked) << 50)), expected.is_some());
         }

@@ -1,8 +1,8 @@
 //! Router advertisements (RFC 4861 §6.2): what hosts on a link are told, so that they find addresses, prefixes and the way out.
 //!
-//! One core speaks. It sends a few advertisements soon after a port begins to advertise or changes what it says, then one at a random
-//! time within the configured interval, and an early one to whoever solicits. A port that ceases says so (§6.2.5), also when the
-//! gateway stops, so that hosts turn to another router at once.
+//! One core speaks. It sends a few advertisements soon after an interface begins to advertise or changes what it says, then one at
+//! a random time within the configured interval, and an early one to whoever solicits. An interface that ceases says so (§6.2.5),
+//! also when the gateway stops, so that hosts turn to another router at once.
 
 use core::{net::Ipv6Addr, time::Duration};
 
@@ -14,11 +14,11 @@ use crate::{
     frame::Frame,
     io::MacAddr,
     l2::{
-        ETHERTYPE_IPV6, HEADER, LinkPort, Turn,
+        ETHERTYPE_IPV6, HEADER, Interface, Turn,
         presence::draw,
         solicit::{ALL_NODES, multicast_mac, write_ethernet, write_header},
     },
-    meta::{Meta, PortId},
+    meta::{InterfaceId, Meta},
 };
 
 /// Advertisements that are sent at short intervals at first, and that interval (RFC 4861 §10).
@@ -36,7 +36,7 @@ const AUTONOMOUS: u8 = 0x40;
 const MANAGED: u8 = 0x80;
 const OTHER: u8 = 0x40;
 
-/// What a port tells hosts (the names are those of RFC 4861 §6.2.1).
+/// What an interface tells hosts (the names are those of RFC 4861 §6.2.1).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Advertise {
     /// Longest time between two advertisements (MaxRtrAdvInterval), 4 s or more. The least is a third of it.
@@ -47,7 +47,7 @@ pub struct Advertise {
     pub managed: bool,
     /// Other configuration is to be had by DHCPv6 (AdvOtherConfigFlag).
     pub other: bool,
-    /// Hosts may make addresses of their own in the port's prefixes (AdvAutonomousFlag, RFC 4862).
+    /// Hosts may make addresses of their own in the interface's prefixes (AdvAutonomousFlag, RFC 4862).
     pub autonomous: bool,
     /// Seconds for which the prefixes are valid (AdvValidLifetime).
     pub valid_lifetime_s: u32,
@@ -57,7 +57,7 @@ pub struct Advertise {
     pub dns: Vec<Ipv6Addr>,
 }
 
-/// One port's course.
+/// One interface's course.
 #[derive(Debug)]
 struct Course {
     says: Option<Advertise>,
@@ -73,7 +73,7 @@ impl Course {
     const SILENT: Self = Self { says: None, initial: 0, ceases: false, next: None, last: None };
 }
 
-/// When a core advertises on which port.
+/// When a core advertises on which interface.
 #[derive(Debug)]
 pub(super) struct Advertiser {
     /// Only one core speaks.
@@ -93,13 +93,13 @@ impl Advertiser {
         self.random = seed;
     }
 
-    /// Takes over a generation: a port that says something new says it soon, one that says nothing any more says that.
+    /// Takes over a generation: an interface that says something new says it soon, one that says nothing any more says that.
     pub(super) fn adopt(&mut self, table: &Table) {
         if !self.speaks {
             return;
         }
-        let ports = table.advertise.len().max(self.courses.len());
-        self.courses.resize_with(ports, || Course::SILENT);
+        let interfaces = table.advertise.len().max(self.courses.len());
+        self.courses.resize_with(interfaces, || Course::SILENT);
         for (at, course) in self.courses.iter_mut().enumerate() {
             let says = table.advertise.get(at).cloned().flatten();
             if course.says == says {
@@ -116,9 +116,11 @@ impl Advertiser {
         self.courses.iter().filter_map(|course| course.next).min()
     }
 
-    /// A host on `port` asks (RFC 4861 §6.2.6): the next advertisement comes early, but not too soon after the last.
-    pub(super) fn solicited(&mut self, port: PortId, now: Instant) {
-        let Some(course) = self.courses.get_mut(port.index()).filter(|course| course.says.is_some()) else { return };
+    /// A host on `interface` asks (RFC 4861 §6.2.6): the next advertisement comes early, but not too soon after the last.
+    pub(super) fn solicited(&mut self, interface: InterfaceId, now: Instant) {
+        let Some(course) = self.courses.get_mut(interface.index()).filter(|course| course.says.is_some()) else {
+            return;
+        };
         let early = now + draw(&mut self.random, ANSWER_DELAY);
         let early = course.last.map_or(early, |last| early.max(last + LEAST_INTERVAL));
         course.next = Some(course.next.map_or(early, |next| next.min(early)));
@@ -130,16 +132,16 @@ impl Advertiser {
             if course.next.is_none_or(|at| at > turn.now) {
                 continue;
             }
-            let (id, port) = (PortId(at as u16), table.link().port(PortId(at as u16)));
+            let (id, interface) = (InterfaceId(at as u16), table.link().interface(InterfaceId(at as u16)));
             course.last = Some(turn.now);
             let Some(says) = &course.says else {
                 if core::mem::take(&mut course.ceases) {
-                    farewell(id, port, turn);
+                    farewell(id, interface, turn);
                 }
                 course.next = None;
                 continue;
             };
-            send(id, port, says, turn);
+            send(id, interface, says, turn);
             let least = says.interval / 3;
             let mut interval = least + draw(&mut self.random, says.interval - least);
             if course.initial > 0 {
@@ -150,44 +152,44 @@ impl Advertiser {
         }
     }
 
-    /// Says on every port that advertises that this router is one no longer.
+    /// Says on every interface that advertises that this router is one no longer.
     pub(super) fn cease(&mut self, table: &Table, turn: &mut Turn<'_>) {
         for (at, course) in self.courses.iter_mut().enumerate() {
             if course.says.take().is_some() {
                 (course.next, course.ceases) = (None, false);
-                farewell(PortId(at as u16), table.link().port(PortId(at as u16)), turn);
+                farewell(InterfaceId(at as u16), table.link().interface(InterfaceId(at as u16)), turn);
             }
         }
     }
 }
 
 /// An advertisement without prefixes and with lifetime 0: the prefixes are still on the link, only not by way of us.
-fn farewell(id: PortId, port: &LinkPort, turn: &mut Turn<'_>) {
-    send_message(id, port, turn, |frame| head(frame, &[0; 2], 0) && source_option(frame, port.mac));
+fn farewell(id: InterfaceId, interface: &Interface, turn: &mut Turn<'_>) {
+    send_message(id, interface, turn, |frame| head(frame, &[0; 2], 0) && source_option(frame, interface.mac));
 }
 
-fn send(id: PortId, port: &LinkPort, says: &Advertise, turn: &mut Turn<'_>) {
+fn send(id: InterfaceId, interface: &Interface, says: &Advertise, turn: &mut Turn<'_>) {
     let flags = if says.managed { MANAGED } else { 0 } | if says.other { OTHER } else { 0 };
-    send_message(id, port, turn, |frame| {
+    send_message(id, interface, turn, |frame| {
         head(frame, &says.lifetime_s.to_be_bytes(), flags)
-            && source_option(frame, port.mac)
-            && mtu_option(frame, port.mtu)
-            && port.v6.iter().filter(|net| net.prefix_len() < 128).all(|net| prefix_option(frame, net, says))
+            && source_option(frame, interface.mac)
+            && mtu_option(frame, interface.mtu)
+            && interface.v6.iter().filter(|net| net.prefix_len() < 128).all(|net| prefix_option(frame, net, says))
             && (says.dns.is_empty() || dns_option(frame, says))
     });
 }
 
 /// Sends a message to all nodes of the link; `write` appends it, and says whether it had room.
-fn send_message(id: PortId, port: &LinkPort, turn: &mut Turn<'_>, write: impl FnOnce(&mut Frame) -> bool) {
+fn send_message(id: InterfaceId, interface: &Interface, turn: &mut Turn<'_>, write: impl FnOnce(&mut Frame) -> bool) {
     let Some(mut frame) = turn.arena.alloc() else { return };
     let Some(headers) = frame.extend(HEADER + 40) else { return };
-    write_ethernet(headers, multicast_mac(ALL_NODES), port.mac, ETHERTYPE_IPV6);
+    write_ethernet(headers, multicast_mac(ALL_NODES), interface.mac, ETHERTYPE_IPV6);
     if !write(&mut frame) {
         return;
     }
     let (ip, message) = frame.data_mut()[HEADER..].split_at_mut(40);
-    write_header(ip, port.link_local, ALL_NODES, 255, message);
-    turn.egress.push_link(frame, Meta { out: id, ..Meta::default() });
+    write_header(ip, interface.link_local, ALL_NODES, 255, message);
+    turn.egress.push_link(frame, interface.port, Meta { out: id, ..Meta::default() });
 }
 
 /// The fixed part (§4.2): reachable and retransmission times are left to the hosts.

@@ -22,16 +22,18 @@ use super::{
 use crate::{
     io::MacAddr,
     l2::{
-        self, Adjacency, LinkPort, Presence, StaticNeighbor,
+        self, Adjacency, Interface, Presence, StaticNeighbor,
         table::{is_link_local, link_local_of},
     },
-    meta::PortId,
+    meta::{InterfaceId, PortId},
 };
 
-/// A port and its addresses.
+/// An interface and its addresses.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PortAddresses {
-    /// Its index.
+pub struct InterfaceSpec {
+    /// Its index. The untagged side of a port has that of the port.
+    pub id: InterfaceId,
+    /// The port that leads to its link.
     pub port: PortId,
     /// Its hardware address.
     pub mac: MacAddr,
@@ -50,15 +52,15 @@ pub struct PortAddresses {
 /// Where a route leads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Target {
-    /// To a router; the port is found by its address unless given. A link-local gateway needs the port.
+    /// To a router; the interface is found by its address unless given. A link-local gateway needs the interface.
     Via {
         /// The router's address.
         gateway: IpAddr,
-        /// The port it is on.
-        port: Option<PortId>,
+        /// The interface it is on.
+        interface: Option<InterfaceId>,
     },
-    /// The destinations themselves are on the link of this port.
-    Link(PortId),
+    /// The destinations themselves are on the link of this interface.
+    Link(InterfaceId),
     /// Drop in silence.
     Blackhole,
     /// Drop and tell the sender.
@@ -78,7 +80,7 @@ pub struct Route {
 #[derive(Clone, Default, Debug)]
 pub struct Spec {
     /// Ports, in any order.
-    pub ports: Vec<PortAddresses>,
+    pub interfaces: Vec<InterfaceSpec>,
     /// Static routes, in any order.
     pub routes: Vec<Route>,
     /// Static neighbours.
@@ -88,17 +90,17 @@ pub struct Spec {
 /// Why a specification makes no table: always the operator's to correct.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BuildError {
-    /// The port is not among the specification's ports.
-    UnknownPort(PortId),
-    /// The port is listed twice, or its index is above 4095.
-    BadPort(PortId),
-    /// The address is on two ports.
+    /// The interface is not among the specification's interfaces.
+    UnknownInterface(InterfaceId),
+    /// The interface is listed twice, or its index is above 4095.
+    BadInterface(InterfaceId),
+    /// The address is on two interfaces.
     DuplicateAddress(IpAddr),
     /// The address is not one a host can have: multicast, loopback, unspecified, or the network or broadcast address of its prefix.
     BadAddress(IpAddr),
     /// Two routes, or a route and a connected prefix, are for the same destinations.
     DuplicateRoute(IpNet),
-    /// The gateway is on no port's link.
+    /// The gateway is on no interface's link.
     GatewayNotOnLink {
         /// The route.
         to: IpNet,
@@ -117,13 +119,15 @@ pub enum BuildError {
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownPort(port) => write!(f, "there is no port {}", port.0),
-            Self::BadPort(port) => write!(f, "port {} is listed twice or its index is above 4095", port.0),
-            Self::DuplicateAddress(address) => write!(f, "the address {address} is on two ports"),
-            Self::BadAddress(address) => write!(f, "{address} is not an address that a port can have"),
+            Self::UnknownInterface(interface) => write!(f, "there is no interface {}", interface.0),
+            Self::BadInterface(interface) => {
+                write!(f, "interface {} is listed twice or its index is above 4095", interface.0)
+            }
+            Self::DuplicateAddress(address) => write!(f, "the address {address} is on two interfaces"),
+            Self::BadAddress(address) => write!(f, "{address} is not an address that an interface can have"),
             Self::DuplicateRoute(to) => write!(f, "there are two routes to {to}"),
             Self::GatewayNotOnLink { to, gateway } => {
-                write!(f, "the gateway {gateway} of the route to {to} is on no port's link")
+                write!(f, "the gateway {gateway} of the route to {to} is on no interface's link")
             }
             Self::BadGateway { to, gateway } => write!(f, "{gateway} cannot be the gateway of the route to {to}"),
         }
@@ -132,7 +136,7 @@ impl fmt::Display for BuildError {
 
 impl core::error::Error for BuildError {}
 
-const MAX_PORTS: u16 = 4096;
+const MAX_INTERFACES: u16 = 4096;
 
 impl Table {
     /// Makes a table, sharing with `previous` what has not changed.
@@ -140,16 +144,16 @@ impl Table {
     /// # Errors
     /// The first contradiction found in the specification.
     pub fn build(spec: Spec, previous: Option<&Self>) -> Result<Self, BuildError> {
-        let ports = link_ports(&spec.ports)?;
-        if let Some(unknown) = spec.neighbors.iter().find(|n| !is_known(&ports, n.port)) {
-            return Err(BuildError::UnknownPort(unknown.port));
+        let interfaces = link_interfaces(&spec.interfaces)?;
+        if let Some(unknown) = spec.neighbors.iter().find(|n| !is_known(&interfaces, n.interface)) {
+            return Err(BuildError::UnknownInterface(unknown.interface));
         }
-        let own = own_addresses(&spec.ports)?;
+        let own = own_addresses(&spec.interfaces)?;
         let addresses = Addresses::new(&own);
-        let mut draft = Draft::new(&ports);
-        draft.add_own(&spec.ports, &own);
+        let mut draft = Draft::new(&interfaces);
+        draft.add_own(&spec.interfaces, &own);
         for route in &spec.routes {
-            draft.add_route(route, &ports, &addresses)?;
+            draft.add_route(route, &interfaces, &addresses)?;
         }
         let Draft { hops, v4, v6, on_link, .. } = draft;
         let v4 = sorted(v4, |(net, _)| fib4::key(net)).map_err(|net| BuildError::DuplicateRoute(net.into()))?;
@@ -158,75 +162,76 @@ impl Table {
         let fib4 = previous.map(|table| &table.fib4).filter(|fib| fib.entries() == v4).cloned();
         let fib6 = previous.map(|table| &table.fib6).filter(|fib| fib.entries() == v6).cloned();
         Ok(Self {
-            link: Arc::new(l2::Table::new(ports, adjacencies, spec.neighbors)),
+            link: Arc::new(l2::Table::new(interfaces, adjacencies, spec.neighbors)),
             addresses,
             fib4: fib4.unwrap_or_else(|| Arc::new(Fib4::new(v4))),
             fib6: fib6.unwrap_or_else(|| Arc::new(Fib6::new(v6))),
             next_hops: next_hops.into(),
             on_link: on_link.into(),
-            advertise: advertise_by_port(&spec.ports),
+            advertise: advertise_by_interface(&spec.interfaces),
         })
     }
 }
 
-/// What each port advertises, by index.
-fn advertise_by_port(ports: &[PortAddresses]) -> Box<[Option<Advertise>]> {
-    let count = ports.iter().map(|port| port.port.index() + 1).max().unwrap_or(0);
+/// What each interface advertises, by index.
+fn advertise_by_interface(interfaces: &[InterfaceSpec]) -> Box<[Option<Advertise>]> {
+    let count = interfaces.iter().map(|interface| interface.id.index() + 1).max().unwrap_or(0);
     let mut advertise = vec![None; count];
-    for port in ports {
-        advertise[port.port.index()].clone_from(&port.advertise);
+    for interface in interfaces {
+        advertise[interface.id.index()].clone_from(&interface.advertise);
     }
     advertise.into()
 }
 
-/// Ports by index; an index in between that is not used is a port without addresses.
-fn link_ports(ports: &[PortAddresses]) -> Result<Vec<LinkPort>, BuildError> {
-    let mut by_index: Vec<LinkPort> = Vec::new();
-    for port in ports {
-        let at = port.port.index();
-        if port.port.0 >= MAX_PORTS || is_known(&by_index, port.port) {
-            return Err(BuildError::BadPort(port.port));
+/// Interfaces by index; an index in between that is not used is an interface without addresses.
+fn link_interfaces(interfaces: &[InterfaceSpec]) -> Result<Vec<Interface>, BuildError> {
+    let mut by_index: Vec<Interface> = Vec::new();
+    for interface in interfaces {
+        let at = interface.id.index();
+        if interface.id.0 >= MAX_INTERFACES || is_known(&by_index, interface.id) {
+            return Err(BuildError::BadInterface(interface.id));
         }
         if by_index.len() <= at {
-            by_index.resize(at + 1, LinkPort::absent());
+            by_index.resize(at + 1, Interface::absent());
         }
-        by_index[at] = LinkPort {
-            mac: port.mac,
-            mtu: port.mtu,
-            v4: port.v4.clone(),
-            v6: port.v6.clone(),
-            link_local: link_local_of(port.mac),
-            presence: port.presence.clone(),
+        by_index[at] = Interface {
+            port: interface.port,
+            mac: interface.mac,
+            mtu: interface.mtu,
+            v4: interface.v4.clone(),
+            v6: interface.v6.clone(),
+            link_local: link_local_of(interface.mac),
+            presence: interface.presence.clone(),
         };
     }
     Ok(by_index)
 }
 
-fn is_known(ports: &[LinkPort], port: PortId) -> bool {
-    ports.get(port.index()).is_some_and(|port| port.mtu != 0)
+fn is_known(interfaces: &[Interface], interface: InterfaceId) -> bool {
+    interfaces.get(interface.index()).is_some_and(|interface| interface.mtu != 0)
 }
 
 /// Our unicast addresses first, then broadcast addresses, so that an address that is both counts as ours.
-fn own_addresses(ports: &[PortAddresses]) -> Result<Vec<(IpAddr, Kind, PortId)>, BuildError> {
-    let mut own: Vec<(IpAddr, Kind, PortId)> = Vec::new();
-    for port in ports {
-        for address in nets(port).map(|net| net.addr()) {
+fn own_addresses(interfaces: &[InterfaceSpec]) -> Result<Vec<(IpAddr, Kind, InterfaceId)>, BuildError> {
+    let mut own: Vec<(IpAddr, Kind, InterfaceId)> = Vec::new();
+    for interface in interfaces {
+        for address in nets(interface).map(|net| net.addr()) {
             if !is_possible(address) {
                 return Err(BuildError::BadAddress(address));
             }
-            if !port.presence.tentative.contains(&address) {
-                own.push((address, Kind::Unicast, port.port));
+            if !interface.presence.tentative.contains(&address) {
+                own.push((address, Kind::Unicast, interface.id));
             }
         }
     }
-    let mut seen: Vec<IpAddr> = ports.iter().flat_map(nets).map(|net| net.addr()).collect();
+    let mut seen: Vec<IpAddr> = interfaces.iter().flat_map(nets).map(|net| net.addr()).collect();
     seen.sort_unstable();
     if let Some(pair) = seen.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(BuildError::DuplicateAddress(pair[0]));
     }
-    for port in ports {
+    for interface in interfaces {
         // A /31 has no broadcast address (RFC 3021), nor has a /32.
-        for net in port.v4.iter().filter(|net| net.prefix_len() < 31) {
+        for net in interface.v4.iter().filter(|net| net.prefix_len() < 31) {
             for address in [net.broadcast(), net.network()] {
                 if own.iter().any(|(own, ..)| *own == IpAddr::V4(address)) {
                     return Err(BuildError::BadAddress(IpAddr::V4(address)));
@@ -234,23 +239,23 @@ fn own_addresses(ports: &[PortAddresses]) -> Result<Vec<(IpAddr, Kind, PortId)>,
             }
         }
     }
-    for port in ports {
-        for net in port.v4.iter().filter(|net| net.prefix_len() < 31) {
+    for interface in interfaces {
+        for net in interface.v4.iter().filter(|net| net.prefix_len() < 31) {
             for address in [net.broadcast(), net.network()] {
                 // Two addresses of one prefix share its broadcast addresses.
-                let entry = (IpAddr::V4(address), Kind::Broadcast, port.port);
+                let entry = (IpAddr::V4(address), Kind::Broadcast, interface.id);
                 if !own.contains(&entry) {
                     own.push(entry);
                 }
             }
         }
     }
-    own.push((IpAddr::V4(Ipv4Addr::BROADCAST), Kind::Broadcast, PortId(0)));
+    own.push((IpAddr::V4(Ipv4Addr::BROADCAST), Kind::Broadcast, InterfaceId(0)));
     Ok(own)
 }
 
-fn nets(port: &PortAddresses) -> impl Iterator<Item = IpNet> + '_ {
-    port.v4.iter().copied().map(IpNet::V4).chain(port.v6.iter().copied().map(IpNet::V6))
+fn nets(interface: &InterfaceSpec) -> impl Iterator<Item = IpNet> + '_ {
+    interface.v4.iter().copied().map(IpNet::V4).chain(interface.v6.iter().copied().map(IpNet::V6))
 }
 
 fn is_possible(address: IpAddr) -> bool {
@@ -271,25 +276,25 @@ struct Draft {
 }
 
 impl Draft {
-    fn new(ports: &[LinkPort]) -> Self {
+    fn new(interfaces: &[Interface]) -> Self {
         let mut draft = Self {
             hops: Vec::new(),
             index: HashMap::default(),
             v4: Vec::new(),
             v6: Vec::new(),
-            on_link: Vec::with_capacity(ports.len()),
+            on_link: Vec::with_capacity(interfaces.len()),
         };
         // Index 0: no route.
-        draft.hop(Action::NoRoute, PortId(0), 0, None);
-        for (at, port) in ports.iter().enumerate() {
-            let on_link = draft.hop(Action::Forward, PortId(at as u16), port.mtu, None);
+        draft.hop(Action::NoRoute, InterfaceId(0), 0, None);
+        for (at, interface) in interfaces.iter().enumerate() {
+            let on_link = draft.hop(Action::Forward, InterfaceId(at as u16), interface.mtu, None);
             draft.on_link.push(on_link);
         }
         draft
     }
 
-    fn hop(&mut self, action: Action, port: PortId, mtu: u16, gateway: Option<IpAddr>) -> u32 {
-        let hop = (NextHop { action, port, mtu }, Adjacency { port, gateway });
+    fn hop(&mut self, action: Action, interface: InterfaceId, mtu: u16, gateway: Option<IpAddr>) -> u32 {
+        let hop = (NextHop { action, interface, mtu }, Adjacency { interface, gateway });
         *self.index.entry(hop).or_insert_with(|| {
             self.hops.push(hop);
             self.hops.len() as u32 - 1
@@ -303,37 +308,37 @@ impl Draft {
         }
     }
 
-    fn add_own(&mut self, ports: &[PortAddresses], own: &[(IpAddr, Kind, PortId)]) {
-        for (address, _, port) in own {
-            let local = self.hop(Action::Local, *port, 0, None);
+    fn add_own(&mut self, interfaces: &[InterfaceSpec], own: &[(IpAddr, Kind, InterfaceId)]) {
+        for (address, _, interface) in own {
+            let local = self.hop(Action::Local, *interface, 0, None);
             self.push(IpNet::from(*address), local);
         }
-        for port in ports {
+        for interface in interfaces {
             // Two addresses of one prefix make one connected prefix; a host prefix is the address itself.
             let mut connected: Vec<_> =
-                nets(port).filter(|net| net.prefix_len() < net.max_prefix_len()).map(|net| net.trunc()).collect();
+                nets(interface).filter(|net| net.prefix_len() < net.max_prefix_len()).map(|net| net.trunc()).collect();
             connected.sort_unstable();
             connected.dedup();
             for net in connected {
-                self.push(net, self.on_link[port.port.index()]);
+                self.push(net, self.on_link[interface.id.index()]);
             }
         }
     }
 
-    fn add_route(&mut self, route: &Route, ports: &[LinkPort], own: &Addresses) -> Result<(), BuildError> {
+    fn add_route(&mut self, route: &Route, interfaces: &[Interface], own: &Addresses) -> Result<(), BuildError> {
         let to = route.to.trunc();
         let hop = match route.target {
-            Target::Blackhole => self.hop(Action::Blackhole, PortId(0), 0, None),
-            Target::Unreachable => self.hop(Action::Unreachable, PortId(0), 0, None),
-            Target::Link(port) if is_known(ports, port) => self.on_link[port.index()],
-            Target::Link(port) => return Err(BuildError::UnknownPort(port)),
-            Target::Via { gateway, port } => {
+            Target::Blackhole => self.hop(Action::Blackhole, InterfaceId(0), 0, None),
+            Target::Unreachable => self.hop(Action::Unreachable, InterfaceId(0), 0, None),
+            Target::Link(interface) if is_known(interfaces, interface) => self.on_link[interface.index()],
+            Target::Link(interface) => return Err(BuildError::UnknownInterface(interface)),
+            Target::Via { gateway, interface } => {
                 let same_family = gateway.is_ipv4() == matches!(to, IpNet::V4(_));
                 if !same_family || own.contains(gateway) || gateway.is_multicast() || gateway.is_unspecified() {
                     return Err(BuildError::BadGateway { to, gateway });
                 }
-                let port = port_of(gateway, port, to, ports)?;
-                self.hop(Action::Forward, port, ports[port.index()].mtu, Some(gateway))
+                let interface = interface_of(gateway, interface, to, interfaces)?;
+                self.hop(Action::Forward, interface, interfaces[interface.index()].mtu, Some(gateway))
             }
         };
         self.push(to, hop);
@@ -341,17 +346,29 @@ impl Draft {
     }
 }
 
-/// The port a gateway is on: the one given, or the one with the longest prefix that contains it.
-fn port_of(gateway: IpAddr, port: Option<PortId>, to: IpNet, ports: &[LinkPort]) -> Result<PortId, BuildError> {
-    if let Some(port) = port {
-        return if is_known(ports, port) { Ok(port) } else { Err(BuildError::UnknownPort(port)) };
+/// The interface a gateway is on: the one given, or the one with the longest prefix that contains it.
+fn interface_of(
+    gateway: IpAddr,
+    interface: Option<InterfaceId>,
+    to: IpNet,
+    interfaces: &[Interface],
+) -> Result<InterfaceId, BuildError> {
+    if let Some(interface) = interface {
+        return if is_known(interfaces, interface) {
+            Ok(interface)
+        } else {
+            Err(BuildError::UnknownInterface(interface))
+        };
     }
-    let prefix = |port: &LinkPort| match gateway {
-        IpAddr::V4(gateway) => port.v4.iter().filter(|net| net.contains(&gateway)).map(Ipv4Net::prefix_len).max(),
-        IpAddr::V6(gateway) => port.v6.iter().filter(|net| net.contains(&gateway)).map(Ipv6Net::prefix_len).max(),
+    let prefix = |interface: &Interface| match gateway {
+        IpAddr::V4(gateway) => interface.v4.iter().filter(|net| net.contains(&gateway)).map(Ipv4Net::prefix_len).max(),
+        IpAddr::V6(gateway) => interface.v6.iter().filter(|net| net.contains(&gateway)).map(Ipv6Net::prefix_len).max(),
     };
-    let near = ports.iter().enumerate().filter_map(|(at, port)| prefix(port).map(|len| (len, PortId(at as u16))));
-    near.max_by_key(|(len, _)| *len).map(|(_, port)| port).ok_or(BuildError::GatewayNotOnLink { to, gateway })
+    let near = interfaces
+        .iter()
+        .enumerate()
+        .filter_map(|(at, interface)| prefix(interface).map(|len| (len, InterfaceId(at as u16))));
+    near.max_by_key(|(len, _)| *len).map(|(_, interface)| interface).ok_or(BuildError::GatewayNotOnLink { to, gateway })
 }
 
 /// Sorts as the tries want it; a prefix that is there twice is the error.

@@ -71,7 +71,7 @@ fn echo(table: &Table, frame: &mut Frame, meta: &mut Meta, source: Ipv6Addr, des
     let at = usize::from(meta.l3);
     // RFC 4443 §4.2: a request to a group is answered from a unicast address of the port.
     let own = if destination.is_multicast() {
-        let Some(own) = table.link().port(meta.port).source_v6(source) else {
+        let Some(own) = table.link().interface(meta.interface).source_v6(source) else {
             return Verdict::Drop(DropReason::IcmpIgnored);
         };
         own
@@ -91,7 +91,7 @@ fn echo(table: &Table, frame: &mut Frame, meta: &mut Meta, source: Ipv6Addr, des
     write_header(ip, own, source, HOP_LIMIT, message);
     meta.flags |= Flags::ORIGINATED;
     meta.flags.remove(Flags::LINK_MULTICAST);
-    meta.out = meta.port;
+    meta.out = meta.interface;
     Verdict::Continue
 }
 
@@ -132,13 +132,13 @@ pub(super) fn complain(
     message[4..8].copy_from_slice(&rest.to_be_bytes());
     message[8..].copy_from_slice(quoted);
     write_header(ip, source, to, HOP_LIMIT, message);
-    let meta = Meta { out: meta.port, l4: 40, protocol: PROTOCOL, ..Meta::default() };
+    let meta = Meta { out: meta.interface, l4: 40, protocol: PROTOCOL, ..Meta::default() };
     turn.egress.push_ip(frame, Network::Ipv6, meta);
 }
 
 /// RFC 4443 §2.2: the address that was spoken to if it is ours, else one of the port that the error leaves by.
 fn source(table: &Table, meta: &Meta, to: Ipv6Addr, about: Ipv6Addr) -> Option<Ipv6Addr> {
-    let link = table.link().port(meta.port);
+    let link = table.link().interface(meta.interface);
     if table.addresses.v6(about) || about == link.link_local {
         return Some(about);
     }

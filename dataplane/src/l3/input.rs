@@ -206,7 +206,7 @@ fn unusual_v6(
     if (is_martian_v6(source) && !nobody) || is_martian_v6(destination) || source.is_multicast() {
         return Verdict::Drop(DropReason::IpMartian);
     }
-    let link = table.link().port(meta.port);
+    let link = table.link().interface(meta.interface);
     if table.addresses.v6(source) || source == link.link_local {
         return Verdict::Drop(DropReason::IpOwnSource);
     }

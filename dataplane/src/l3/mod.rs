@@ -28,7 +28,7 @@ pub mod table; // what the configuration says
 mod tests; // what a router must do, packet in and packet out
 
 pub use advertise::Advertise;
-pub use build::{BuildError, PortAddresses, Route, Spec, Target};
+pub use build::{BuildError, InterfaceSpec, Route, Spec, Target};
 pub use icmp::State;
 pub use table::{Action, NextHop, Table};
 

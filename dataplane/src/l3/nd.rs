@@ -10,12 +10,12 @@ use crate::{
     frame::Frame,
     io::MacAddr,
     l2::{
-        self, Conflict, ETHERTYPE_IPV6, HEADER, LinkPort, Turn,
+        self, Conflict, ETHERTYPE_IPV6, HEADER, Interface, Turn,
         neighbor::Claim,
         solicit::{ALL_NODES, multicast_mac, write_ethernet, write_header},
         table::solicited_node,
     },
-    meta::{Meta, PortId},
+    meta::{InterfaceId, Meta},
     verdict::{DropReason, Verdict},
 };
 
@@ -96,37 +96,37 @@ pub(super) fn receive(
     let Some(message) = Message::parse(frame, meta, source, destination) else {
         return Verdict::Drop(DropReason::IcmpMalformed);
     };
-    let port = table.link().port(meta.port);
+    let interface = table.link().interface(meta.interface);
     let from = sender(frame, meta);
-    if from == Some(port.mac) || message.mac == Some(port.mac) {
+    if from == Some(interface.mac) || message.mac == Some(interface.mac) {
         // Our own message, brought back by a loop or a mirror.
         return Verdict::Drop(DropReason::IcmpIgnored);
     }
-    if is_disputed(port, message) {
+    if is_disputed(interface, message) {
         let mac = message.mac.or(from).unwrap_or_default();
-        let tentative = port.is_tentative(message.target.into());
-        link.report(Conflict { port: meta.port, address: message.target.into(), mac }, tentative, turn.now);
+        let tentative = interface.is_tentative(message.target.into());
+        link.report(Conflict { interface: meta.interface, address: message.target.into(), mac }, tentative, turn.now);
         return Verdict::Drop(DropReason::AddressConflict);
     }
-    let ours = port.owns(IpAddr::V6(message.target));
+    let ours = interface.owns(IpAddr::V6(message.target));
     if message.kind == ADVERTISEMENT {
-        let known = learn_message(table, link, turn, meta.port, message);
+        let known = learn_message(table, link, turn, meta.interface, message);
         return if known { Verdict::Consumed } else { Verdict::Drop(DropReason::IcmpIgnored) };
     }
     if !ours {
         return Verdict::Drop(DropReason::IcmpIgnored);
     }
-    learn_message(table, link, turn, meta.port, message);
-    answer(frame, meta, port.mac, message)
+    learn_message(table, link, turn, meta.interface, message);
+    answer(frame, meta, interface, message)
 }
 
 /// Whether the sender has an address of ours, or wants it while we do (RFC 4862 §5.4.3, §5.4.4): it advertises it, or probes for one
 /// that is only tentative here.
-fn is_disputed(port: &LinkPort, message: Message) -> bool {
+fn is_disputed(interface: &Interface, message: Message) -> bool {
     let target = IpAddr::V6(message.target);
     match message.kind {
-        ADVERTISEMENT => port.claims(target),
-        _ => message.source.is_unspecified() && port.is_tentative(target),
+        ADVERTISEMENT => interface.claims(target),
+        _ => message.source.is_unspecified() && interface.is_tentative(target),
     }
 }
 
@@ -154,12 +154,12 @@ pub(super) fn solicited(
         _ => return Verdict::Drop(DropReason::IcmpMalformed),
     };
     let address = IpAddr::V6(source);
-    let on_link = !source.is_unspecified() && table.link().port(meta.port).is_on_link(address);
+    let on_link = !source.is_unspecified() && table.link().interface(meta.interface).is_on_link(address);
     if mac.is_some() && on_link {
-        let claim = Claim { port: meta.port, address, mac, solicited: false, overrides: true, creates: true };
+        let claim = Claim { interface: meta.interface, address, mac, solicited: false, overrides: true, creates: true };
         link.learn(table.link(), turn, claim);
     }
-    state.advertiser.solicited(meta.port, turn.now);
+    state.advertiser.solicited(meta.interface, turn.now);
     Verdict::Consumed
 }
 
@@ -179,23 +179,29 @@ pub(super) fn learn(
         return;
     }
     let Some(message) = Message::parse(frame, &at, source, destination) else { return };
-    let ours = table.link().port(meta.port).claims(IpAddr::V6(message.target));
+    let ours = table.link().interface(meta.interface).claims(IpAddr::V6(message.target));
     if ours == (message.kind == SOLICITATION) {
-        learn_message(table, link, turn, meta.port, message);
+        learn_message(table, link, turn, meta.interface, message);
     }
 }
 
-fn learn_message(table: &Table, link: &mut l2::State, turn: &mut Turn<'_>, port: PortId, message: Message) -> bool {
+fn learn_message(
+    table: &Table,
+    link: &mut l2::State,
+    turn: &mut Turn<'_>,
+    interface: InterfaceId,
+    message: Message,
+) -> bool {
     let claim = if message.kind == SOLICITATION {
         if message.source.is_unspecified() || message.mac.is_none() {
             return false;
         }
         let address = IpAddr::V6(message.source);
-        let creates = table.link().port(port).is_on_link(address);
-        Claim { port, address, mac: message.mac, solicited: false, overrides: true, creates }
+        let creates = table.link().interface(interface).is_on_link(address);
+        Claim { interface, address, mac: message.mac, solicited: false, overrides: true, creates }
     } else {
         Claim {
-            port,
+            interface,
             address: IpAddr::V6(message.target),
             mac: message.mac,
             solicited: message.flags & SOLICITED != 0,
@@ -207,7 +213,7 @@ fn learn_message(table: &Table, link: &mut l2::State, turn: &mut Turn<'_>, port:
 }
 
 /// Writes the advertisement over the solicitation (RFC 4861 §7.2.4).
-fn answer(frame: &mut Frame, meta: &mut Meta, own: MacAddr, asked: Message) -> Verdict {
+fn answer(frame: &mut Frame, meta: &mut Meta, interface: &Interface, asked: Message) -> Verdict {
     let at = usize::from(meta.l3);
     // Who checks its address for duplicates has none to be answered at: all nodes hear it.
     let (to, flags) = if asked.source.is_unspecified() {
@@ -223,13 +229,13 @@ fn answer(frame: &mut Frame, meta: &mut Meta, own: MacAddr, asked: Message) -> V
     message[..8].copy_from_slice(&[ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0]);
     message[8..24].copy_from_slice(&asked.target.octets());
     message[24..26].copy_from_slice(&[2, 1]); // target link-layer address, one unit of eight bytes
-    message[26..32].copy_from_slice(&own.0);
+    message[26..32].copy_from_slice(&interface.mac.0);
     write_header(ip, asked.target, to, 255, message);
     frame.trim_front(at - HEADER);
     let Some(header) = frame.data_mut().first_chunk_mut::<HEADER>() else {
         return Verdict::Drop(DropReason::IcmpMalformed);
     };
-    write_ethernet(header, mac, own, ETHERTYPE_IPV6);
-    (meta.l3, meta.l4, meta.out) = (HEADER as u16, (HEADER + 40) as u16, meta.port);
-    Verdict::Transmit(meta.port)
+    write_ethernet(header, mac, interface.mac, ETHERTYPE_IPV6);
+    (meta.l3, meta.l4, meta.out) = (HEADER as u16, (HEADER + 40) as u16, meta.interface);
+    Verdict::Transmit(interface.port)
 }

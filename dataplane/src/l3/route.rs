@@ -102,7 +102,7 @@ fn destination(slot: &Slot, within: core::ops::Range<usize>) -> Option<&[u8]> {
 fn apply(table: &Table, state: &mut State, turn: &mut Turn<'_>, slot: &mut Slot, next_hop: u32) {
     let hop = table.next_hop(next_hop);
     slot.meta.next_hop = next_hop;
-    slot.meta.out = hop.port;
+    slot.meta.out = hop.interface;
     slot.meta.mtu = hop.mtu;
     if hop.action != Action::Forward {
         slot.verdict = refuse(table, state, turn, slot, hop.action);

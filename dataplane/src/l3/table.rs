@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{addresses::Addresses, advertise::Advertise, fib4::Fib4, fib6::Fib6};
 use crate::{
     l2::{self, table::is_link_local},
-    meta::PortId,
+    meta::InterfaceId,
 };
 
 /// What is done with a packet for a prefix.
@@ -14,7 +14,7 @@ use crate::{
 pub enum Action {
     /// There is no route: tell the sender, drop.
     NoRoute,
-    /// To the next hop on its port: a router or, for a connected prefix, the destination itself.
+    /// To the next hop on its interface: a router or, for a connected prefix, the destination itself.
     Forward,
     /// One of our own addresses, or a broadcast address of a link.
     Local,
@@ -29,9 +29,9 @@ pub enum Action {
 pub struct NextHop {
     /// What is done.
     pub action: Action,
-    /// The port of [`Action::Forward`] and [`Action::Local`].
-    pub port: PortId,
-    /// Longest IP packet that port carries, in bytes.
+    /// The interface of [`Action::Forward`] and [`Action::Local`].
+    pub interface: InterfaceId,
+    /// Longest IP packet that interface carries, in bytes.
     pub mtu: u16,
 }
 
@@ -46,9 +46,9 @@ pub struct Table {
     pub(super) fib4: Arc<Fib4>,
     pub(super) fib6: Arc<Fib6>,
     pub(super) next_hops: Box<[NextHop]>,
-    /// Index of the connected next hop of each port.
+    /// Index of the connected next hop of each interface.
     pub(super) on_link: Box<[u32]>,
-    /// What each port advertises to hosts.
+    /// What each interface advertises to hosts.
     pub(super) advertise: Box<[Option<Advertise>]>,
 }
 
@@ -68,14 +68,14 @@ impl Table {
     /// The next hop of an index found by [`Table::lookup_v4`] or [`Table::lookup_v6`].
     #[inline]
     pub fn next_hop(&self, index: u32) -> NextHop {
-        let none = NextHop { action: Action::NoRoute, port: PortId(0), mtu: 0 };
+        let none = NextHop { action: Action::NoRoute, interface: InterfaceId(0), mtu: 0 };
         self.next_hops.get(index as usize).copied().unwrap_or(none)
     }
 
-    /// The next hop for destinations on the link of `port` itself.
+    /// The next hop for destinations on the link of `interface` itself.
     #[inline]
-    pub fn on_link(&self, port: PortId) -> u32 {
-        self.on_link.get(port.index()).copied().unwrap_or(NO_ROUTE)
+    pub fn on_link(&self, interface: InterfaceId) -> u32 {
+        self.on_link.get(interface.index()).copied().unwrap_or(NO_ROUTE)
     }
 
     /// Longest-prefix match; the index of a next hop.
@@ -100,9 +100,9 @@ impl Table {
         &self.fib6
     }
 
-    /// The address a packet of ours to `destination` is sent from, and the port it leaves by: an address of that port (RFC 1812
-    /// §4.3.2.4, RFC 6724 §5). `None` when there is no way there or the port has no address of that family.
-    pub fn source_for(&self, destination: IpAddr) -> Option<(IpAddr, PortId)> {
+    /// The address a packet of ours to `destination` is sent from, and the interface it leaves by: an address of that interface
+    /// (RFC 1812 §4.3.2.4, RFC 6724 §5). `None` when there is no way there or the interface has no address of that family.
+    pub fn source_for(&self, destination: IpAddr) -> Option<(IpAddr, InterfaceId)> {
         let index = match destination {
             IpAddr::V4(destination) => self.lookup_v4(destination),
             IpAddr::V6(destination) if is_link_local(destination) => return None,
@@ -116,7 +116,7 @@ impl Table {
         // A link-local gateway says nothing about which global address to use.
         let gateway = gateway.filter(|gateway| !matches!(gateway, IpAddr::V6(address) if is_link_local(*address)));
         let near = gateway.filter(|gateway| gateway.is_ipv4() == destination.is_ipv4()).unwrap_or(destination);
-        let source = self.link.port(hop.port).source_for(near)?;
-        Some((source, hop.port))
+        let source = self.link.interface(hop.interface).source_for(near)?;
+        Some((source, hop.interface))
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     frame::Frame,
     io::MacAddr,
     l2::{self, Bucket},
-    meta::{Flags, Meta, Network, PortId},
+    meta::{Flags, InterfaceId, Meta, Network, PortId},
     verdict::{DropReason, Verdict},
 };
 
@@ -109,7 +109,7 @@ impl Hosts {
 
     /// What the kernel sent on behalf of `port` goes out of it as it is. Only the port's own address may send there.
     pub(super) fn send(table: &l2::Table, port: PortId, batch: &mut Batch) {
-        let own = table.port(port);
+        let own = table.interface(InterfaceId::of(port));
         batch.each(Verdict::Continue, |frame, meta| {
             let Some(header) = frame.data().first_chunk::<{ l2::HEADER }>() else {
                 return Verdict::Drop(DropReason::L2Truncated);
@@ -121,7 +121,7 @@ impl Hosts {
                 return Verdict::Drop(DropReason::TooLong);
             }
             (meta.network, meta.protocol) = content(frame);
-            (meta.l3, meta.port, meta.out) = (l2::HEADER as u16, port, port);
+            (meta.l3, meta.port, meta.out) = (l2::HEADER as u16, port, InterfaceId::of(port));
             meta.flags |= Flags::ORIGINATED;
             Verdict::Transmit(port)
         });
@@ -155,7 +155,7 @@ fn is_for_kernel(table: &l2::Table, slot: &Slot) -> bool {
         // A whole TCP segment may be for a listener of ours, and the kernel would reset it.
         Verdict::Drop(DropReason::FragmentForHost) => meta.protocol != TCP,
         Verdict::Drop(DropReason::NotForwardable) => is_link_scope(frame, meta),
-        Verdict::Drop(DropReason::L2UnknownType) => is_to(table.port(meta.port).mac, frame),
+        Verdict::Drop(DropReason::L2UnknownType) => is_to(table.interface(meta.interface).mac, frame),
         _ => false,
     }
 }
@@ -173,7 +173,7 @@ fn is_near(table: &l2::Table, slot: &Slot) -> bool {
     };
     hops == Some(&255)
         || is_link_scope(frame, meta)
-        || source.is_some_and(|source| table.port(meta.port).is_on_link(source))
+        || source.is_some_and(|source| table.interface(meta.interface).is_on_link(source))
 }
 
 fn octets<const N: usize>(packet: &[u8], at: usize) -> Option<[u8; N]> {

@@ -15,13 +15,13 @@ use tidegate_dataplane::{
         park::Waker,
     },
     l2::{Presence, StaticNeighbor},
-    l3::{self, PortAddresses, Route, Target},
+    l3::{self, InterfaceSpec, Route, Target},
     l4::{self, Secrets, TcpOptions},
     l7::{
         app::{App, Host},
         table::{Table, TableSpec},
     },
-    meta::PortId,
+    meta::{InterfaceId, PortId},
     stats::CoreStats,
     sync::snapshot::Publisher,
     tables::{Phase, Tables},
@@ -55,7 +55,8 @@ pub(crate) fn address((address, port): (u32, u16)) -> SocketAddr {
 /// Two links: clients behind a router on port 0 (10.64.0.0/10 and fd64::/16), origins and sixteen routers on port 1. All
 /// neighbours are known.
 pub(crate) fn links() -> l3::Spec {
-    let port = |id: u16| PortAddresses {
+    let port = |id: u16| InterfaceSpec {
+        id: InterfaceId(id),
         port: PortId(id),
         mac: PORTS[usize::from(id)],
         mtu: 1500,
@@ -64,8 +65,11 @@ pub(crate) fn links() -> l3::Spec {
         presence: Presence::default(),
         advertise: None,
     };
-    let neighbor =
-        |port, address: String| StaticNeighbor { port: PortId(port), address: address.parse().unwrap(), mac: FAR };
+    let neighbor = |port, address: String| StaticNeighbor {
+        interface: InterfaceId(port),
+        address: address.parse().unwrap(),
+        mac: FAR,
+    };
     let mut neighbors = vec![
         neighbor(0, "10.0.0.254".into()),
         neighbor(0, "fd00:0::254".into()),
@@ -77,10 +81,10 @@ pub(crate) fn links() -> l3::Spec {
     }
     let clients = |to: &str, gateway: &str| Route {
         to: to.parse().unwrap(),
-        target: Target::Via { gateway: gateway.parse().unwrap(), port: None },
+        target: Target::Via { gateway: gateway.parse().unwrap(), interface: None },
     };
     l3::Spec {
-        ports: vec![port(0), port(1)],
+        interfaces: vec![port(0), port(1)],
         routes: vec![clients("10.64.0.0/10", "10.0.0.254"), clients("fd64::/16", "fd00:0::254")],
         neighbors,
     }
@@ -90,7 +94,7 @@ pub(crate) fn links() -> l3::Spec {
 pub(crate) fn gateway(number: usize, v6: bool) -> Target {
     let last = GATEWAYS.start + (number % GATEWAYS.len()) as u16;
     let gateway = if v6 { format!("fd00:1::{last:x}") } else { format!("10.0.1.{last}") };
-    Target::Via { gateway: gateway.parse::<IpAddr>().unwrap(), port: None }
+    Target::Via { gateway: gateway.parse::<IpAddr>().unwrap(), interface: None }
 }
 
 /// What a core is made of.

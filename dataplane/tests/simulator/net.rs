@@ -8,13 +8,13 @@ use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
 use tidegate_dataplane::{
     io::MacAddr,
-    l3::{self, PortAddresses, Route, Target},
+    l3::{self, InterfaceSpec, Route, Target},
     l7::{
         cluster::ClusterSpec,
         route::PathMatch,
         table::{BackendRef, ListenerSpec, Retry, RouteSpec, Table, TableSpec, Timeouts},
     },
-    meta::PortId,
+    meta::{InterfaceId, PortId},
     tables::{Phase, Tables},
 };
 
@@ -94,7 +94,8 @@ pub(crate) fn l3(who: Who, mtu: [u16; 2]) -> Arc<l3::Table> {
 }
 
 fn build_l3(who: Who, mtu: [u16; 2]) -> l3::Table {
-    let ports = who.links().iter().enumerate().map(|(port, link)| PortAddresses {
+    let ports = who.links().iter().enumerate().map(|(port, link)| InterfaceSpec {
+        id: InterfaceId(port as u16),
         port: PortId(port as u16),
         mac: who.mac(*link),
         mtu: mtu[*link],
@@ -106,13 +107,13 @@ fn build_l3(who: Who, mtu: [u16; 2]) -> l3::Table {
     let link = who.links()[0];
     let default = |to: &str, v6| Route {
         to: to.parse().expect("a prefix"),
-        target: Target::Via { gateway: Who::Gateway.address(link, v6), port: None },
+        target: Target::Via { gateway: Who::Gateway.address(link, v6), interface: None },
     };
     let routes = match who {
         Who::Gateway => vec![],
         _ => vec![default("0.0.0.0/0", false), default("::/0", true)],
     };
-    l3::Table::build(l3::Spec { ports: ports.collect(), routes, neighbors: vec![] }, None)
+    l3::Table::build(l3::Spec { interfaces: ports.collect(), routes, neighbors: vec![] }, None)
         .expect("right by construction")
 }
 

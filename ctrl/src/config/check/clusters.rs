@@ -81,7 +81,7 @@ fn reachable(endpoint: &At<SocketAddr>, network: &Network, routes: &[At<Route>],
         let routed = routes.iter().any(|route| {
             route.to.ok().is_none_or(|to| to.0.contains(&ip) && !route.blackhole.value && !route.unreachable.value)
         });
-        if network.port_to(ip).is_none() && !routed {
+        if network.interface_to(ip).is_none() && !routed {
             let far = format!("no subnet and no route leads to {ip}");
             cx.push(
                 Diagnostic::error(Code::Unreachable, endpoint.span, far).help("add a `[[route]]` with `to` and `via`"),

@@ -29,7 +29,7 @@ impl Raw {
     ) -> (Option<Config>, Certs, Vec<Diagnostic>) {
         let mut cx = Checker { surroundings, diagnostics: found, certs: Certs::default() };
         let names = Names {
-            ports: cx.names("port", self.port.0.iter().map(|port| &port.name)),
+            interfaces: cx.names("port", self.port.0.iter().map(|port| &port.name)),
             listeners: cx.names("listener", self.listener.0.iter().map(|listener| &listener.name)),
             clusters: cx.names("cluster", self.cluster.0.iter().map(|cluster| &cluster.name)),
         };
@@ -105,7 +105,7 @@ impl Checker<'_> {
 
 /// The names of all tables that others may refer to.
 pub(super) struct Names {
-    pub(super) ports: NameTable,
+    pub(super) interfaces: NameTable,
     pub(super) listeners: NameTable,
     pub(super) clusters: NameTable,
 }

@@ -12,7 +12,7 @@ use crate::config::scalar::Name;
 use crate::config::slot::At;
 use crate::diagnostic::{Code, Diagnostic, Span};
 
-/// The addresses of all ports.
+/// The addresses of all interfaces.
 pub(super) struct Network {
     subnets: Vec<Subnet>,
     /// False if an address could not be read: then nothing is said about an address that seems to be missing.
@@ -20,7 +20,7 @@ pub(super) struct Network {
 }
 
 struct Subnet {
-    port: Reference,
+    interface: Reference,
     address: IpNet,
     span: Span,
 }
@@ -36,7 +36,7 @@ impl Network {
             complete &= !(port.addresses.given && cx.broken(port.addresses.span));
             let name = port.name.ok().map_or_else(|| Name(format!("port {}", index + 1)), |name| name.value.clone());
             subnets.extend(port.addresses.iter().map(|address| Subnet {
-                port: Reference { index, name: name.clone() },
+                interface: Reference { index, name: name.clone() },
                 address: address.value.0,
                 span: address.span,
             }));
@@ -54,48 +54,58 @@ impl Network {
         self.subnets.iter().any(|subnet| subnet.address.addr().is_ipv4() == address.is_ipv4())
     }
 
-    /// The port in whose subnet `address` is.
-    pub(super) fn port_to(&self, address: IpAddr) -> Option<&Reference> {
+    /// The interface in whose subnet `address` is.
+    pub(super) fn interface_to(&self, address: IpAddr) -> Option<&Reference> {
         let inside = self.subnets.iter().filter(|subnet| subnet.address.contains(&address));
-        inside.max_by_key(|subnet| subnet.address.prefix_len()).map(|subnet| &subnet.port)
+        inside.max_by_key(|subnet| subnet.address.prefix_len()).map(|subnet| &subnet.interface)
     }
 
     /// Our addresses, for help.
     pub(super) fn addresses(&self) -> String {
-        let all: Vec<String> =
-            self.subnets.iter().map(|subnet| format!("{} ({})", subnet.address.addr(), subnet.port.name.0)).collect();
-        if all.is_empty() { "no port has an address".to_owned() } else { format!("the ports have: {}", all.join(", ")) }
+        let all: Vec<String> = self
+            .subnets
+            .iter()
+            .map(|subnet| format!("{} ({})", subnet.address.addr(), subnet.interface.name.0))
+            .collect();
+        if all.is_empty() {
+            "no interface has an address".to_owned()
+        } else {
+            format!("the interfaces have: {}", all.join(", "))
+        }
     }
 
     /// The subnets, for help.
     fn subnets(&self) -> String {
-        let all: Vec<String> =
-            self.subnets.iter().map(|subnet| format!("{} ({})", subnet.address.trunc(), subnet.port.name.0)).collect();
+        let all: Vec<String> = self
+            .subnets
+            .iter()
+            .map(|subnet| format!("{} ({})", subnet.address.trunc(), subnet.interface.name.0))
+            .collect();
         if all.is_empty() {
-            "no port has an address".to_owned()
+            "no interface has an address".to_owned()
         } else {
             format!("the subnets are: {}", all.join(", "))
         }
     }
 
-    /// Records addresses that two ports share, and subnets that would make it unclear which port leads there.
+    /// Records addresses that two interfaces share, and subnets that would make it unclear which interface leads there.
     fn overlaps(&self, cx: &mut Checker<'_>) {
         for (at, second) in self.subnets.iter().enumerate() {
             for first in &self.subnets[..at] {
-                let (name, address) = (&first.port.name.0, second.address);
+                let (name, address) = (&first.interface.name.0, second.address);
                 let diagnostic = if first.address.addr() == address.addr() {
                     Diagnostic::error(
                         Code::Duplicate,
                         second.span,
                         format!("`{}` is already an address of `{name}`", address.addr()),
                     )
-                } else if first.address.trunc() == address.trunc() && first.port != second.port {
+                } else if first.address.trunc() == address.trunc() && first.interface != second.interface {
                     Diagnostic::error(
                         Code::Duplicate,
                         second.span,
                         format!("the subnet {} is already on `{name}`", address.trunc()),
                     )
-                    .help("a subnet is on one port; give one of them a longer prefix")
+                    .help("a subnet is on one interface; give one of them a longer prefix")
                 } else {
                     continue;
                 };
@@ -119,8 +129,8 @@ pub(super) fn routes(raw: &[At<Route>], network: &Network, names: &Names, cx: &m
             let subnet = network.subnets.iter().find(|subnet| subnet.address.trunc() == to.0);
             if let Some(subnet) = subnet {
                 let message =
-                    format!("{} is the subnet of port `{}`: it is reached without a route", to.0, subnet.port.name.0);
-                cx.push(Diagnostic::error(Code::Conflict, to.span, message).related(subnet.span, "the port's address"));
+                    format!("{} is the subnet of `{}`: it is reached without a route", to.0, subnet.interface.name.0);
+                cx.push(Diagnostic::error(Code::Conflict, to.span, message).related(subnet.span, "its address"));
             }
         }
         let target = target(route, network, names, cx);
@@ -131,15 +141,15 @@ pub(super) fn routes(raw: &[At<Route>], network: &Network, names: &Names, cx: &m
     routes
 }
 
-fn target(route: &Route, network: &Network, names: &Names, cx: &mut Checker<'_>) -> Option<RouteTarget> {
-    let port = route.port.ok().map(|port| names.ports.resolve(port, cx));
+fn target(route: &At<Route>, network: &Network, names: &Names, cx: &mut Checker<'_>) -> Option<RouteTarget> {
+    let interface = route.interface.ok().map(|interface| names.interfaces.resolve(interface, cx));
     let ends = [
         ("blackhole", &route.blackhole, RouteTarget::Blackhole),
         ("unreachable", &route.unreachable, RouteTarget::Unreachable),
     ];
     if let Some((word, _, end)) = ends.into_iter().find(|(_, flag, _)| flag.value) {
         let both = (word == "blackhole" && route.unreachable.value).then_some(route.unreachable.span);
-        for (key, span) in [("via", route.via.span()), ("port", route.port.span()), ("unreachable", both)] {
+        for (key, span) in [("via", route.via.span()), ("interface", route.interface.span()), ("unreachable", both)] {
             if let Some(span) = span {
                 let both = format!("a route with `{word} = true` has no `{key}`");
                 cx.push(Diagnostic::error(Code::Conflict, span, both).help("leave out one of them"));
@@ -149,12 +159,12 @@ fn target(route: &Route, network: &Network, names: &Names, cx: &mut Checker<'_>)
     }
     let Some(via) = route.via.ok() else {
         let misread = cx.broken(route.blackhole.span) || cx.broken(route.unreachable.span);
-        if route.via.is_absent() && route.port.is_absent() && !misread {
+        if route.via.is_absent() && route.interface.is_absent() && !misread {
             let span = route.to.ok().map_or(route.head, |to| to.span);
             let missing = Diagnostic::error(Code::MissingKey, span, "the route leads nowhere");
-            cx.push(missing.help("add `via` (the next router), `port` (neighbours on a port), `blackhole = true` or `unreachable = true`"));
+            cx.push(missing.help("add `via` (the next router), `interface` (neighbours on it), `blackhole = true` or `unreachable = true`"));
         }
-        return port.flatten().map(|port| RouteTarget::OnLink { port });
+        return interface.flatten().map(|interface| RouteTarget::OnLink { interface });
     };
     if let Some(to) = route.to.ok()
         && to.0.addr().is_ipv4() != via.is_ipv4()
@@ -170,13 +180,16 @@ fn target(route: &Route, network: &Network, names: &Names, cx: &mut Checker<'_>)
         cx.push(Diagnostic::error(Code::Conflict, via.span, format!("{} is our own address", via.value)));
         return None;
     }
-    match (port, network.port_to(via.value)) {
-        (Some(port), _) => port.map(|port| RouteTarget::Via { gateway: via.value, port }),
-        (None, Some(port)) => Some(RouteTarget::Via { gateway: via.value, port: port.clone() }),
+    match (interface, network.interface_to(via.value)) {
+        (Some(interface), _) => interface.map(|interface| RouteTarget::Via { gateway: via.value, interface }),
+        (None, Some(interface)) => Some(RouteTarget::Via { gateway: via.value, interface: interface.clone() }),
         (None, None) => {
-            if network.complete && route.port.is_absent() {
-                let far =
-                    Diagnostic::error(Code::Unreachable, via.span, format!("{} is in no port's subnet", via.value));
+            if network.complete && route.interface.is_absent() {
+                let far = Diagnostic::error(
+                    Code::Unreachable,
+                    via.span,
+                    format!("{} is in no interface's subnet", via.value),
+                );
                 cx.push(far.help(network.subnets()));
             }
             None
@@ -193,21 +206,22 @@ pub(super) fn neighbors(
     let mut seen: HashMap<(usize, IpAddr), Span> = HashMap::new();
     let mut neighbors = Vec::new();
     for neighbor in raw {
-        let port = neighbor.port.ok().and_then(|port| names.ports.resolve(port, cx));
-        let (Some(port), Some(address)) = (port, neighbor.address.ok()) else { continue };
-        if let Some(first) = seen.insert((port.index, address.value), address.span) {
-            let twice = format!("{} is already a neighbour on `{}`", address.value, port.name.0);
+        let interface = neighbor.interface.ok().and_then(|interface| names.interfaces.resolve(interface, cx));
+        let (Some(interface), Some(address)) = (interface, neighbor.address.ok()) else { continue };
+        if let Some(first) = seen.insert((interface.index, address.value), address.span) {
+            let twice = format!("{} is already a neighbour on `{}`", address.value, interface.name.0);
             cx.push(Diagnostic::error(Code::Duplicate, address.span, twice).related(first, "the first is here"));
         }
-        let near = network.subnets.iter().any(|s| s.port.index == port.index && s.address.contains(&address.value));
+        let near =
+            network.subnets.iter().any(|s| s.interface.index == interface.index && s.address.contains(&address.value));
         if network.owns(address.value) {
             cx.push(Diagnostic::error(Code::Conflict, address.span, format!("{} is our own address", address.value)));
         } else if !near && network.complete {
-            let far = format!("{} is in no subnet of port `{}`", address.value, port.name.0);
+            let far = format!("{} is in no subnet of `{}`", address.value, interface.name.0);
             cx.push(Diagnostic::error(Code::Unreachable, address.span, far).help(network.subnets()));
         }
         if let Some(mac) = neighbor.mac.ok() {
-            neighbors.push(model::Neighbor { port, address: address.value, mac: mac.value });
+            neighbors.push(model::Neighbor { interface, address: address.value, mac: mac.value });
         }
     }
     neighbors

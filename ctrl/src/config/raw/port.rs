@@ -156,10 +156,10 @@ table! {
     pub struct Route("[[route]]") {
         /// Destinations.
         to: Required<Prefix>;
-        /// Next router; it must be in the subnet of a port.
+        /// Next router; it must be in the subnet of an interface.
         via: Optional<IpAddr>;
-        /// Port that leads there. Without it, the one whose subnet has `via`.
-        port: Optional<Name>;
+        /// Interface that leads there: the name of a port. Without it, the one whose subnet has `via`.
+        interface: Optional<Name>;
         /// Drop these packets (counted) and tell nobody.
         blackhole: At<bool> = false, "false";
         /// Drop these packets and tell their senders by ICMP that the destination is unreachable.
@@ -170,9 +170,9 @@ table! {
 table! {
     /// A neighbour whose Ethernet address is known and never asked for.
     pub struct Neighbor("[[neighbor]]") {
-        /// The port it is on.
-        port: Required<Name>;
-        /// Its address, in a subnet of the port.
+        /// The interface it is on: the name of a port.
+        interface: Required<Name>;
+        /// Its address, in a subnet of the interface.
         address: Required<IpAddr>;
         /// Its Ethernet address.
         mac: Required<Mac>;

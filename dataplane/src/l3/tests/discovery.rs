@@ -9,7 +9,7 @@ use crate::{
     frame::Arena,
     io::MacAddr,
     l2::{self, Phase, Turn},
-    meta::{Meta, Network, PortId},
+    meta::{InterfaceId, Meta, Network},
     verdict::DropReason,
 };
 
@@ -112,7 +112,7 @@ fn an_answer_that_another_core_received_is_learnt_from_its_copy() {
     let arena = Arena::new(4, 2048).unwrap();
     for (bytes, network) in [(answer(), Network::Arp), (advertisement, Network::Ipv6)] {
         let frame = arena.copy_from(&bytes).unwrap();
-        let meta = Meta { port: PortId(1), l3: 14, network, ..Meta::default() };
+        let meta = Meta { interface: InterfaceId(1), l3: 14, network, ..Meta::default() };
         assert!(l2::is_neighbor_message(&frame, &meta));
         let Router { table, state, link, arena, egress, stats, now, .. } = &mut asking;
         crate::l3::learn(table, state, link, &mut Turn { now: *now, arena, egress, stats }, &frame, &meta);

@@ -68,7 +68,7 @@ fn an_echo_reply_has_no_options_or_extension_headers() {
 fn link_local_echo_stays_on_its_port() {
     let mut router = Router::new(spec());
     // The neighbour is learnt from its solicitation; then its echo is answered at once.
-    let own = router.table.link().port(crate::meta::PortId(0)).link_local.to_string();
+    let own = router.table.link().interface(crate::meta::InterfaceId(0)).link_local.to_string();
     let ask = super::packets::Nd {
         kind: 135,
         flags: 0,

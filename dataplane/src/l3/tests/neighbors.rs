@@ -9,7 +9,7 @@ use super::{
 use crate::{
     io::MacAddr,
     l2::{self, Limits, Neighbor, Phase},
-    meta::PortId,
+    meta::{InterfaceId, PortId},
     verdict::DropReason,
 };
 
@@ -239,11 +239,11 @@ fn a_reload_changes_static_neighbours_and_keeps_learnt_ones() {
     let mut changed = spec();
     changed.neighbors.retain(|neighbor| neighbor.address != "10.77.11.2".parse::<std::net::IpAddr>().unwrap());
     changed.neighbors.push(l2::StaticNeighbor {
-        port: PortId(1),
+        interface: InterfaceId(1),
         address: "10.77.11.60".parse().unwrap(),
         mac: STRANGER,
     });
-    changed.ports[1].mac = MacAddr([2, 0, 0, 0, 7, 7]);
+    changed.interfaces[1].mac = MacAddr([2, 0, 0, 0, 7, 7]);
     router.reload(changed);
     assert_eq!(phase(&router, "10.77.11.2"), None);
     assert_eq!(phase(&router, "10.77.11.50"), Some(Phase::Reachable));
@@ -251,12 +251,12 @@ fn a_reload_changes_static_neighbours_and_keeps_learnt_ones() {
     assert_eq!(sent[0].1[..12], [2, 0, 0, 0, 9, 9, 2, 0, 0, 0, 7, 7], "what waited leaves, from our new address");
     assert_eq!(router.receive(0, &udp4("10.77.11.50", 64, 20))[0].1[6..12], [2, 0, 0, 0, 7, 7]);
     let mut fewer = spec();
-    fewer.ports.truncate(1);
+    fewer.interfaces.truncate(1);
     (fewer.routes, fewer.neighbors) = (Vec::new(), Vec::new());
     router.receive(0, &udp4("10.77.11.70", 64, 20));
     router.reload(fewer);
     router.wait(Duration::from_millis(100));
-    assert!(router.link.neighbors().all(|neighbor| neighbor.port == PortId(0)));
+    assert!(router.link.neighbors().all(|neighbor| neighbor.interface == InterfaceId(0)));
     assert_eq!((router.drops(DropReason::NeighborUnreachable), router.leaked()), (1, 0));
 }
 
@@ -292,7 +292,7 @@ fn a_table_full_of_fresh_neighbours_takes_no_other_until_one_is_stale() {
 #[test]
 fn a_scan_does_not_become_a_broadcast_storm() {
     let mut wide = spec();
-    wide.ports[1].v4 = vec!["10.78.0.1/16".parse().unwrap()];
+    wide.interfaces[1].v4 = vec!["10.78.0.1/16".parse().unwrap()];
     wide.routes.retain(|route| route.to.to_string().starts_with("fd"));
     wide.neighbors.clear();
     let mut router = Router::new(wide);

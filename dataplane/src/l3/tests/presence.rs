@@ -11,7 +11,7 @@ use crate::{
     io::MacAddr,
     l2::{Conflict, Presence},
     l3::{Advertise, Spec},
-    meta::PortId,
+    meta::{InterfaceId, PortId},
     verdict::DropReason,
 };
 
@@ -20,7 +20,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// The router of the other tests, whose port 0 shows itself as given.
 fn showing(presence: Presence, advertise: Option<Advertise>) -> Spec {
     let mut spec = spec();
-    (spec.ports[0].presence, spec.ports[0].advertise) = (presence, advertise);
+    (spec.interfaces[0].presence, spec.interfaces[0].advertise) = (presence, advertise);
     spec
 }
 
@@ -63,7 +63,7 @@ fn new_addresses_are_announced_three_times_and_not_again() {
     assert_eq!(said.payload[16..], [2, 1, 2, 0, 0, 0, 0, 1]);
     // A reload that adds an address announces that one alone.
     let mut more = showing(announcing(), None);
-    more.ports[0].v4.push("10.88.0.1/24".parse().unwrap());
+    more.interfaces[0].v4.push("10.88.0.1/24".parse().unwrap());
     router.reload(more);
     let sent = router.wait(30 * SECOND);
     assert!(sent.iter().all(|(_, bytes)| bytes[28..32] == [10, 88, 0, 1]), "{sent:02x?}");
@@ -99,7 +99,7 @@ fn a_tentative_address_is_probed_for_and_not_used() {
     // Another station that probes for it, and one that has it.
     let other = arp(1, (STRANGER, "0.0.0.0"), (MacAddr::default(), "10.77.10.1"));
     assert!(router.receive(0, &other).is_empty());
-    assert_eq!(router.link.take_conflict(), Some(Conflict { port: PortId(0), address, mac: STRANGER }));
+    assert_eq!(router.link.take_conflict(), Some(Conflict { interface: InterfaceId(0), address, mac: STRANGER }));
     let has = Nd {
         kind: 136,
         flags: 0x20,
@@ -109,11 +109,14 @@ fn a_tentative_address_is_probed_for_and_not_used() {
         mac: Some(STRANGER),
     };
     assert!(router.receive(0, &has.bytes()).is_empty());
-    assert_eq!(router.link.take_conflict(), Some(Conflict { port: PortId(0), address: six, mac: STRANGER }));
+    assert_eq!(router.link.take_conflict(), Some(Conflict { interface: InterfaceId(0), address: six, mac: STRANGER }));
     let probes =
         Nd { kind: 135, flags: 0, source: "::", destination: "ff02::1:ff00:1", target: "fd77:10::1", mac: None };
     assert!(router.receive(0, &probes.bytes()).is_empty());
-    assert_eq!(router.link.take_conflict(), Some(Conflict { port: PortId(0), address: six, mac: peer_mac(0) }));
+    assert_eq!(
+        router.link.take_conflict(),
+        Some(Conflict { interface: InterfaceId(0), address: six, mac: peer_mac(0) })
+    );
     assert_eq!(router.drops(DropReason::AddressConflict), 3);
     // Free after all: used and announced.
     router.reload(showing(announcing(), None));
@@ -160,7 +163,7 @@ fn hosts_are_told_what_the_operator_says() {
     let mut router = Router::new(showing(Presence::default(), Some(advertising())));
     let sent = router.wait(SECOND);
     let said = icmp(&sent);
-    let link_local = router.table.link().port(PortId(0)).link_local.to_string();
+    let link_local = router.table.link().interface(InterfaceId(0)).link_local.to_string();
     assert_eq!((said.kind, &*said.source, &*said.destination, sent[0].1[21]), ((134, 0), &*link_local, "ff02::1", 255));
     assert_eq!(said.rest, 0x4040_00b4, "hop limit 64, other configuration, 180 s");
     let [(1, mac), (5, mtu), (3, prefix), (25, dns)] = &options(&said.payload[8..])[..] else { panic!("{said:?}") };

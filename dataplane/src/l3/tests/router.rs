@@ -8,8 +8,8 @@ use crate::{
     frame::Arena,
     io::MacAddr,
     l2::{self, Limits, StaticNeighbor, Turn},
-    l3::{self, PortAddresses, Route, Spec, State, Table, Target},
-    meta::{Meta, PortId},
+    l3::{self, InterfaceSpec, Route, Spec, State, Table, Target},
+    meta::{InterfaceId, Meta, PortId},
     stats::CoreStats,
     verdict::{DropReason, Verdict},
 };
@@ -41,7 +41,8 @@ pub(crate) fn peer_mac(port: u16) -> MacAddr {
 
 /// Three ports 10.77.1P.1/24 and fd77:1P::1/64; port 1 has an MTU of 1280; static neighbours .2 and ::2.
 pub(crate) fn spec() -> Spec {
-    let port = |p: u16, mtu| PortAddresses {
+    let port = |p: u16, mtu| InterfaceSpec {
+        id: InterfaceId(p),
         port: PortId(p),
         mac: our_mac(p),
         mtu,
@@ -52,15 +53,15 @@ pub(crate) fn spec() -> Spec {
     };
     let via = |to: &str, gateway: &str| Route {
         to: to.parse().unwrap(),
-        target: Target::Via { gateway: gateway.parse().unwrap(), port: None },
+        target: Target::Via { gateway: gateway.parse().unwrap(), interface: None },
     };
     let neighbor = |p: u16, address: String| StaticNeighbor {
-        port: PortId(p),
+        interface: InterfaceId(p),
         address: address.parse().unwrap(),
         mac: peer_mac(p),
     };
     Spec {
-        ports: vec![port(0, 1500), port(1, 1280), port(2, 1500)],
+        interfaces: vec![port(0, 1500), port(1, 1280), port(2, 1500)],
         routes: vec![
             via("10.200.0.0/16", "10.77.11.2"),
             via("10.200.7.0/24", "10.77.12.2"),
@@ -90,7 +91,7 @@ impl Router {
         link.adopt(table.link());
         state.adopt(&table);
         Self {
-            stats: CoreStats::new(table.link().ports().len()),
+            stats: CoreStats::new(table.link().interfaces().len()),
             table,
             link,
             state,
