@@ -97,6 +97,13 @@ drop_reasons! {
     IpBadHeader = "ip_bad_header",
     /// The IPv4 header checksum is wrong (RFC 1812 §5.2.2).
     Ipv4BadChecksum = "ipv4_bad_checksum",
+    /// IPv4 options that nobody can read; the sender is told by ICMP (RFC 1812 §4.3.3.5).
+    IpBadOption = "ip_bad_option",
+    /// The sender asks for a way of its own choice, loose or strict source routing: refused (RFC 7126 §4.3, §4.4).
+    IpSourceRoute = "ip_source_route",
+    /// A fragment no honest sender makes: beyond 65535 bytes, of a length that leaves a gap, empty, or one that cuts a TCP header in
+    /// two to get it past a filter (RFC 1858, RFC 3128).
+    BadFragment = "bad_fragment",
     /// A source or destination address that may not appear on a link (RFC 1812 §5.3.7, RFC 4291 §2.5).
     IpMartian = "ip_martian",
     /// The source is one of our own addresses: a loop or a spoofed packet.
@@ -109,7 +116,8 @@ drop_reasons! {
     Blackhole = "blackhole",
     /// Longer than the way out allows and may not be fragmented; the sender is told by ICMP.
     PacketTooBig = "packet_too_big",
-    /// A multicast or broadcast packet: a router without multicast routing does not forward it (RFC 1812 §5.3.5).
+    /// A multicast or broadcast packet, or one with an address that counts on its link only: no router forwards it without multicast
+    /// routing (RFC 1812 §5.3.5, RFC 3927 §2.7, RFC 4291 §2.5.6).
     NotForwardable = "not_forwardable",
     /// A fragment addressed to this host: nothing here reassembles.
     FragmentForHost = "fragment_for_host",

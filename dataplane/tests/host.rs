@@ -206,8 +206,9 @@ fn what_nobody_serves_reaches_the_kernel_as_it_came() {
         builder.write(bytes, etherparse::IpNumber(89), b"hello").unwrap();
     });
     let fragment = {
-        let mut packet = udp();
-        packet[20] |= 0x20; // more fragments
+        // More fragments, and so a multiple of eight bytes.
+        let mut packet = written(|bytes| ipv4().udp(49152, 3784).write(bytes, &[0; 16]).unwrap());
+        packet[20] |= 0x20;
         let sum = written(|sum| {
             let mut header = etherparse::Ipv4Header::from_slice(&packet[14..]).unwrap().0;
             header.header_checksum = header.calc_header_checksum();
@@ -261,6 +262,8 @@ fn what_tidegate_serves_stays_here() {
     }
     // A fragment of a segment could be for a listener: the kernel would reset the connection.
     let mut fragment = syn(LISTENER);
+    fragment.extend([0; 4]);
+    fragment[17] += 4;
     fragment[20] |= 0x20;
     let mut header = etherparse::Ipv4Header::from_slice(&fragment[14..]).unwrap().0;
     header.header_checksum = header.calc_header_checksum();

@@ -36,7 +36,7 @@ pub(super) fn ask(
         IpAddr::V4(target) => {
             let Some(source) = interface.source_v4(target) else { return false };
             send(id, interface, HEADER + arp::LENGTH, turn, |bytes| {
-                write_arp(bytes, interface.mac, source, target, known)
+                write_arp(bytes, interface.mac, source, target, known);
             })
         }
         IpAddr::V6(target) => {
@@ -64,7 +64,7 @@ pub(super) fn probe(id: InterfaceId, interface: &Interface, address: IpAddr, tur
 pub(super) fn announce(id: InterfaceId, interface: &Interface, address: IpAddr, turn: &mut Turn<'_>) -> bool {
     match address {
         IpAddr::V4(address) => send(id, interface, HEADER + arp::LENGTH, turn, |bytes| {
-            write_arp(bytes, interface.mac, address, address, None)
+            write_arp(bytes, interface.mac, address, address, None);
         }),
         IpAddr::V6(address) => send(id, interface, HEADER + 40 + MESSAGE + OPTION, turn, |bytes| {
             write_ethernet(bytes, multicast_mac(ALL_NODES), interface.mac, ETHERTYPE_IPV6);

@@ -64,6 +64,19 @@ pub(super) fn walk(frame: &Frame, meta: &mut Meta) -> Result<u32, Fault> {
     Err(Fault::Silent)
 }
 
+/// Whether a fragment header is among the extension headers of a packet that [`walk`] has passed.
+pub(super) fn names_fragment(frame: &Frame, meta: &Meta) -> bool {
+    let packet = frame.data().get(usize::from(meta.l3)..usize::from(meta.l4)).unwrap_or_default();
+    let (mut next, mut at) = (packet.get(6).copied(), 40);
+    while let Some(header) = packet.get(at..at + 8) {
+        if next == Some(FRAGMENT) {
+            return true;
+        }
+        (next, at) = (Some(header[0]), at + (usize::from(header[1]) + 1) * 8);
+    }
+    false
+}
+
 fn found(meta: &mut Meta, protocol: u8, named_at: usize, at: usize) -> u32 {
     meta.protocol = protocol;
     meta.l4 = meta.l3 + at as u16;

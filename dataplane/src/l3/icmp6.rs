@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv6Addr};
 
 use super::{
-    State, Table,
+    State, Table, extension,
     icmp::{self, Complaint, FlowError, QuotedFlow, Unreachable},
     input::addresses_of,
     nd,
@@ -46,6 +46,10 @@ pub(super) fn receive(
     match message[0] {
         ECHO_REQUEST if !state.may_reply(turn.now) => Verdict::Drop(DropReason::IcmpRateLimited),
         ECHO_REQUEST => echo(table, frame, meta, source, destination),
+        // RFC 6980 §5: not even in a packet that has the header of a fragment and is whole.
+        nd::ROUTER_SOLICITATION..=REDIRECT if extension::names_fragment(frame, meta) => {
+            Verdict::Drop(DropReason::IcmpMalformed)
+        }
         nd::SOLICITATION | nd::ADVERTISEMENT => nd::receive(table, link, turn, frame, meta, source, destination),
         nd::ROUTER_SOLICITATION => nd::solicited(table, state, link, turn, frame, meta, source),
         UNREACHABLE..=PARAMETER_PROBLEM

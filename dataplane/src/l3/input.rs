@@ -8,7 +8,8 @@ use super::{
     State, Table,
     addresses::Kind,
     extension,
-    icmp::{self, Unreachable},
+    icmp::{self, Complaint, Unreachable},
+    option,
 };
 use crate::{
     batch::Batch,
@@ -19,6 +20,9 @@ use crate::{
     verdict::{DropReason, Verdict},
 };
 
+const TCP: u8 = 6;
+/// Bytes of a TCP header without options.
+const TCP_HEADER: usize = 20;
 /// Version 4 and no options: the first byte of nearly every IPv4 packet.
 const PLAIN: u8 = 0x45;
 
@@ -26,6 +30,8 @@ const PLAIN: u8 = 0x45;
 const NOT_A_SOURCE: u8 = 1;
 const NOT_A_DESTINATION: u8 = 2;
 const MULTICAST: u8 = 4;
+/// 169.254.0.0/16 is among them.
+const MAY_BE_LINK_LOCAL: u8 = 8;
 const CLASSES: [u8; 256] = classes();
 
 const fn classes() -> [u8; 256] {
@@ -33,6 +39,7 @@ const fn classes() -> [u8; 256] {
     // "This network" and loopback (RFC 1812 §4.2.2.11, §5.3.7).
     classes[0] = NOT_A_SOURCE | NOT_A_DESTINATION;
     classes[127] = NOT_A_SOURCE | NOT_A_DESTINATION;
+    classes[169] = MAY_BE_LINK_LOCAL;
     let mut first = 224;
     while first < 256 {
         classes[first] = NOT_A_SOURCE | if first < 240 { MULTICAST } else { NOT_A_DESTINATION };
@@ -47,7 +54,7 @@ pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Ba
     let mut ours = false;
     batch.each(Verdict::Continue, |frame, meta| {
         let verdict = match meta.network {
-            Network::Ipv4 => ipv4(table, frame, meta),
+            Network::Ipv4 => ipv4(table, state, turn, frame, meta),
             Network::Ipv6 => ipv6(table, state, turn, frame, meta),
             _ => Verdict::Drop(DropReason::L2UnknownType),
         };
@@ -58,7 +65,7 @@ pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Ba
 }
 
 #[inline]
-fn ipv4(table: &Table, frame: &mut Frame, meta: &mut Meta) -> Verdict {
+fn ipv4(table: &Table, state: &mut State, turn: &mut Turn<'_>, frame: &mut Frame, meta: &mut Meta) -> Verdict {
     let at = usize::from(meta.l3);
     // (1) The packet is at least as long as the smallest header.
     let Some(packet) = frame.data().get(at..) else { return Verdict::Drop(DropReason::IpTruncated) };
@@ -89,23 +96,59 @@ fn ipv4(table: &Table, frame: &mut Frame, meta: &mut Meta) -> Verdict {
         frame.truncate(at + total);
     }
     // More fragments, or an offset.
-    if fragment & 0x3fff != 0 {
-        meta.flags |= Flags::FRAGMENT;
-        if fragment & 0x1fff != 0 {
-            meta.flags |= Flags::LATER_FRAGMENT;
-        }
+    if fragment & 0x3fff != 0 && !is_honest_fragment(fragment, header_len, total, meta) {
+        return Verdict::Drop(DropReason::BadFragment);
     }
-    if (from & NOT_A_SOURCE) | to != 0 {
-        return unusual_v4(from, to, source, destination, meta);
-    }
-    if table.addresses.may_hold_v4(source, destination)
-        || meta.flags.intersects(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST)
+    if from | to != 0
+        && let Some(verdict) = unusual_v4(table, from, to, source, destination, meta)
     {
-        return ours_v4(table, source, destination, meta);
+        return verdict;
     }
     // The packet will be routed, by a table that may be too large for a cache.
     table.fib4.prefetch(destination.to_bits());
-    Verdict::Continue
+    let is_special = table.addresses.may_hold_v4(source, destination)
+        || meta.flags.intersects(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST);
+    let verdict = if is_special { ours_v4(table, source, destination, meta) } else { Verdict::Continue };
+    if header_len != 20 && !matches!(verdict, Verdict::Drop(_)) {
+        return with_options(table, state, turn, frame, meta, verdict);
+    }
+    verdict
+}
+
+/// Flags a fragment. `false` for one that no honest sender makes.
+#[cold]
+fn is_honest_fragment(field: u16, header_len: usize, total: usize, meta: &mut Meta) -> bool {
+    let offset = usize::from(field & 0x1fff) * 8;
+    let more = field & 0x2000 != 0;
+    meta.flags |= if offset == 0 { Flags::FRAGMENT } else { Flags::FRAGMENT | Flags::LATER_FRAGMENT };
+    let len = total - header_len;
+    // RFC 791 §3.2: a whole packet is no longer than its length field can say, and all pieces but the last end at a multiple of 8.
+    let fits = len > 0 && header_len + offset + len <= 65535 && (!more || len.is_multiple_of(8));
+    // RFC 1858 §3, RFC 3128: a TCP header is in one piece, so that whoever filters by it sees what the receiver will.
+    let hides = meta.protocol == TCP && (if offset == 0 { len < TCP_HEADER } else { offset < TCP_HEADER });
+    fits && !hides
+}
+
+/// A packet with options, to which the addresses gave this verdict.
+#[cold]
+fn with_options(
+    table: &Table,
+    state: &mut State,
+    turn: &mut Turn<'_>,
+    frame: &Frame,
+    meta: &Meta,
+    verdict: Verdict,
+) -> Verdict {
+    let options = frame.data().get(usize::from(meta.l3) + 20..usize::from(meta.l4)).unwrap_or_default();
+    match option::check(options) {
+        Ok(()) => verdict,
+        Err(option::Fault::SourceRoute) => Verdict::Drop(DropReason::IpSourceRoute),
+        Err(option::Fault::Malformed { pointer }) => {
+            let problem = Complaint::Problem { code: 0, pointer: pointer.into(), even_to_groups: false };
+            icmp::complain(table, state, turn, frame, meta, problem);
+            Verdict::Drop(DropReason::IpBadOption)
+        }
+    }
 }
 
 /// What is to us, pretends to be from us, or came to all stations on the link.
@@ -146,19 +189,37 @@ fn word(header: &[u8; 20], at: usize) -> [u8; 4] {
     [header[at], header[at + 1], header[at + 2], header[at + 3]]
 }
 
-/// Addresses that never are in transit.
+/// Addresses that never are in transit; `None` when they only begin like one.
 #[cold]
-fn unusual_v4(from: u8, to: u8, source: Ipv4Addr, destination: Ipv4Addr, meta: &mut Meta) -> Verdict {
+fn unusual_v4(
+    table: &Table,
+    from: u8,
+    to: u8,
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    meta: &mut Meta,
+) -> Option<Verdict> {
     // A host without an address yet may speak to all (RFC 1122 §3.2.1.3 (a)); nothing here answers it.
     let bootstraps = source.is_unspecified() && destination.is_broadcast();
-    if from & NOT_A_SOURCE != 0 && !bootstraps {
-        return Verdict::Drop(DropReason::IpMartian);
+    if from & NOT_A_SOURCE != 0 && !bootstraps || to & NOT_A_DESTINATION != 0 && !destination.is_broadcast() {
+        return Some(Verdict::Drop(DropReason::IpMartian));
+    }
+    match table.addresses.v4(source) {
+        None => {}
+        Some((Kind::Unicast, _)) => return Some(Verdict::Drop(DropReason::IpOwnSource)),
+        Some((Kind::Broadcast, _)) => return Some(Verdict::Drop(DropReason::IpMartian)),
     }
     if destination.is_broadcast() {
         meta.flags |= Flags::LINK_BROADCAST;
-        return Verdict::Deliver;
+        return Some(Verdict::Deliver);
     }
-    Verdict::Drop(if to & MULTICAST != 0 { DropReason::NotForwardable } else { DropReason::IpMartian })
+    if to & MULTICAST != 0 {
+        return Some(Verdict::Drop(DropReason::NotForwardable));
+    }
+    // RFC 3927 §2.7: whoever has an address of the link only may speak to us, and through us to nobody.
+    let on_link_only = source.is_link_local() || destination.is_link_local();
+    let is_ours = table.addresses.v4(destination).is_some();
+    (on_link_only && !is_ours).then_some(Verdict::Drop(DropReason::NotForwardable))
 }
 
 #[inline]

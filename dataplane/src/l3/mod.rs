@@ -4,10 +4,11 @@
 //! once per turn and [`learn`] with the neighbour messages that other cores received. What the configuration says is in the
 //! immutable [`Table`], what a core counts and limits in its [`State`].
 //!
-//! Deliberately absent: reassembly of fragments addressed to this host, processing of IPv4 options (packets that carry them are
-//! forwarded unchanged; RFC 7126 advises against source routing), ICMP redirects, and the forwarding of multicast.
+//! Deliberately absent: reassembly of fragments addressed to this host, processing of IPv4 options (see [`option`]), ICMP redirects,
+//! and the forwarding of multicast.
 
 pub mod input; // RFC 1812 §5.2.2, RFC 8200: may this packet be here, and is it ours?
+mod option; // IPv4 options
 pub mod extension; // IPv6 extension headers of packets for us
 pub mod local; // ICMP, ND, and what nobody serves
 pub mod icmp; // errors received about our flows, and limits on those we send

@@ -66,8 +66,8 @@ impl Tcp {
         if listener.is_none() && listen.is_shared() {
             return Outcome::Dropped(DropReason::NoListener);
         }
-        if segment.has(flag::RST) {
-            return Outcome::Dropped(stray);
+        if segment.has(flag::RST) || listener.is_some() && segment.flags & (flag::SYN | flag::ACK) == 0 {
+            return Outcome::Dropped(stray); // RFC 9293 §3.10.7.2: to a listener, neither a SYN nor an answer to one
         }
         let Some(listener) = listener else {
             self.core.stray_reset(segment, sink);

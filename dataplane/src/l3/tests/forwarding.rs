@@ -246,7 +246,7 @@ fn too_big_but_may_be_cut() {
 #[test]
 fn a_fragment_is_cut_further_and_keeps_its_place() {
     let mut router = Router::new(spec());
-    let mut packet = udp4("10.200.1.1", 64, 1400 - 28);
+    let mut packet = udp4("10.200.1.1", 64, 1404 - 28);
     packet[20..22].copy_from_slice(&(0x2000u16 | 100).to_be_bytes());
     fix_header(&mut packet);
     let sent = router.receive(0, &packet);

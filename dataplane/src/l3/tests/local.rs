@@ -183,7 +183,7 @@ fn no_errors_about_errors_groups_and_later_fragments() {
     error[34] = 8;
     fix_header(&mut error);
     assert_eq!(icmp(&router.receive(0, &error)).kind, (11, 0));
-    let mut first = udp4("10.200.1.1", 1, 20);
+    let mut first = udp4("10.200.1.1", 1, 24);
     first[20] = 0x20;
     fix_header(&mut first);
     assert_eq!(icmp(&router.receive(0, &first)).kind, (11, 0));
@@ -194,7 +194,7 @@ fn no_errors_about_errors_groups_and_later_fragments() {
 #[test]
 fn a_fragment_for_us_is_not_put_together() {
     let mut router = Router::new(spec());
-    let mut packet = udp4("10.77.10.1", 64, 20);
+    let mut packet = udp4("10.77.10.1", 64, 24);
     packet[20] = 0x20;
     fix_header(&mut packet);
     assert!(router.receive(0, &packet).is_empty());
