@@ -155,12 +155,12 @@ fn open_hosts(config: &Config, drivers: &mut Drivers, devices: &mut Vec<Device>)
     let (specs, links): (Vec<_>, Vec<_>) = compile::start::hosts(config, &ports).into_iter().unzip();
     devices.extend(drivers.open(&specs, queues).map_err(BootError::Port)?);
     let mut interfaces = Vec::new();
-    for (at, port) in config.ports.iter().enumerate() {
-        let Some(host) = &port.host else { continue };
-        let addresses: Vec<_> = port.addresses.iter().map(|address| address.0).collect();
-        let interface =
-            HostInterface::dress(&host.interface, at, ports[at].mac, &addresses).map_err(BootError::Host)?;
-        tracing::info!(port = port.name.0, interface = interface.name, "the kernel has its end of the port");
+    for (at, own) in config.interfaces.iter().enumerate() {
+        let Some(host) = &own.host else { continue };
+        let addresses: Vec<_> = own.addresses.iter().map(|address| address.0).collect();
+        let interface = HostInterface::dress(&host.interface, (&own.name.0, at), ports[at].mac, &addresses)
+            .map_err(BootError::Host)?;
+        tracing::info!(of = own.name.0, interface = interface.name, "the kernel has its end");
         interfaces.push(interface);
     }
     Ok(Hosts { links, interfaces })

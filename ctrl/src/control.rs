@@ -280,9 +280,10 @@ impl Control {
         (self.parts.set_level)(config.log.level);
         self.follow_filter(&config.kernel_routes);
         for host in &mut self.parts.hosts {
-            let addresses: Vec<_> = config.ports[host.port].addresses.iter().map(|address| address.0).collect();
+            let Some(own) = config.interfaces.iter().find(|own| own.name.0 == host.of) else { continue };
+            let addresses: Vec<_> = own.addresses.iter().map(|address| address.0).collect();
             if let Err(error) = host.readdress(&addresses) {
-                tracing::error!("{error}; the kernel and the port have different addresses now");
+                tracing::error!("{error}; the kernel and the gateway have different addresses now");
             }
         }
     }

@@ -11,10 +11,10 @@ use tidegate_dataplane::l2::presence::PROBE_TIME;
 
 use crate::compile::Tentative;
 use crate::config::Config;
-use crate::config::model::DuplicateDetection;
+use crate::config::model::{DuplicateDetection, Name};
 
-/// An address of a port, by the port's number.
-type Own = (usize, IpAddr);
+/// An address of an interface, by the interface's name.
+type Own = (Name, IpAddr);
 
 /// What is being asked for, and what is somebody else's.
 #[derive(Clone, Debug, Default)]
@@ -31,9 +31,9 @@ impl Probation {
     pub fn adopt(&mut self, config: &Config, now: Instant) -> Tentative {
         let mut addresses = BTreeSet::new();
         let mut free = BTreeSet::new();
-        for (index, port) in config.ports.iter().enumerate() {
-            let withhold = port.duplicate_detection == DuplicateDetection::Withhold;
-            let own = port.addresses.iter().map(|address| (index, address.0.addr()));
+        for interface in &config.interfaces {
+            let withhold = interface.duplicate_detection == DuplicateDetection::Withhold;
+            let own = interface.addresses.iter().map(|address| (interface.name.clone(), address.0.addr()));
             if withhold { addresses.extend(own) } else { free.extend(own) }
         }
         // What is in use stays in use.
@@ -41,8 +41,8 @@ impl Probation {
         self.passed.extend(free);
         self.asked.retain(|(own, _)| addresses.contains(own) && !self.passed.contains(own));
         self.taken.clear();
-        let known: BTreeSet<Own> = self.passed.iter().chain(self.asked.iter().map(|(own, _)| own)).copied().collect();
-        let new = addresses.difference(&known).map(|own| (*own, now + PROBE_TIME));
+        let known: BTreeSet<Own> = self.passed.iter().chain(self.asked.iter().map(|(own, _)| own)).cloned().collect();
+        let new = addresses.difference(&known).map(|own| (own.clone(), now + PROBE_TIME));
         let before = self.asked.len();
         self.asked.extend(new);
         self.attempt += u64::from(self.asked.len() > before);
@@ -50,27 +50,28 @@ impl Probation {
     }
 
     /// Another station has the address. Whether that withholds it; it does not if it is in use already.
-    pub fn conflict(&mut self, port: usize, address: IpAddr) -> bool {
-        let own = (port, address);
+    pub fn conflict(&mut self, interface: Name, address: IpAddr) -> bool {
+        let own = (interface, address);
         if self.asked.iter().any(|(asked, _)| *asked == own) {
             self.asked.retain(|(asked, _)| *asked != own);
-            self.taken.insert(own);
+            self.taken.insert(own.clone());
         }
         self.taken.contains(&own)
     }
 
     /// The addresses that nobody has claimed in time: they may be used from now on.
     pub fn passed(&mut self, now: Instant) -> Vec<Own> {
-        let passed: Vec<Own> = self.asked.iter().filter(|(_, until)| *until <= now).map(|(own, _)| *own).collect();
+        let passed: Vec<Own> =
+            self.asked.iter().filter(|(_, until)| *until <= now).map(|(own, _)| own.clone()).collect();
         self.asked.retain(|(_, until)| *until > now);
-        self.passed.extend(passed.iter().copied());
+        self.passed.extend(passed.iter().cloned());
         passed
     }
 
     /// What may not be used now.
     pub fn tentative(&self) -> Tentative {
-        let asked = self.asked.iter().map(|(own, _)| *own);
-        Tentative { addresses: asked.chain(self.taken.iter().copied()).collect(), attempt: self.attempt }
+        let asked = self.asked.iter().map(|(own, _)| own.clone());
+        Tentative { addresses: asked.chain(self.taken.iter().cloned()).collect(), attempt: self.attempt }
     }
 }
 
@@ -94,7 +95,7 @@ mod tests {
     }
 
     fn own(address: &str) -> Own {
-        (0, address.parse().unwrap())
+        (Name("p".to_owned()), address.parse().unwrap())
     }
 
     #[test]
@@ -105,11 +106,11 @@ mod tests {
         let two = config("withhold", r#"["10.0.0.1/24", "10.0.0.2/24"]"#);
         let tentative = probation.adopt(&two, start);
         assert_eq!((tentative.addresses.len(), tentative.attempt), (2, 1));
-        assert!(probation.conflict(0, "10.0.0.2".parse().unwrap()));
+        assert!(probation.conflict(own("10.0.0.1").0, "10.0.0.2".parse().unwrap()));
         assert!(probation.passed(later(7)).is_empty());
         assert_eq!(probation.passed(later(8)), [own("10.0.0.1")]);
         assert_eq!(probation.tentative().addresses, [own("10.0.0.2")].into());
-        assert!(!probation.conflict(0, "10.0.0.1".parse().unwrap()), "in use: defended, not given up");
+        assert!(!probation.conflict(own("10.0.0.1").0, "10.0.0.1".parse().unwrap()), "in use: defended, not given up");
         // The operator has mended the other station.
         let again = probation.adopt(&two, later(100));
         assert_eq!((again.addresses, again.attempt), ([own("10.0.0.2")].into(), 2));

@@ -1,5 +1,6 @@
 //! Taking over a changed file: all of it, or nothing. What a running gateway cannot change is refused with its place in the file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -10,6 +11,7 @@ use tidegate_dataplane::io::PortError;
 use tidegate_dataplane::l2::Conflict;
 
 use crate::compile::{CompileError, Inputs};
+use crate::config::model::{Interface, Name};
 use crate::config::{self, Config, Loaded, Places};
 use crate::diagnostic::{Code, Diagnostic, Report, Span};
 use crate::probation::Probation;
@@ -55,17 +57,17 @@ impl Reloader {
     /// Another station uses one of our addresses.
     pub fn conflict(&mut self, conflict: Conflict) {
         let Conflict { interface: id, address, mac } = conflict;
-        let port = self.config().ports.get(id.index()).map_or("?", |port| port.name.0.as_str()).to_owned();
-        if self.probation.conflict(id.index(), address) {
+        let interface = self.publication.tables().l3.link().interface(id).name.clone();
+        if self.probation.conflict(Name(interface.clone()), address) {
             tracing::error!(
-                port,
+                interface,
                 %address,
                 station = %mac,
                 "the address is another station's and is not used: give one of the two another address, then reload"
             );
         } else {
             tracing::error!(
-                port,
+                interface,
                 %address,
                 station = %mac,
                 "another station uses our address, and it is defended: give one of the two another address"
@@ -131,7 +133,7 @@ impl Reloader {
         }
         let moved: Vec<usize> = (0..config.ports.len())
             .filter(|at| {
-                running.config.ports.get(*at).map(|port| &port.addresses) != Some(&config.ports[*at].addresses)
+                running.config.interfaces.get(*at).map(|own| &own.addresses) != Some(&config.interfaces[*at].addresses)
             })
             .collect();
         // Only a reload that is taken changes what is asked for.
@@ -143,7 +145,7 @@ impl Reloader {
             Ok(generation) => {
                 self.probation = probation;
                 for at in moved {
-                    if let Err(error) = own(at, &config.ports[at].owned()) {
+                    if let Err(error) = own(at, &config.interfaces[at].owned()) {
                         tracing::error!("{error}; the port's new addresses may not receive packets");
                     }
                 }
@@ -172,14 +174,9 @@ fn needs_restart(running: &Config, next: &Config, places: &Places) -> Vec<Diagno
         let span = places.ports.get(at).copied().unwrap_or_default();
         match running.ports.iter().position(|old| old.name == port.name) {
             Some(place) if place == at => {
-                differences(
-                    &format!("port `{}`", port.name.0),
-                    &running.ports[at],
-                    port,
-                    &["addresses", "announce", "duplicate_detection", "router_advertisements"],
-                    span,
-                    &mut found,
-                );
+                let title = format!("port `{}`", port.name.0);
+                differences(&title, &running.ports[at], port, &[], span, &mut found);
+                host_link(&running.interfaces[at], &next.interfaces[at], span, &mut found);
             }
             Some(_) => {
                 found.push(refused(span, format!("the port `{}` has changed its place among the ports", port.name.0)));
@@ -191,6 +188,12 @@ fn needs_restart(running: &Config, next: &Config, places: &Places) -> Vec<Diagno
         found.push(refused(Span::default(), format!("the port `{}` is gone", gone.name.0)));
     }
     found
+}
+
+/// A way to the kernel is opened at the start.
+fn host_link(running: &Interface, next: &Interface, span: Span, found: &mut Vec<Diagnostic>) {
+    let hosts = [running, next].map(|interface| BTreeMap::from([("host", &interface.host)]));
+    differences(&format!("`{}`", next.name.0), &hosts[0], &hosts[1], &[], span, found);
 }
 
 fn refused(span: Span, what: String) -> Diagnostic {

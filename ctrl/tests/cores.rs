@@ -43,6 +43,7 @@ fn device() -> Device {
 fn tables(device: &Device, phase: Phase) -> Arc<Tables> {
     let port = l3::InterfaceSpec {
         id: InterfaceId(0),
+        name: "lan".to_owned(),
         port: PortId(0),
         mac: device.info().mac,
         mtu: 1500,

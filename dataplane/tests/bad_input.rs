@@ -75,6 +75,7 @@ fn tables() -> Tables {
     let mac = |port: u16, end: u8| MacAddr([2, 0, 0, 0, port as u8, end]);
     let port = |p: u16| l3::InterfaceSpec {
         id: InterfaceId(p),
+        name: format!("port {p}"),
         port: PortId(p),
         mac: mac(p, 1),
         mtu: 1500,

@@ -56,6 +56,7 @@ fn tables() -> Arc<Tables> {
     let (presence, advertise) = (tidegate_dataplane::l2::Presence::default(), None);
     let port = l3::InterfaceSpec {
         id: InterfaceId(0),
+        name: "lan".to_owned(),
         port: PortId(0),
         mac: MacAddr(OWN),
         mtu: 1500,

@@ -61,6 +61,7 @@ impl App for Client {
 fn tables(mac: MacAddr, address: &str, listen: Option<SocketAddr>) -> Arc<Tables> {
     let port = l3::InterfaceSpec {
         id: InterfaceId(0),
+        name: "lan".to_owned(),
         port: PortId(0),
         mac,
         mtu: 1500,

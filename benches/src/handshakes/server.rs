@@ -29,7 +29,7 @@ const BLANK: [u8; 1024] = [7; 1024];
 type Secret = [u8; 32];
 
 /// A server with its certificate's key and the key of its tickets.
-pub(crate) struct Server {
+pub(super) struct Server {
     random: SystemRandom,
     signer: EcdsaKeyPair,
     /// What a client sent.
@@ -38,7 +38,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         let random = SystemRandom::new();
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random);
         let document = document.unwrap_or_else(|error| panic!("{error}"));
@@ -51,7 +51,7 @@ impl Server {
     }
 
     /// A handshake, with a signature or with a ticket.
-    pub(crate) fn shake_hands(&self, resumed: bool) -> Secret {
+    pub(super) fn shake_hands(&self, resumed: bool) -> Secret {
         let mut random = [0; 32];
         self.random.fill(&mut random).unwrap_or_else(|error| panic!("{error}"));
         let mut transcript = digest::Context::new(&digest::SHA256);

@@ -293,6 +293,7 @@ fn tables(plan: &Plan, info: &PortInfo) -> Result<Tables, SetUpError> {
     let spec = l3::Spec {
         interfaces: vec![InterfaceSpec {
             id: InterfaceId(0),
+            name: "lan".to_owned(),
             port: PortId(0),
             mac: info.mac,
             mtu: info.mtu,

@@ -1,4 +1,4 @@
-//! Ports' addresses, routes and neighbours.
+//! Interfaces and their addresses, routes and neighbours.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -12,81 +12,87 @@ use tidegate_dataplane::l3::{Advertise, InterfaceSpec, Route, Spec, Table, Targe
 use tidegate_dataplane::meta::{InterfaceId, PortId};
 
 use super::{CompileError, Inputs};
-use crate::config::model::{DuplicateDetection, Reference, RouteTarget, RouterAdvertisements};
+use crate::config::model::{self, DuplicateDetection, Link, RouteTarget, RouterAdvertisements};
 use crate::kernel::{NextHop, Way};
 
 /// Whether both make the same table.
 pub(super) fn same(a: &Inputs, b: &Inputs) -> bool {
-    let links = |inputs: &Inputs| {
-        let ports = inputs.config.ports.iter().map(|port| {
-            let shown = (port.announce, port.duplicate_detection, port.router_advertisements.clone());
-            (port.addresses.clone(), shown)
-        });
-        ports.collect::<Vec<_>>()
-    };
     a.ports == b.ports
+        && a.config.interfaces == b.config.interfaces
         && a.tentative == b.tentative
         && a.config.routes == b.config.routes
         && Arc::ptr_eq(&a.learnt, &b.learnt)
         && a.config.kernel_routes.override_static == b.config.kernel_routes.override_static
         && a.config.neighbors == b.config.neighbors
-        && links(a) == links(b)
 }
 
 pub(super) fn build(inputs: &Inputs, previous: Option<&Table>) -> Result<Table, CompileError> {
     let config = &inputs.config;
-    let ports = config.ports.iter().zip(inputs.ports.iter()).enumerate();
-    let ports = ports.map(|(index, (port, info))| {
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for address in &port.addresses {
-            match address.0 {
-                IpNet::V4(net) => v4.push(net),
-                IpNet::V6(net) => v6.push(net),
-            }
-        }
-        let tentative = inputs.tentative.addresses.iter().filter(|(port, _)| *port == index);
-        let presence = Presence {
-            announce: port.announce,
-            probe: port.duplicate_detection != DuplicateDetection::Off,
-            tentative: tentative.map(|(_, address)| *address).collect(),
-            attempt: inputs.tentative.attempt,
-        };
-        let advertise = port.router_advertisements.as_ref().map(advertise);
-        InterfaceSpec {
-            id: id(index),
-            port: PortId(id(index).0),
-            mac: info.mac,
-            mtu: info.mtu,
-            v4,
-            v6,
-            presence,
-            advertise,
-        }
-    });
-    let ports: Vec<_> = ports.collect();
-    let routes = routes(inputs, &ports);
+    let ids = ids(&config.interfaces);
+    let interfaces = config.interfaces.iter().enumerate().map(|(at, interface)| spec(inputs, ids[at], interface));
+    let interfaces: Vec<_> = interfaces.collect();
+    let routes = routes(inputs, &ids, &interfaces);
     let neighbors = config.neighbors.iter().map(|neighbor| StaticNeighbor {
-        interface: id_of(&neighbor.interface),
+        interface: ids[neighbor.interface.index],
         address: neighbor.address,
         mac: MacAddr(neighbor.mac.0),
     });
-    let spec = Spec { interfaces: ports, routes, neighbors: neighbors.collect() };
+    let spec = Spec { interfaces, routes, neighbors: neighbors.collect() };
     Table::build(spec, previous).map_err(CompileError::L3)
 }
 
+/// The numbers of interfaces. A port's untagged side has that of the port.
+fn ids(interfaces: &[model::Interface]) -> Vec<InterfaceId> {
+    let ids = interfaces.iter().enumerate().map(|(at, interface)| match interface.link {
+        Link::Port => id(at),
+    });
+    ids.collect()
+}
+
+/// An interface of the file, by its number.
+fn spec(inputs: &Inputs, id: InterfaceId, interface: &model::Interface) -> InterfaceSpec {
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    for address in &interface.addresses {
+        match address.0 {
+            IpNet::V4(net) => v4.push(net),
+            IpNet::V6(net) => v6.push(net),
+        }
+    }
+    let tentative = inputs.tentative.addresses.iter().filter(|(name, _)| *name == interface.name);
+    let presence = Presence {
+        announce: interface.announce,
+        probe: interface.duplicate_detection != DuplicateDetection::Off,
+        tentative: tentative.map(|(_, address)| *address).collect(),
+        attempt: inputs.tentative.attempt,
+    };
+    let port = &inputs.ports[id.index()];
+    InterfaceSpec {
+        id,
+        name: interface.name.0.clone(),
+        port: PortId(id.0),
+        mac: port.mac,
+        mtu: port.mtu,
+        v4,
+        v6,
+        presence,
+        advertise: interface.router_advertisements.as_ref().map(advertise),
+    }
+}
+
 /// The routes of the file and those learnt, each prefix once: a port's own come first, then those of the file unless it says otherwise.
-fn routes(inputs: &Inputs, ports: &[InterfaceSpec]) -> Vec<Route> {
+fn routes(inputs: &Inputs, ids: &[InterfaceId], interfaces: &[InterfaceSpec]) -> Vec<Route> {
     let config = &inputs.config;
-    let mut taken = own_prefixes(ports);
-    let own: HashSet<IpAddr> = config.ports.iter().flat_map(|port| &port.addresses).map(|net| net.0.addr()).collect();
+    let mut taken = own_prefixes(interfaces);
+    let own: HashSet<IpAddr> =
+        config.interfaces.iter().flat_map(|interface| &interface.addresses).map(|net| net.0.addr()).collect();
     let learnt = inputs.learnt.iter().filter_map(|(to, way)| Some(Route { to: *to, target: target(*to, way, &own)? }));
     let given = config.routes.iter().map(|route| Route {
         to: route.to,
         target: match &route.target {
             RouteTarget::Via { gateway, interface } => {
-                Target::Via { gateway: *gateway, interface: Some(id_of(interface)) }
+                Target::Via { gateway: *gateway, interface: Some(ids[interface.index]) }
             }
-            RouteTarget::OnLink { interface } => Target::Link(id_of(interface)),
+            RouteTarget::OnLink { interface } => Target::Link(ids[interface.index]),
             RouteTarget::Blackhole => Target::Blackhole,
             RouteTarget::Unreachable => Target::Unreachable,
         },
@@ -104,15 +110,15 @@ fn routes(inputs: &Inputs, ports: &[InterfaceSpec]) -> Vec<Route> {
     routes
 }
 
-/// Prefixes that the ports' addresses stand for.
-fn own_prefixes(ports: &[InterfaceSpec]) -> HashSet<IpNet> {
+/// Prefixes that the interfaces' addresses stand for.
+fn own_prefixes(interfaces: &[InterfaceSpec]) -> HashSet<IpNet> {
     let mut own = HashSet::from([IpNet::from(IpAddr::from([255; 4]))]);
-    for port in ports {
-        for net in &port.v4 {
+    for interface in interfaces {
+        for net in &interface.v4 {
             own.insert(net.trunc().into());
             own.extend([net.addr(), net.broadcast(), net.network()].map(|address| IpNet::from(IpAddr::V4(address))));
         }
-        for net in &port.v6 {
+        for net in &interface.v6 {
             own.insert(net.trunc().into());
             own.insert(IpAddr::V6(net.addr()).into());
         }
@@ -151,11 +157,7 @@ fn advertise(config: &RouterAdvertisements) -> Advertise {
     }
 }
 
-fn id_of(interface: &Reference) -> InterfaceId {
-    id(interface.index)
-}
-
-/// An interface's place in the configuration is its number.
+/// The number at a place of the list.
 pub(super) fn id(index: usize) -> InterfaceId {
     // More than 65535 interfaces are refused by the check.
     InterfaceId(u16::try_from(index).unwrap_or(u16::MAX))

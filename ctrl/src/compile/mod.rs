@@ -20,6 +20,7 @@ use tidegate_dataplane::l7::tls::{TicketKeys, TlsConfigError};
 use tidegate_dataplane::tables::{Phase, Tables};
 
 use crate::config::Config;
+use crate::config::model::Name;
 use crate::config::pem::Certs;
 use crate::kernel::Way;
 
@@ -47,11 +48,11 @@ pub struct Inputs {
     pub phase: Phase,
 }
 
-/// Addresses, each with the number of its port, and how often they have been asked for: cores ask again when that grows.
+/// Addresses, each with the name of its interface, and how often they have been asked for: cores ask again when that grows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tentative {
     /// The addresses.
-    pub addresses: BTreeSet<(usize, IpAddr)>,
+    pub addresses: BTreeSet<(Name, IpAddr)>,
     /// Attempts.
     pub attempt: u64,
 }

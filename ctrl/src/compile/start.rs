@@ -12,21 +12,21 @@ use crate::config::{Config, model};
 
 /// The ports to open, in the order of the file.
 pub fn ports(config: &Config) -> Vec<PortSpec> {
-    let spec = |port: &model::Port| PortSpec {
+    let spec = |(port, interface): (&model::Port, &model::Interface)| PortSpec {
         name: port.name.0.clone(),
-        driver: driver(port),
+        driver: driver(port, interface),
         mac: port.mac.map(|mac| MacAddr(mac.0)),
         mtu: port.mtu,
     };
-    config.ports.iter().map(spec).collect()
+    config.ports.iter().zip(&config.interfaces).map(spec).collect()
 }
 
 /// The ends towards the kernel to open behind them, each with its way; `ports` is what is open.
 pub fn hosts(config: &Config, ports: &[PortInfo]) -> Vec<(PortSpec, HostLink)> {
-    let with_host = config.ports.iter().zip(ports).enumerate().filter_map(|(at, (port, info))| {
-        let host = port.host.as_ref()?;
+    let with_host = config.interfaces.iter().zip(ports).enumerate().filter_map(|(at, (interface, info))| {
+        let host = interface.host.as_ref()?;
         let spec = PortSpec {
-            name: format!("{}.host", port.name.0),
+            name: format!("{}.host", interface.name.0),
             driver: DriverSpec::Tap(TapSpec::new(&host.interface)),
             mac: Some(info.mac),
             mtu: info.mtu,
@@ -45,7 +45,7 @@ fn number(index: usize) -> PortId {
     PortId(u16::try_from(index).unwrap_or(u16::MAX))
 }
 
-fn driver(port: &model::Port) -> DriverSpec {
+fn driver(port: &model::Port, own: &model::Interface) -> DriverSpec {
     match &port.driver {
         model::Driver::AfXdp { interface, xdp_mode, zero_copy, capture, busy_poll_us } => {
             DriverSpec::AfXdp(AfXdpSpec {
@@ -64,7 +64,7 @@ fn driver(port: &model::Port) -> DriverSpec {
                     model::Capture::All => Capture::All,
                     model::Capture::Owned => Capture::Owned,
                 },
-                owned: port.owned(),
+                owned: own.owned(),
                 busy_poll_us: *busy_poll_us,
             })
         }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
-use super::model::{ClientVerification, Config, ListenerTls, Port, UpstreamTls};
+use super::model::{ClientVerification, Config, Interface, ListenerTls, UpstreamTls};
 
-impl Port {
-    /// The destinations that are the port's own, each as a prefix of one address.
+impl Interface {
+    /// The destinations that are the interface's own, each as a prefix of one address.
     pub fn owned(&self) -> Vec<IpNet> {
         self.addresses.iter().map(|address| IpNet::from(address.0.addr())).collect()
     }

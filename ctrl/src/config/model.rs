@@ -2,6 +2,7 @@
 //!
 //! Only [`Raw::check`](super::raw::Raw) makes one. It serializes to what `/config_dump` shows.
 
+mod interface;
 mod kernel;
 mod port;
 
@@ -16,8 +17,9 @@ pub use super::raw::{
     Protocol, RetryOn, SynCookies, TlsVersion, XdpMode, ZeroCopy,
 };
 pub use super::scalar::{InterfaceAddress, Mac, Name};
+pub use interface::{HostLink, Interface, Link, RouterAdvertisements};
 pub use kernel::KernelRoutes;
-pub use port::{Driver, HostLink, Port, RouterAdvertisements};
+pub use port::{Driver, Port};
 
 /// The configuration of a gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,6 +36,8 @@ pub struct Config {
     pub tcp: Tcp,
     /// `[[port]]`, in the order of the file; a port's place here is its number.
     pub ports: Vec<Port>,
+    /// What IP sees: the ports in their order, then everything else that has addresses. References to interfaces count here.
+    pub interfaces: Vec<Interface>,
     /// `[[route]]`.
     pub routes: Vec<Route>,
     /// `[kernel_routes]`.

@@ -20,7 +20,7 @@ pub(crate) struct Property {
 }
 
 /// The schema of a table: exactly these keys.
-pub(crate) fn object<const N: usize>(title: &str, docs: &[&str], properties: [Property; N]) -> Schema {
+pub(crate) fn object(title: &str, docs: &[&str], properties: Vec<Property>) -> Schema {
     let mut members = Map::new();
     let mut required = Vec::new();
     for property in properties {

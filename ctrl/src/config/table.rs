@@ -3,7 +3,8 @@
 /// Declares a table of the file.
 ///
 /// Each field has a doc comment (it becomes the schema's description and the reference manual), a [`Slot`] and, for `At<T>`, a
-/// default: `key: At<Seconds> = Seconds(30), "30";` where the text is the default as the file would write it.
+/// default: `key: At<Seconds> = Seconds(30), "30";` where the text is the default as the file would write it. Keys that several
+/// tables have in common are a table of their own, named last: `..ip: InterfaceKeys;`.
 ///
 /// [`Slot`]: super::slot::Slot
 macro_rules! table {
@@ -11,6 +12,7 @@ macro_rules! table {
         $(#[doc = $doc:literal])*
         $vis:vis struct $name:ident($title:literal) {
             $( $(#[doc = $field_doc:literal])* $key:ident : $slot:ty $(= $default:expr, $shown:literal)? ; )*
+            $( ..$common:ident : $table:ty ; )?
         }
     ) => {
         $(#[doc = $doc])*
@@ -19,25 +21,51 @@ macro_rules! table {
             /// Where the table begins.
             pub head: $crate::diagnostic::Span,
             $( $(#[doc = $field_doc])* pub $key: $slot, )*
+            $( #[doc = concat!("The keys of [`", stringify!($table), "`].")] pub $common: $table, )?
         }
 
         impl $name {
             /// Every key.
-            pub const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
+            pub(crate) fn keys() -> Vec<&'static str> {
+                let own: &[&'static str] = &[$(stringify!($key)),*];
+                [own, $( &<$table>::keys() )?].concat()
+            }
 
-            #[allow(clippy::redundant_closure_call)]
             fn from_table(
                 table: &toml::de::DeTable<'_>,
                 head: $crate::diagnostic::Span,
                 cx: &mut $crate::config::decode::Decoder,
             ) -> Self {
-                $crate::config::slot::refuse_unknown(table, Self::KEYS, $title, cx);
-                let of = $crate::config::slot::Head { span: head, title: $title, known: Self::KEYS };
+                let known = Self::keys();
+                $crate::config::slot::refuse_unknown(table, &known, $title, cx);
+                Self::read(table, $crate::config::slot::Head { span: head, title: $title, known: &known }, cx)
+            }
+
+            /// The values of a table whose keys are known.
+            #[allow(clippy::redundant_closure_call)]
+            pub(crate) fn read(
+                table: &toml::de::DeTable<'_>,
+                of: $crate::config::slot::Head<'_>,
+                cx: &mut $crate::config::decode::Decoder,
+            ) -> Self {
                 Self {
-                    head,
+                    head: of.span,
                     $( $key: $crate::config::slot::field::<$slot>(
                         table, stringify!($key), $crate::config::table::default!($($default)?), of, cx), )*
+                    $( $common: <$table>::read(table, of, cx), )?
                 }
+            }
+
+            /// Every key, for the schema.
+            pub(crate) fn properties(generator: &mut schemars::SchemaGenerator) -> Vec<$crate::config::schema::Property> {
+                let own = [$( $crate::config::schema::Property {
+                    key: stringify!($key),
+                    docs: &[$($field_doc),*],
+                    required: <$slot as $crate::config::slot::Slot>::REQUIRED,
+                    default: $crate::config::table::shown!($($shown)?),
+                    schema: generator.subschema_for::<$slot>(),
+                } ),*];
+                own.into_iter()$( .chain(<$table>::properties(generator)) )?.collect()
             }
         }
 
@@ -68,17 +96,7 @@ macro_rules! table {
         impl schemars::JsonSchema for $name {
             fn schema_name() -> std::borrow::Cow<'static, str> { stringify!($name).into() }
             fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                $crate::config::schema::object(
-                    $title,
-                    &[$($doc),*],
-                    [$( $crate::config::schema::Property {
-                        key: stringify!($key),
-                        docs: &[$($field_doc),*],
-                        required: <$slot as $crate::config::slot::Slot>::REQUIRED,
-                        default: $crate::config::table::shown!($($shown)?),
-                        schema: generator.subschema_for::<$slot>(),
-                    } ),*],
-                )
+                $crate::config::schema::object($title, &[$($doc),*], Self::properties(generator))
             }
         }
     };

@@ -67,19 +67,26 @@ pub struct HostInterface {
     pub name: String,
     /// The kernel's number for it.
     pub index: u32,
-    /// The port's place in the configuration.
-    pub port: usize,
-    /// The port's addresses, which are its too.
+    /// Name of the gateway's interface that it is the kernel's image of.
+    pub of: String,
+    /// The number of that interface.
+    pub number: usize,
+    /// The addresses of both.
     pub addresses: Vec<IpNet>,
 }
 
 impl HostInterface {
-    /// Makes the existing interface `name` the kernel's image of a port: its hardware address, the link-local address made from it,
+    /// Makes the existing interface `name` the kernel's image of an interface of the gateway: its hardware address, the link-local address made from it,
     /// and `addresses`; then brings it up.
     ///
     /// # Errors
     /// The kernel refused; the interface is left half made.
-    pub fn dress(name: &str, port: usize, mac: MacAddr, addresses: &[IpNet]) -> Result<Self, LinkError> {
+    pub fn dress(
+        name: &str,
+        (of, number): (&str, usize),
+        mac: MacAddr,
+        addresses: &[IpNet],
+    ) -> Result<Self, LinkError> {
         let failed = |step| move |error| LinkError { interface: name.to_owned(), step, error };
         let mut kernel = Questions::open().map_err(failed(Step::Find))?;
         let index = find(&mut kernel, name).map_err(failed(Step::Find))?;
@@ -93,7 +100,7 @@ impl HostInterface {
         kernel.command(down).map_err(failed(Step::Dress))?;
         let up = Request::new(kind::NEW_LINK, flag::ACKNOWLEDGE, &link_header(index, true));
         kernel.command(up).map_err(failed(Step::Dress))?;
-        let interface = Self { name: name.to_owned(), index, port, addresses: addresses.to_vec() };
+        let interface = Self { name: name.to_owned(), index, of: of.to_owned(), number, addresses: addresses.to_vec() };
         if with_ipv6 {
             interface.add(&mut kernel, link_local(mac))?;
         }
@@ -101,7 +108,7 @@ impl HostInterface {
         Ok(interface)
     }
 
-    /// Follows the port to other addresses.
+    /// Follows the gateway's interface to other addresses.
     ///
     /// # Errors
     /// The kernel refused; what was changed before stays changed.

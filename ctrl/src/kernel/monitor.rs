@@ -93,7 +93,7 @@ impl Monitor {
         for group in GROUPS {
             socket.socket_mut().add_membership(group)?;
         }
-        let ports: HashMap<u32, usize> = hosts.iter().map(|host| (host.index, host.port)).collect();
+        let ports: HashMap<u32, usize> = hosts.iter().map(|host| (host.index, host.number)).collect();
         Ok(Self {
             socket,
             number,

@@ -13,6 +13,8 @@ use crate::{
 /// One interface as a station on its link.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Interface {
+    /// Its name in the configuration; empty where there is none of this index.
+    pub name: String,
     /// The port that leads to the link.
     pub port: PortId,
     /// Our hardware address.
@@ -33,6 +35,7 @@ impl Interface {
     /// An interface that has no address at all: what an unknown [`InterfaceId`] stands for.
     pub(crate) const fn absent() -> Self {
         Self {
+            name: String::new(),
             port: PortId(0),
             mac: MacAddr([0; 6]),
             mtu: 0,
@@ -199,6 +202,7 @@ mod tests {
     #[test]
     fn the_source_shares_the_peers_prefix() {
         let interface = Interface {
+            name: "lan".to_owned(),
             port: PortId(0),
             mac: MacAddr([2, 0, 0, 0, 0, 1]),
             mtu: 1500,

@@ -33,6 +33,8 @@ use crate::{
 pub struct InterfaceSpec {
     /// Its index. The untagged side of a port has that of the port.
     pub id: InterfaceId,
+    /// Its name.
+    pub name: String,
     /// The port that leads to its link.
     pub port: PortId,
     /// Its hardware address.
@@ -195,6 +197,7 @@ fn link_interfaces(interfaces: &[InterfaceSpec]) -> Result<Vec<Interface>, Build
             by_index.resize(at + 1, Interface::absent());
         }
         by_index[at] = Interface {
+            name: interface.name.clone(),
             port: interface.port,
             mac: interface.mac,
             mtu: interface.mtu,

@@ -57,6 +57,7 @@ pub(crate) fn address((address, port): (u32, u16)) -> SocketAddr {
 pub(crate) fn links() -> l3::Spec {
     let port = |id: u16| InterfaceSpec {
         id: InterfaceId(id),
+        name: format!("port {id}"),
         port: PortId(id),
         mac: PORTS[usize::from(id)],
         mtu: 1500,

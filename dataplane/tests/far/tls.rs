@@ -8,10 +8,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use tidegate_dataplane::l7::tls::{ClientAuth, KeyPair, MinVersion, ServerSpec, ServerTls, TicketKeys, wall_clock};
 
-use super::{
-    gateway::Seat,
-    tcp::{ACK, Client, FIN, PSH},
-};
+use super::{gateway::Seat, tcp::Client};
 
 /// The server's name.
 pub(crate) const NAME: &str = "www.example.com";
@@ -66,54 +63,24 @@ impl Secured {
         number: usize,
         config: &Arc<ClientConfig>,
     ) -> Self {
-        let mut secured = Self::new(number, config);
+        let name = ServerName::try_from(NAME).unwrap_or_else(|error| panic!("{error}"));
+        let session = ClientConnection::new(Arc::clone(config), name).unwrap_or_else(|error| panic!("{error}"));
+        let mut secured = Self { session, number };
         while secured.session.is_handshaking() {
-            Self::step(core::slice::from_mut(&mut secured), seat, clients);
+            secured.flush(seat, clients);
+            let mut received = Vec::new();
+            seat.settle(clients, |_, bytes| received.extend_from_slice(bytes));
+            secured.take(&received);
         }
         secured
     }
 
-    /// Shakes hands on the connections from 0 at once, up to the ticket: all clients speak, then the core, as when many come together.
-    pub(crate) fn handshakes(seat: &mut Seat, clients: &mut [Client], configs: &[Arc<ClientConfig>]) -> Vec<Self> {
-        let mut all: Vec<Self> = configs.iter().enumerate().map(|(number, config)| Self::new(number, config)).collect();
-        while all.iter().any(|secured| secured.session.is_handshaking()) {
-            Self::step(&mut all, seat, clients);
-        }
-        Self::step(&mut all, seat, clients);
-        all
-    }
-
-    fn new(number: usize, config: &Arc<ClientConfig>) -> Self {
-        let name = ServerName::try_from(NAME).unwrap_or_else(|error| panic!("{error}"));
-        let session = ClientConnection::new(Arc::clone(config), name).unwrap_or_else(|error| panic!("{error}"));
-        Self { session, number }
-    }
-
-    /// All say what they have to say, and take in what the core answers. Their numbers are in order.
-    fn step(all: &mut [Self], seat: &mut Seat, clients: &mut [Client]) {
-        for secured in &mut *all {
-            secured.flush(seat, clients);
-        }
-        let mut received = vec![Vec::new(); all.len()];
-        let first = all.first().map_or(0, |secured| secured.number);
-        seat.settle(clients, |number, bytes| received[number - first].extend_from_slice(bytes));
-        for (secured, bytes) in all.iter_mut().zip(&received) {
-            secured.take(bytes);
-        }
-    }
-
-    /// All close in order, and the core closes too: what it had for them is free again.
-    pub(crate) fn close(mut all: Vec<Self>, seat: &mut Seat, clients: &mut [Client]) {
-        for secured in &mut all {
-            secured.session.send_close_notify();
-            let bytes = secured.said();
-            let client = &mut clients[secured.number];
-            seat.rig.say(&client.say(secured.number, FIN | PSH | ACK, &bytes));
-            client.next = client.next.wrapping_add(bytes.len() as u32 + 1);
-        }
-        seat.settle(clients, |_, _| ());
-        let numbers: Vec<usize> = all.iter().map(|secured| secured.number).collect();
-        seat.acknowledge(&numbers, clients);
+    /// Sends what the handshake has left to say, and takes what the server says after it: a ticket.
+    pub(crate) fn complete(&mut self, seat: &mut Seat, clients: &mut [Client]) {
+        self.flush(seat, clients);
+        let mut received = Vec::new();
+        seat.settle(clients, |_, bytes| received.extend_from_slice(bytes));
+        self.take(&received);
     }
 
     /// Whether a session was resumed.
@@ -142,17 +109,12 @@ impl Secured {
     }
 
     fn flush(&mut self, seat: &mut Seat, clients: &mut [Client]) {
-        let bytes = self.said();
-        if !bytes.is_empty() {
-            seat.write(self.number, &mut clients[self.number], &bytes);
-        }
-    }
-
-    fn said(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         while self.session.wants_write() {
             self.session.write_tls(&mut bytes).unwrap_or_else(|error| panic!("{error}"));
         }
-        bytes
+        if !bytes.is_empty() {
+            seat.write(self.number, &mut clients[self.number], &bytes);
+        }
     }
 }

@@ -96,6 +96,7 @@ pub(crate) fn l3(who: Who, mtu: [u16; 2]) -> Arc<l3::Table> {
 fn build_l3(who: Who, mtu: [u16; 2]) -> l3::Table {
     let ports = who.links().iter().enumerate().map(|(port, link)| InterfaceSpec {
         id: InterfaceId(port as u16),
+        name: format!("port {port}"),
         port: PortId(port as u16),
         mac: who.mac(*link),
         mtu: mtu[*link],

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# no server: the cryptography of a handshake by ring alone on the same CPU, what any server with ring could reach
+# no server: the public-key work of a handshake by ring alone on the same CPU, what any server on it could reach
 # shellcheck disable=SC2034 # read by scripts/lib/bench
 peer_stack=own
 

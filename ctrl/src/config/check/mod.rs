@@ -2,6 +2,7 @@
 
 mod certificates;
 mod clusters;
+mod interfaces;
 mod listeners;
 mod network;
 mod ports;
@@ -35,6 +36,7 @@ impl Raw {
         };
         let runtime = process::runtime(&self.runtime, &mut cx);
         let ports = ports::check(&self, &mut cx);
+        let interfaces = interfaces::check(&self, &mut cx);
         let network = network::Network::of(&self.port.0, &cx);
         let routes = network::routes(&self.route.0, &network, &names, &mut cx);
         let neighbors = network::neighbors(&self.neighbor.0, &network, &names, &mut cx);
@@ -48,6 +50,7 @@ impl Raw {
             dpdk: process::dpdk(&self.dpdk, &self.port.0, &mut cx),
             tcp: process::tcp(&self.tcp),
             ports,
+            interfaces,
             routes,
             kernel_routes: process::kernel_routes(&self.kernel_routes, &self.port.0, &mut cx),
             neighbors,

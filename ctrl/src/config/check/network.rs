@@ -33,9 +33,9 @@ impl Network {
             |d: &Diagnostic| d.code == Code::UnknownKey && d.help.iter().any(|help| help.contains("`addresses`"));
         let mut complete = !cx.diagnostics.iter().any(misspelt);
         for (index, port) in ports.iter().enumerate() {
-            complete &= !(port.addresses.given && cx.broken(port.addresses.span));
+            complete &= !(port.ip.addresses.given && cx.broken(port.ip.addresses.span));
             let name = port.name.ok().map_or_else(|| Name(format!("port {}", index + 1)), |name| name.value.clone());
-            subnets.extend(port.addresses.iter().map(|address| Subnet {
+            subnets.extend(port.ip.addresses.iter().map(|address| Subnet {
                 interface: Reference { index, name: name.clone() },
                 address: address.value.0,
                 span: address.span,

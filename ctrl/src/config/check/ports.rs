@@ -6,7 +6,7 @@ use tidegate_dataplane::frame::HEADROOM;
 
 use super::Checker;
 use crate::config::model::{self, Driver};
-use crate::config::raw::{Capture, Driver as Word, Port, Raw, RouterAdvertisements, XdpMode, ZeroCopy};
+use crate::config::raw::{Capture, Driver as Word, Port, Raw, XdpMode, ZeroCopy};
 use crate::config::slot::{At, Optional};
 use crate::diagnostic::{Code, Diagnostic, Span, alternatives};
 
@@ -15,10 +15,6 @@ const MAX_INTERFACE_NAME: usize = 15;
 
 /// Bytes of a packet buffer that are not the IP packet: headroom for new headers, the Ethernet header with a VLAN tag.
 const FRAME_OVERHEAD: u32 = HEADROOM as u32 + 18;
-
-/// Packets per second and core for the kernel, unless the file says otherwise: some megabytes per second for an operator's
-/// session, a routing daemon's full table in a minute, and a few percent of a core for a flood.
-const DEFAULT_HOST_LIMIT: u32 = 20_000;
 
 /// The largest packet buffer.
 const MAX_FRAME_SIZE: u32 = 65_536;
@@ -53,18 +49,12 @@ pub(super) fn check(raw: &Raw, cx: &mut Checker<'_>) -> Vec<model::Port> {
         mtu(port, frame_size, cx);
         queues(port, raw.runtime.cores.len(), cx);
         let driver = port.driver.ok().and_then(|word| driver(port, word, frame_size, cx));
-        let host = host(port, cx);
         if let (Some(name), Some(driver)) = (port.name.ok(), driver) {
             ports.push(model::Port {
                 name: name.value.clone(),
                 driver,
                 mac: port.mac.ok().map(|mac| mac.value),
-                mtu: port.mtu.to(),
-                addresses: port.addresses.iter().map(|address| address.value).collect(),
-                host,
-                announce: port.announce.value,
-                duplicate_detection: port.duplicate_detection.value,
-                router_advertisements: port.router_advertisements.ok().map(|raw| advertisements(port, raw, cx)),
+                mtu: mtu_of(port),
             });
         }
     }
@@ -73,7 +63,7 @@ pub(super) fn check(raw: &Raw, cx: &mut Checker<'_>) -> Vec<model::Port> {
 
 /// Two ports on one device would take each other's packets.
 fn own_device(port: &Port, devices: &mut HashMap<String, Span>, cx: &mut Checker<'_>) {
-    for device in [port.interface.ok(), port.device.ok(), port.host.ok()].into_iter().flatten() {
+    for device in [port.interface.ok(), port.device.ok(), port.ip.host.ok()].into_iter().flatten() {
         if let Some(first) = devices.insert(device.value.clone(), device.span) {
             let message = format!("`{}` is already the device of another port", device.value);
             cx.push(Diagnostic::error(Code::Duplicate, device.span, message).related(first, "the first is here"));
@@ -81,54 +71,20 @@ fn own_device(port: &Port, devices: &mut HashMap<String, Span>, cx: &mut Checker
     }
 }
 
-/// Name servers in one option: RFC 8106 allows more, but an advertisement must fit the smallest MTU with everything else.
-const MAX_DNS: usize = 8;
+/// Longest IP packet of a port, unless the file says otherwise.
+const DEFAULT_MTU: u16 = 1500;
 
-fn advertisements(port: &Port, raw: &RouterAdvertisements, cx: &mut Checker<'_>) -> model::RouterAdvertisements {
-    let prefixes = port.addresses.iter().filter(|address| address.value.0.addr().is_ipv6()).count();
-    if prefixes == 0 && !cx.broken(port.addresses.span) {
-        let message = "this port has no IPv6 address whose prefix could be advertised";
-        let nothing = Diagnostic::error(Code::Conflict, raw.head, message);
-        cx.push(nothing.help("add one to `addresses`, as `\"2001:db8:1::1/64\"`, or remove the table"));
-    }
-    let (interval, lifetime): (u32, u16) = (raw.interval_s.to(), raw.lifetime_s.to());
-    if lifetime != 0 && u32::from(lifetime) < interval {
-        let message = format!(
-            "hosts would forget the gateway after {lifetime} s, before the next advertisement, up to {interval} s later"
-        );
-        let short = Diagnostic::error(Code::Conflict, raw.lifetime_s.span, message);
-        cx.push(short.help(format!("write `lifetime_s = {}`, or a shorter `interval_s`", (3 * interval).min(9000))));
-    }
-    let (valid, preferred): (u32, u32) = (raw.valid_lifetime_s.to(), raw.preferred_lifetime_s.to());
-    if preferred > valid {
-        let message = format!("addresses would be preferred for {preferred} s but valid only for {valid} s");
-        let span =
-            if raw.preferred_lifetime_s.given { raw.preferred_lifetime_s.span } else { raw.valid_lifetime_s.span };
-        let wrong = Diagnostic::error(Code::Conflict, span, message);
-        cx.push(wrong.help(format!("write `preferred_lifetime_s = {valid}` or less (RFC 4861 §4.6.2)")));
-    }
-    if raw.dns.len() > MAX_DNS {
-        let message = format!("{} name servers; at most {MAX_DNS} fit an advertisement", raw.dns.len());
-        cx.push(Diagnostic::error(Code::OutOfRange, raw.dns.span, message));
-    }
-    model::RouterAdvertisements {
-        interval_s: interval,
-        lifetime_s: lifetime,
-        managed: raw.managed.value,
-        other_configuration: raw.other_configuration.value,
-        autonomous: raw.autonomous.value,
-        valid_lifetime_s: valid,
-        preferred_lifetime_s: preferred,
-        dns: raw.dns.iter().map(|server| server.value).collect(),
-    }
+/// The largest IP packet of a port.
+pub(super) fn mtu_of(port: &Port) -> u16 {
+    port.ip.mtu.ok().map_or(DEFAULT_MTU, |mtu| mtu.to())
 }
 
 fn mtu(port: &Port, frame_size: u32, cx: &mut Checker<'_>) {
     let limit = frame_size.saturating_sub(FRAME_OVERHEAD);
-    let mtu: u32 = port.mtu.to();
+    let mtu = u32::from(mtu_of(port));
     if mtu > limit && frame_size.is_power_of_two() {
         let message = format!("a packet of {mtu} bytes does not fit a buffer of {frame_size}: at most {limit}");
-        let big = Diagnostic::error(Code::OutOfRange, port.mtu.span, message);
+        let big = Diagnostic::error(Code::OutOfRange, port.ip.mtu.span().unwrap_or(port.head), message);
         let enough = (mtu + FRAME_OVERHEAD).next_power_of_two();
         let xdp = port.driver.ok().is_some_and(|driver| driver.value == Word::AfXdp);
         cx.push(if xdp && enough > MAX_XDP_FRAME_SIZE {
@@ -143,24 +99,6 @@ fn mtu(port: &Port, frame_size: u32, cx: &mut Checker<'_>) {
             big
         });
     }
-}
-
-/// The way to the kernel beside the port.
-fn host(port: &Port, cx: &mut Checker<'_>) -> Option<model::HostLink> {
-    if let (Some(limit), true) = (port.host_limit.span(), port.host.is_absent()) {
-        let alone = Diagnostic::error(Code::NotApplicable, limit, "`host_limit` is for a port with `host`");
-        cx.push(alone.help("write `host = \"NAME\"`, or leave out `host_limit`"));
-    }
-    let name = port.host.ok()?;
-    device_name(name, cx);
-    if let Some(capture) = port.capture.ok().filter(|capture| capture.value == Capture::Owned) {
-        let message =
-            "with `capture = \"owned\"` the kernel has the rest of the device already: there is nothing for `host`";
-        let both = Diagnostic::error(Code::Conflict, name.span, message).related(capture.span, "it is asked for here");
-        cx.push(both.help("leave out one of them"));
-    }
-    let limit = port.host_limit.ok().map_or(DEFAULT_HOST_LIMIT, |limit| limit.to());
-    Some(model::HostLink { interface: name.value.clone(), limit })
 }
 
 /// Each core polls its own queue of each port.
@@ -247,7 +185,7 @@ fn interface(port: &Port, word: &At<Word>, what: &str, cx: &mut Checker<'_>) -> 
 }
 
 /// Records what no device of the kernel can be called.
-fn device_name(name: &At<String>, cx: &mut Checker<'_>) {
+pub(super) fn device_name(name: &At<String>, cx: &mut Checker<'_>) {
     let mut bad = |reason: String| cx.push(Diagnostic::error(Code::InvalidValue, name.span, reason));
     let name = &name.value;
     if name.is_empty() || name.len() > MAX_INTERFACE_NAME {

@@ -77,7 +77,7 @@ pub(super) fn dpdk(raw: &Dpdk, ports: &[At<Port>], cx: &mut Checker<'_>) -> mode
 }
 
 pub(super) fn kernel_routes(raw: &At<KernelRoutes>, ports: &[At<Port>], cx: &mut Checker<'_>) -> model::KernelRoutes {
-    if raw.given && raw.enabled.value && ports.iter().all(|port| port.host.is_absent()) {
+    if raw.given && raw.enabled.value && ports.iter().all(|port| port.ip.host.is_absent()) {
         let nothing = "no port has `host`: there is no route to learn";
         cx.push(Diagnostic::warning(Code::Unused, raw.span, nothing));
     }

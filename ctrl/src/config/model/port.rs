@@ -1,13 +1,12 @@
 //! The checked ports.
 
-use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Capture, DuplicateDetection, InterfaceAddress, Mac, Name, XdpMode, ZeroCopy};
+use super::{Capture, Mac, Name, XdpMode, ZeroCopy};
 
-/// A port.
+/// A port: a device that moves frames. What IP does on it is its [`Interface`](super::Interface).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Port {
     /// Its name.
@@ -19,46 +18,6 @@ pub struct Port {
     pub mac: Option<Mac>,
     /// Largest IP packet, bytes.
     pub mtu: u16,
-    /// Its addresses.
-    pub addresses: Vec<InterfaceAddress>,
-    /// Its way to the kernel.
-    pub host: Option<HostLink>,
-    /// New addresses are announced.
-    pub announce: bool,
-    /// Whether others are asked for them.
-    pub duplicate_detection: DuplicateDetection,
-    /// What hosts on the link are told.
-    pub router_advertisements: Option<RouterAdvertisements>,
-}
-
-/// A TAP beside a port, whose other end looks to the kernel like the port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct HostLink {
-    /// Name of the TAP.
-    pub interface: String,
-    /// Packets per second and core for the kernel.
-    pub limit: u32,
-}
-
-/// What hosts on a link are told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RouterAdvertisements {
-    /// Most seconds between two advertisements.
-    pub interval_s: u32,
-    /// Seconds for which the gateway is a default router; 0 if it is none.
-    pub lifetime_s: u16,
-    /// Addresses are to be had by DHCPv6.
-    pub managed: bool,
-    /// Other configuration is to be had by DHCPv6.
-    pub other_configuration: bool,
-    /// Hosts make addresses of their own.
-    pub autonomous: bool,
-    /// Seconds for which the prefixes are valid.
-    pub valid_lifetime_s: u32,
-    /// Seconds for which addresses in them are preferred.
-    pub preferred_lifetime_s: u32,
-    /// Name servers.
-    pub dns: Vec<Ipv6Addr>,
 }
 
 /// A driver with what only it knows.

@@ -4,6 +4,7 @@
 //! it by a test), so a key's doc comment says unit, effect and cost.
 
 mod cluster;
+mod interface;
 mod kernel;
 mod listener;
 mod port;
@@ -11,9 +12,10 @@ mod process;
 mod route;
 
 pub use cluster::{Balance, Cluster, UpstreamTls};
+pub use interface::{DuplicateDetection, InterfaceKeys, RouterAdvertisements};
 pub use kernel::{KernelRoutes, RouteProtocol};
 pub use listener::{Alpn, CertifiedKey, ClientAuth, ForwardedField, Listener, ListenerTls, Protocol, TlsVersion};
-pub use port::{Capture, Driver, DuplicateDetection, Neighbor, Port, Route, RouterAdvertisements, XdpMode, ZeroCopy};
+pub use port::{Capture, Driver, Neighbor, Port, Route, XdpMode, ZeroCopy};
 pub use process::{AccessLog, Admin, Congestion, Dpdk, Idle, Log, LogLevel, Runtime, SynCookies, Tcp};
 pub use route::{BackendRef, HttpMatch, HttpRoute, Retry, RetryOn, Timeouts};
 

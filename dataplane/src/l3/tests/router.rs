@@ -43,6 +43,7 @@ pub(crate) fn peer_mac(port: u16) -> MacAddr {
 pub(crate) fn spec() -> Spec {
     let port = |p: u16, mtu| InterfaceSpec {
         id: InterfaceId(p),
+        name: format!("port {p}"),
         port: PortId(p),
         mac: our_mac(p),
         mtu,
