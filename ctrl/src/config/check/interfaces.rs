@@ -1,0 +1,111 @@
+//! What IP does on an interface: the keys that ports and everything else with addresses have in common.
+
+use super::Checker;
+use super::ports::{device_name, mtu_of};
+use crate::config::model::{self, Link};
+use crate::config::raw::{Capture, InterfaceKeys, Raw, RouterAdvertisements};
+use crate::config::scalar::Name;
+use crate::config::slot::At;
+use crate::diagnostic::{Code, Diagnostic};
+
+/// Packets per second and core for the kernel, unless the file says otherwise: some megabytes per second for an operator's
+/// session, a routing daemon's full table in a minute, and a few percent of a core for a flood.
+const DEFAULT_HOST_LIMIT: u32 = 20_000;
+
+/// The interfaces of the file: those of the ports first, each with the index of its port.
+pub(super) fn check(raw: &Raw, cx: &mut Checker<'_>) -> Vec<model::Interface> {
+    let mut interfaces = Vec::new();
+    for port in &raw.port.0 {
+        let name = port.name.ok().map(|name| name.value.clone());
+        let made = interface(name, &port.ip, Link::Port, mtu_of(port), port.capture.ok(), cx);
+        interfaces.extend(made);
+    }
+    interfaces
+}
+
+/// An interface with the keys that all have; `None` without a name.
+fn interface(
+    name: Option<Name>,
+    keys: &InterfaceKeys,
+    link: Link,
+    mtu: u16,
+    capture: Option<&At<Capture>>,
+    cx: &mut Checker<'_>,
+) -> Option<model::Interface> {
+    let host = host(keys, capture, cx);
+    let router_advertisements = keys.router_advertisements.ok().map(|raw| advertisements(keys, raw, cx));
+    Some(model::Interface {
+        name: name?,
+        link,
+        mtu,
+        addresses: keys.addresses.iter().map(|address| address.value).collect(),
+        host,
+        announce: keys.announce.value,
+        duplicate_detection: keys.duplicate_detection.value,
+        router_advertisements,
+    })
+}
+
+/// Name servers in one option: RFC 8106 allows more, but an advertisement must fit the smallest MTU with everything else.
+const MAX_DNS: usize = 8;
+
+fn advertisements(
+    keys: &InterfaceKeys,
+    raw: &RouterAdvertisements,
+    cx: &mut Checker<'_>,
+) -> model::RouterAdvertisements {
+    let prefixes = keys.addresses.iter().filter(|address| address.value.0.addr().is_ipv6()).count();
+    if prefixes == 0 && !cx.broken(keys.addresses.span) {
+        let message = "this interface has no IPv6 address whose prefix could be advertised";
+        let nothing = Diagnostic::error(Code::Conflict, raw.head, message);
+        cx.push(nothing.help("add one to `addresses`, as `\"2001:db8:1::1/64\"`, or remove the table"));
+    }
+    let (interval, lifetime): (u32, u16) = (raw.interval_s.to(), raw.lifetime_s.to());
+    if lifetime != 0 && u32::from(lifetime) < interval {
+        let message = format!(
+            "hosts would forget the gateway after {lifetime} s, before the next advertisement, up to {interval} s later"
+        );
+        let short = Diagnostic::error(Code::Conflict, raw.lifetime_s.span, message);
+        cx.push(short.help(format!("write `lifetime_s = {}`, or a shorter `interval_s`", (3 * interval).min(9000))));
+    }
+    let (valid, preferred): (u32, u32) = (raw.valid_lifetime_s.to(), raw.preferred_lifetime_s.to());
+    if preferred > valid {
+        let message = format!("addresses would be preferred for {preferred} s but valid only for {valid} s");
+        let span =
+            if raw.preferred_lifetime_s.given { raw.preferred_lifetime_s.span } else { raw.valid_lifetime_s.span };
+        let wrong = Diagnostic::error(Code::Conflict, span, message);
+        cx.push(wrong.help(format!("write `preferred_lifetime_s = {valid}` or less (RFC 4861 §4.6.2)")));
+    }
+    if raw.dns.len() > MAX_DNS {
+        let message = format!("{} name servers; at most {MAX_DNS} fit an advertisement", raw.dns.len());
+        cx.push(Diagnostic::error(Code::OutOfRange, raw.dns.span, message));
+    }
+    model::RouterAdvertisements {
+        interval_s: interval,
+        lifetime_s: lifetime,
+        managed: raw.managed.value,
+        other_configuration: raw.other_configuration.value,
+        autonomous: raw.autonomous.value,
+        valid_lifetime_s: valid,
+        preferred_lifetime_s: preferred,
+        dns: raw.dns.iter().map(|server| server.value).collect(),
+    }
+}
+
+/// The way to the kernel beside the interface.
+fn host(keys: &InterfaceKeys, capture: Option<&At<Capture>>, cx: &mut Checker<'_>) -> Option<model::HostLink> {
+    if let (Some(limit), true) = (keys.host_limit.span(), keys.host.is_absent()) {
+        let alone = Diagnostic::error(Code::NotApplicable, limit, "`host_limit` is for an interface with `host`");
+        cx.push(alone.help("write `host = \"NAME\"`, or leave out `host_limit`"));
+    }
+    let name = keys.host.ok()?;
+    device_name(name, cx);
+    if let Some(capture) = capture.filter(|capture| capture.value == Capture::Owned) {
+        let message =
+            "with `capture = \"owned\"` the kernel has the rest of the device already: there is nothing for `host`";
+        let both = Diagnostic::error(Code::Conflict, name.span, message).related(capture.span, "it is asked for here");
+        cx.push(both.help("leave out one of them"));
+    }
+    let limit = keys.host_limit.ok().map_or(DEFAULT_HOST_LIMIT, |limit| limit.to());
+    Some(model::HostLink { interface: name.value.clone(), limit })
+}

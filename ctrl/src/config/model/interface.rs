@@ -1,0 +1,67 @@
+//! The checked interfaces: what IP sees of the links.
+
+use std::net::Ipv6Addr;
+
+use serde::Serialize;
+
+use super::{DuplicateDetection, InterfaceAddress, Name};
+
+/// An interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Interface {
+    /// Its name: that of the table it is made from.
+    pub name: Name,
+    /// What is below it.
+    #[serde(flatten)]
+    pub link: Link,
+    /// Largest IP packet, bytes.
+    pub mtu: u16,
+    /// Its addresses.
+    pub addresses: Vec<InterfaceAddress>,
+    /// Its way to the kernel.
+    pub host: Option<HostLink>,
+    /// New addresses are announced.
+    pub announce: bool,
+    /// Whether others are asked for them.
+    pub duplicate_detection: DuplicateDetection,
+    /// What hosts on the link are told.
+    pub router_advertisements: Option<RouterAdvertisements>,
+}
+
+/// What is below an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "link", rename_all = "snake_case")]
+pub enum Link {
+    /// The port of the same name and place: its frames without a tag.
+    Port,
+}
+
+/// A TAP beside an interface, whose other end looks to the kernel like the interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HostLink {
+    /// Name of the TAP.
+    pub interface: String,
+    /// Packets per second and core for the kernel.
+    pub limit: u32,
+}
+
+/// What hosts on a link are told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RouterAdvertisements {
+    /// Most seconds between two advertisements.
+    pub interval_s: u32,
+    /// Seconds for which the gateway is a default router; 0 if it is none.
+    pub lifetime_s: u16,
+    /// Addresses are to be had by DHCPv6.
+    pub managed: bool,
+    /// Other configuration is to be had by DHCPv6.
+    pub other_configuration: bool,
+    /// Hosts make addresses of their own.
+    pub autonomous: bool,
+    /// Seconds for which the prefixes are valid.
+    pub valid_lifetime_s: u32,
+    /// Seconds for which addresses in them are preferred.
+    pub preferred_lifetime_s: u32,
+    /// Name servers.
+    pub dns: Vec<Ipv6Addr>,
+}

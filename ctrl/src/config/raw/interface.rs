@@ -1,0 +1,68 @@
+//! The keys of everything that IP sees as an interface, whatever it is made of.
+
+use std::net::Ipv6Addr;
+
+use crate::config::scalar::{Int, InterfaceAddress};
+use crate::config::slot::{At, List, Optional};
+use crate::config::table::{table, words};
+
+table! {
+    /// What IP does on an interface.
+    pub struct InterfaceKeys("an interface") {
+        /// Largest IP packet in bytes. Longer ones are refused with "packet too big" or fragmented, as RFC 1812 asks.
+        /// 1500 by default.
+        mtu: Optional<Int<1280, 65_000>>;
+        /// Own addresses with the prefix length of their subnet. Each subnet is a route.
+        addresses: At<List<InterfaceAddress>> = Vec::new(), "[]";
+        /// Name of a TAP that is made beside the port, with its addresses (at most 15 bytes). What comes for the gateway and nothing
+        /// in it serves goes to the kernel there, and what the kernel sends there goes out of the port: sshd, BIRD or FRR work on a
+        /// port that the data plane owns. Costs a system call for each such packet, nothing for others.
+        host: Optional<String>;
+        /// Packets per second and core that go to the kernel at most, a tenth of it at once; more are dropped as `host_limited`.
+        /// Only with `host`; 20000 by default.
+        host_limit: Optional<Int<100, 10_000_000>>;
+        /// Tell the neighbours about new addresses, three times (gratuitous ARP, unsolicited neighbour advertisements), so that
+        /// they turn to this gateway at once when it takes over from another machine.
+        announce: At<bool> = true, "true";
+        /// Whether to ask if another station has an address already (RFC 5227, RFC 4862).
+        duplicate_detection: At<DuplicateDetection> = DuplicateDetection::Report, "\"report\"";
+        /// What hosts on the link are told, so that they configure themselves. Without it they are told nothing.
+        router_advertisements: Optional<RouterAdvertisements>;
+    }
+}
+
+table! {
+    /// Router advertisements (RFC 4861 §6.2): they make the gateway the default router of the hosts on the link, and tell them the
+    /// interface's IPv6 prefixes.
+    pub struct RouterAdvertisements("`router_advertisements`") {
+        /// Most seconds between two advertisements; they come at random times, a third of this apart at least.
+        interval_s: At<Int<4, 1800>> = Int::new(600), "600";
+        /// Seconds for which hosts use the gateway as their default router without hearing of it again: 0 if they shall not, else no
+        /// less than `interval_s`.
+        lifetime_s: At<Int<0, 9000>> = Int::new(1800), "1800";
+        /// Tell hosts to ask a DHCPv6 server for addresses.
+        managed: At<bool> = false, "false";
+        /// Tell hosts to ask a DHCPv6 server for everything but addresses.
+        other_configuration: At<bool> = false, "false";
+        /// Let hosts make addresses of their own in prefixes of 64 bits (RFC 4862).
+        autonomous: At<bool> = true, "true";
+        /// Seconds for which the prefixes are on the link and addresses in them valid.
+        valid_lifetime_s: At<Int<0, 4_294_967_295>> = Int::new(2_592_000), "2592000";
+        /// Seconds for which hosts prefer such addresses for new connections; no more than `valid_lifetime_s`.
+        preferred_lifetime_s: At<Int<0, 4_294_967_295>> = Int::new(604_800), "604800";
+        /// Name servers for the hosts (RFC 8106), at most 8.
+        dns: At<List<Ipv6Addr>> = Vec::new(), "[]";
+    }
+}
+
+words! {
+    /// Whether to ask if another station has an address already.
+    pub enum DuplicateDetection {
+        /// Ask, and use the address meanwhile; a conflict is logged and counted, and the address defended.
+        Report = "report",
+        /// Use the address only when nobody has answered for 8 seconds; in conflict, not at all until a reload asks again.
+        Withhold = "withhold",
+        /// Do not ask. A conflict that is noticed later is still logged, counted and defended against.
+        Off = "off",
+    }
+}
