@@ -47,6 +47,14 @@ the_page_has_curves() {
   refuse grep -E '<script|https?://' "$STATE/record.html"
 }
 
+memory_ports_have_figures_of_their_own() {
+  local said
+  said=$(bench l3 --port memory --rounds 1 --cases v4-64-1k 2>&1)
+  expect "cycles" "$said" '*| v4-64-1k* | cycles, cycles | [1-9]*'
+  expect "allocations" "$said" '*| v4-64-1k* | allocations, count | 0 |*'
+  refused "memory ports exist within one program only" l3 --port memory --vs kernel
+}
+
 # bash ignores SIGINT in what it starts in the background, unless told otherwise.
 a_long_race() {
   TIDEGATE_PREFIX=$BENCH_PREFIX env --default-signal=INT "$ROOT/scripts/bench" http --vs none --rounds 1 --seconds 60 --cases 1KiB \
@@ -114,6 +122,7 @@ check wrong-options wrong_options_are_named
 check race a_race
 check record the_record_is_whole
 check page the_page_has_curves
+check memory-ports memory_ports_have_figures_of_their_own
 check interrupt ends_by INT 130
 check terminal-closed ends_by HUP 129
 check one-at-a-time one_at_a_time

@@ -20,10 +20,10 @@ pub(crate) struct Options {
     /// Packets per round: a few milliseconds, so that an interruption spoils one round of many.
     #[arg(long, default_value_t = 1 << 15)]
     packets: usize,
-    /// IPv4 routes; as many runs.
+    /// IPv4 routes; as many runs; 0 is none.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 1_000, 1_000_000])]
     routes: Vec<usize>,
-    /// IPv6 routes; as many runs.
+    /// IPv6 routes; as many runs; 0 is none.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 1_000, 250_000])]
     routes6: Vec<usize>,
 }
@@ -55,7 +55,7 @@ pub(crate) fn run(options: &Options, rounds: usize, report: &mut Report) -> Resu
     let mut splits = Vec::new();
     let mut allocations = 0;
     for (v6, counts) in [(false, &options.routes), (true, &options.routes6)] {
-        for count in counts {
+        for count in counts.iter().filter(|count| **count > 0) {
             let mut bench = Bench::new(*count, v6);
             for mix in mixes(v6) {
                 let (split, cost) = bench.measure(mix, options.packets.div_ceil(BATCH), rounds);

@@ -105,6 +105,8 @@ enum Question {
     Report(record::Report),
     /// One table of what was to be reached in several records.
     Summary(record::Summary),
+    /// Machine, kernel, revision and the speed of the time-stamp counter, as JSON.
+    Place,
     /// Milliseconds that a fixed piece of work takes: tells a fast spell of the machine from a slow one.
     Probe {
         /// Bind to this processor.
@@ -135,6 +137,7 @@ fn main() -> ExitCode {
         Question::Record(step) => verdict("record", record::step(step)),
         Question::Report(options) => verdict("report", record::report(options)),
         Question::Summary(options) => verdict("summary", record::summary(options)),
+        Question::Place => verdict("place", place::print()),
         Question::Probe { cpu } => verdict("probe", pinned(*cpu).map(|()| println!("{:.1}", place::probe()))),
     }
 }

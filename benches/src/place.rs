@@ -53,6 +53,12 @@ impl Place {
     }
 }
 
+/// Prints [`Place::here`] as JSON.
+pub(crate) fn print() -> serde_json::Result<()> {
+    println!("{}", serde_json::to_string(&Place::here())?);
+    Ok(())
+}
+
 fn said(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())

@@ -100,6 +100,8 @@ pub(crate) enum Syntax {
     Tidegate,
     /// For `ip -batch`.
     Iproute2,
+    /// For DPDK's example l3fwd: through its second port.
+    L3fwd,
 }
 
 impl Syntax {
@@ -109,6 +111,7 @@ impl Syntax {
             match self {
                 Self::Tidegate => writeln!(out, "[[route]]\nto = \"{prefix}\"\nvia = \"{}\"\n", options.via)?,
                 Self::Iproute2 => writeln!(out, "route add {prefix} via {}", options.via)?,
+                Self::L3fwd => writeln!(out, "R{prefix} 1")?,
             }
         }
         out.flush()

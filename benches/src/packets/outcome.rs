@@ -24,12 +24,12 @@ impl Outcome {
         let mut outcome = Self { metrics: Vec::new(), latency: None, received: trial.received, errors: trial.wrong };
         outcome.add("offered", "packets/s", trial.offered(), "higher");
         outcome.add("delivered", "packets/s", trial.delivered(), "higher");
-        outcome.add("loss", "%", 100.0 * trial.lost() as f64 / trial.sent.max(1) as f64, "lower");
+        outcome.add("loss", "%", trial.loss(), "lower");
         outcome.describe(trial);
         outcome
     }
 
-    /// Of a search. Latency is that of the trial whose rate was found (RFC 2544 §26.2).
+    /// Of a search. Latency is that of the trial whose rate was found (RFC 2544 §26.2), loss that of the flood (§26.3).
     pub(super) fn of_search(found: &Found) -> Self {
         let Found { flood, best, wrong, trials } = found;
         let received = flood.received + best.as_ref().map_or(0, |best| best.received);
@@ -37,6 +37,7 @@ impl Outcome {
         outcome.add("throughput", "packets/s", best.as_ref().map_or(0.0, Trial::delivered), "higher");
         outcome.add("flooded", "packets/s", flood.delivered(), "higher");
         outcome.add("flood", "packets/s", flood.offered(), "higher");
+        outcome.add("loss", "%", flood.loss(), "lower");
         outcome.add("trials", "count", f64::from(*trials), "lower");
         // Without a rate that is carried there is no latency at it.
         if let Some(best) = best {

@@ -71,6 +71,11 @@ impl Trial {
         self.sent.saturating_sub(self.received)
     }
 
+    /// The same in percent of those sent.
+    pub(crate) fn loss(&self) -> f64 {
+        100.0 * self.lost() as f64 / self.sent.max(1) as f64
+    }
+
     #[cfg(test)]
     pub(super) fn of(sent: u64, received: u64, seconds: f64) -> Self {
         Self { sent, received, wrong: 0, seconds, latency: latency::empty(), bytes: 60.0, cost: 0.0, busy: 0.0 }

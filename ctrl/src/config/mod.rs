@@ -33,7 +33,7 @@ use pem::Certs;
 use syntax::Mended;
 
 /// A file larger than this is refused unread: it is not a configuration.
-const MAX_FILE_BYTES: u64 = 16 << 20;
+const MAX_FILE_BYTES: u64 = 128 << 20;
 
 /// Reads the files that a configuration refers to. An argument, so that a check can be a test.
 pub trait Files {

@@ -26,6 +26,7 @@ peer_version() { "$(envoy_program)" --version | sed -n 's|.*version: [0-9a-f]*/\
 
 peer_start() {
   program_template envoy.yaml
+  program_template envoy-routes.yaml
   local envoy
   envoy=$(envoy_program)
   chmod +x "$envoy"
@@ -33,3 +34,7 @@ peer_start() {
 }
 
 peer_ready() { program_listens; }
+
+# Routes are discovered in a file: that is how a running Envoy is given others.
+peer_file() { echo envoy-routes.yaml; }
+peer_reload() { :; }

@@ -12,7 +12,7 @@ peer_start() {
   for far in 10.0.2.11 fd00:2::11; do
     ns "$PROGRAM_NS" ip neighbor replace "$far" lladdr 02:00:00:01:00:02 nud permanent dev web0
   done
-  l3_routes "$1" iproute2 >"$PROGRAM_DIR/routes"
+  scenario_routes "$1" iproute2 >"$PROGRAM_DIR/routes"
   local family=-4
   [[ $1 != v6-* ]] || family=-6
   ns "$PROGRAM_NS" ip "$family" -force -batch "$PROGRAM_DIR/routes" 2>/dev/null || true

@@ -17,11 +17,15 @@ peer_start() {
     --forward-mode="$testpmd_mode" --nb-cores=1 --auto-start --stats-period 3600 --record-core-cycles
 }
 
-peer_ready() { grep -q 'packet forwarding - ports=' "$PROGRAM_DIR/log"; }
+peer_ready() {
+  grep -q 'packet forwarding - ports=' "$PROGRAM_DIR/log" || return 1
+  [[ $PORT != tap ]] || program_join_taps
+}
 
 # DPDK attaches its XDP program by netlink; one that was killed leaves it behind.
 peer_settle() {
   local end
+  [[ $PORT != tap ]] || program_part_taps
   [[ $PORT == af_xdp || $PORT == dpdk ]] || return 0
   for end in lan0 web0; do ns "$PROGRAM_NS" ip link set "$end" xdp off 2>/dev/null || true; done
 }

@@ -17,7 +17,7 @@ peer_start() {
 # A TAP is joined with the wire by a bridge once the product has made it.
 peer_ready() {
   curl -s -f -o /dev/null --max-time 1 --unix-socket "$PROGRAM_DIR/admin.sock" http://tidegate/ready || return 1
-  [[ $PORT != tap ]] || tidegate_join
+  [[ $PORT != tap ]] || program_join_taps
 }
 
 peer_file() { echo tidegate.toml; }
@@ -28,8 +28,8 @@ peer_settle() {
   local end
   for end in lan0 web0; do
     [[ $PORT != dpdk ]] || ns "$PROGRAM_NS" ip link set "$end" xdp off 2>/dev/null || true
-    [[ $PORT != tap ]] || ns "$PROGRAM_NS" ip link delete "br-$end" 2>/dev/null || true
   done
+  [[ $PORT != tap ]] || program_part_taps
 }
 
 # As many static routes, none of which this load takes.
@@ -67,19 +67,4 @@ tidegate_port() { # tidegate_port END INDEX
 # Huge pages where the machine has set some aside, ordinary memory otherwise.
 tidegate_memory() {
   if (($(sed -n 's/^HugePages_Free: *//p' /proc/meminfo) >= 256)); then echo '"--in-memory"'; else echo '"--no-huge", "-m", "512"'; fi
-}
-
-# The bridge takes frames for the TAP's own address as its own, so the kernel's end gets another than the product answers for.
-tidegate_join() {
-  local end index=0
-  for end in lan0 web0; do
-    index=$((index + 1))
-    ns "$PROGRAM_NS" ip link add "br-$end" type bridge forward_delay 0 mcast_snooping 0 2>/dev/null || continue
-    ns "$PROGRAM_NS" ip link set "br-$end" up
-    ns "$PROGRAM_NS" ip link set "$end" master "br-$end"
-    ns "$PROGRAM_NS" ip link set "tap-$end" address "02:00:5e:00:53:a$index"
-    ns "$PROGRAM_NS" ip link set "tap-$end" master "br-$end" up
-  done
-  # A TAP has a new address at each start.
-  ns "load-$PROGRAM" ip neighbor flush all
 }

@@ -14,26 +14,27 @@ ALL=(
   "--rounds 3 --cases wake_10k --seconds 3"
 )
 
-scenario_cases() { printf '%s\n' 10k 10k-tls 100k 100k-tls 1M wake_10k; }
+scenario_cases() { printf '%s\n' 10k 10k-tls 100k 100k-tls 1M 1M-tls wake_10k; }
 
 conns_count() {
   case $1 in
     *10k*) echo 10000 ;;
     *100k*) echo 100000 ;;
-    1M) echo 1000000 ;;
+    1M*) echo 1000000 ;;
   esac
 }
 
 scenario_skip() {
   local count
   count=$(conns_count "$2")
-  [[ $(program_stack "$1") != kernel ]] || (($(ulimit -Hn) > count + 1000)) ||
+  [[ $(program_stack "$1") != kernel ]] || (($(ulimit -Hn) > count + 6096)) ||
     echo "a process has at most $(ulimit -Hn) file descriptors here"
 }
 
 scenario_start() {
   # shellcheck disable=SC2031 # for the template of the product
-  export TIDEGATE_CONNECTIONS=1200000 LOAD_ADDRESSES=10.0.1.100-10.0.1.149/24
+  PEER_CONNECTIONS=$(($(conns_count "$2") + 2000))
+  export PEER_CONNECTIONS TIDEGATE_CONNECTIONS=1200000 LOAD_ADDRESSES=10.0.1.100-10.0.1.149/24
   program_start "$1" "$2"
 }
 

@@ -1,30 +1,55 @@
 # shellcheck shell=bash
-# forwarding, IPv4 and IPv6: cycles per packet where nothing limits (pcap), the rate without loss and latency on a wire (RFC 2544)
+# forwarding, IPv4 and IPv6: cycles per packet where nothing limits (memory, pcap), the rate without loss and latency on a wire (RFC 2544)
 # shellcheck disable=SC2034 # read by scripts/lib/bench
 TOPOLOGY=packets
-PORTS_KNOWN=(af_xdp memif pcap dpdk)
-PEERS=(testpmd_io testpmd_macswap kernel)
+PORTS_KNOWN=(af_xdp memory pcap tap memif dpdk)
+PEERS=(testpmd_io testpmd_macswap l3fwd kernel)
 SECONDS_EACH=1
 # tolerance: share of the packets that a trial "without loss" may lose. RFC 2544 has none; a machine that is interrupted from outside
 # would then tell when it was interrupted. resolution: the search ends when the rate is known to this fraction.
 SETTING=([tolerance]=0.001 [resolution]=0.03)
-ALL=("--port pcap --cases v4-64-*" "--port af_xdp --cases v4-64-1k" "--port memif --vs testpmd_io,testpmd_macswap --cases v4-64-*")
+ALL=(
+  "--port memory"
+  "--port pcap --cases v4-64-*"
+  "--port af_xdp --vs testpmd_io,kernel --cases v4-64-1k"
+  "--port memif --vs testpmd_io,testpmd_macswap --cases v4-64-1k"
+)
 
 # On a veth what comes through under load, not what comes through without loss: that is decided by its 256 places and the scheduler,
 # see docs/bench/l3.md.
 scenario_bars() {
   case $PORT in
-    pcap) echo "v4-64-1k above_io self <= 60" ;;
+    memory) printf '%s\n' "v4-64-1M cycles self <= 100" "v4-64-1M allocations self <= 0" ;;
+    pcap)
+      echo "v4-64-1k above_io self <= 60"
+      [[ " ${PROGRAMS[*]} " != *" l3fwd "* ]] || echo "v4-64-1k cycles l3fwd <= 1"
+      ;;
     af_xdp) printf '%s\n' "v4-64-1k flooded testpmd_io >= 1" "v4-64-1k flooded kernel >= 1.5" ;;
   esac
 }
 
-# FAMILY-SIZE-ROUTES; the shortest IPv6 frame that carries a stamp has 82 bytes, and a configuration of 16 MiB some 300,000 routes (a
-# million of them: tidegate-bench l3, on memory ports).
-scenario_cases() { printf '%s\n' v4-64-1k v4-64-1 v4-64-300k v4-imix-1k v4-512-1k v4-1518-1k v6-82-1k v6-imix-1k; }
+# FAMILY-SIZE-ROUTES. On a wire the shortest IPv6 frame has 82 bytes, since it carries a stamp.
+scenario_cases() {
+  if [[ $PORT == memory ]]; then
+    printf '%s\n' v4-64-1 v4-64-1k v4-64-1M v4-imix-1k v6-66-1 v6-66-1k v6-66-250k
+  else
+    printf '%s\n' v4-64-1k v4-64-1 v4-64-1M v4-imix-1k v4-512-1k v4-1518-1k v6-82-1k v6-82-250k v6-imix-1k
+  fi
+}
+
+# On memory ports there are no wires and nobody else; needs no root.
+scenario_chosen() {
+  if [[ $PORT == memory ]]; then
+    [[ ${#PROGRAMS[@]} -eq 1 || ${#PROGRAMS[@]} -gt ${#PEERS[@]} ]] || wrong "--vs: memory ports exist within one program only"
+    TOPOLOGY=none PROGRAMS=(tidegate)
+  fi
+}
 
 scenario_skip() {
-  [[ $1 != kernel || $PORT == af_xdp ]] || echo "the kernel has no such port"
+  case $1 in
+    kernel) [[ $PORT == af_xdp ]] || echo "the kernel has no such port" ;;
+    l3fwd) program l3fwd l3fwd_lacks "$2" ;;
+  esac
 }
 
 # A capture of 512 packets per case, which the driver receives for ever.
@@ -38,14 +63,15 @@ scenario_prepare() {
 }
 
 scenario_start() {
+  [[ $PORT != memory ]] || return 0
   if [[ $1 == tidegate ]]; then program tidegate l3_begin "$2"; else program_start "$1" "$2"; fi
 }
+scenario_stop() { [[ $PORT == memory ]] || program_stop "$1"; }
 
 # The product as a router: its own configuration instead of the proxy's.
 # shellcheck disable=SC2317 # program_begin calls them
 l3_begin() {
   peer_start() { l3_product "$1"; }
-  peer_ready() { curl -s -f -o /dev/null --max-time 1 --unix-socket "$PROGRAM_DIR/admin.sock" http://tidegate/ready; }
   program_begin "$1"
 }
 
@@ -53,31 +79,35 @@ l3_product() {
   local config=$PROGRAM_DIR/l3.toml
   sed -e "s|@DIR@|$PROGRAM_DIR|g; s|@CPU@|$PROGRAM_CPU|g; s|@LAN@|$(l3_port "$1" 0 lan0)|; s|@WEB@|$(l3_port "$1" 1 web0)|" \
     "$CATALOGUE/scenarios/l3.toml" >"$config"
-  [[ $PORT == af_xdp ]] || printf '\n[dpdk]\neal_args = ["--no-pci", "--in-memory"]\n' >>"$config"
-  l3_routes "$1" tidegate >>"$config"
+  case $PORT in pcap | memif | dpdk) printf '\n[dpdk]\neal_args = ["--no-pci", "--in-memory"]\n' >>"$config" ;; esac
+  scenario_routes "$1" tidegate >>"$config"
   program_exec "$BINARY" run -c "$config"
 }
 
 l3_port() { # l3_port CASE INDEX END
-  if [[ $PORT == af_xdp ]]; then
-    printf '%s' "driver = \"af_xdp\"\\ninterface = \"$3\""
-  else
-    printf '%s' "driver = \"dpdk\"\\ndevice = \"$(packets_device "$@")\""
-  fi
+  case $PORT in
+    af_xdp) printf '%s' "driver = \"af_xdp\"\\ninterface = \"$3\"" ;;
+    tap) printf '%s' "driver = \"tap\"\\ninterface = \"tap-$3\"" ;;
+    *) printf '%s' "driver = \"dpdk\"\\ndevice = \"$(packets_device "$@")\"" ;;
+  esac
 }
 
-# l3_routes CASE SYNTAX [OPTION…]: the routes to the packets' destinations, for whoever reads that syntax.
-l3_routes() {
-  local case=$1 syntax=$2 via=10.0.2.11
-  [[ $case != v6-* ]] || via=fd00:2::11
+scenario_routes() {
+  local via=10.0.2.11
+  [[ $1 != v6-* ]] || via=fd00:2::11
   # shellcheck disable=SC2046 # options are words of their own
-  "$BENCH" routes $(l3_table "$case") --via "$via" --syntax "$syntax"
+  "$BENCH" routes $(l3_table "$1") --via "$via" --syntax "$2"
 }
 
 l3_table() {
-  local routes=${1##*-}
   [[ $1 != v6-* ]] || printf '%s ' --v6
-  printf -- '--routes %s' "${routes/k/000}"
+  printf -- '--routes %s' "$(l3_count "$1")"
+}
+
+l3_count() {
+  local routes=${1##*-}
+  routes=${routes/k/000}
+  echo "${routes/M/000000}"
 }
 
 l3_traffic() {
@@ -86,7 +116,11 @@ l3_traffic() {
 }
 
 scenario_measure() {
-  if [[ $PORT == pcap ]]; then l3_cycles "$@"; else l3_throughput "$@"; fi
+  case $PORT in
+    memory) l3_memory "$2" ;;
+    pcap) l3_cycles "$@" ;;
+    *) l3_throughput "$@" ;;
+  esac
 }
 
 l3_throughput() {
@@ -97,20 +131,35 @@ l3_throughput() {
     --tolerance "${SETTING[tolerance]}" --resolution "${SETTING[resolution]}" --eal "--no-pci --in-memory"
 }
 
+# The whole way from memory port to memory port, in a process that does nothing else.
+l3_memory() {
+  local count family=4 routes=(--routes6 0 --routes) size=${1#*-} line cycles allocations
+  count=$(l3_count "$1")
+  [[ $1 != v6-* ]] || { family=6; routes=(--routes 0 --routes6); }
+  size=${size%-*}
+  [[ $size == imix ]] || size+=-b
+  line=$("$BENCH" l3 --json --rounds 31 --cpu "$PROGRAM_CPU" "${routes[@]}" "$count" | "$BENCH" record tables) || return 1
+  cycles=$("$BENCH" record value "ipv$family-$count-routes-$size:per-packet" <<<"$line") || return 1
+  allocations=$("$BENCH" record value "ipv$family-$count-routes-$size:allocations-per-packet" <<<"$line") || return 1
+  "$BENCH" record line --metric "cycles=$cycles,cycles,lower" --metric "allocations=$allocations,count,lower"
+}
+
 # Cycles per packet: testpmd tells its own when it ends; ours are those of all turns that had work. What the driver costs is known
 # from testpmd's io, which does nothing else; it runs before the product, in the same state of the machine.
 l3_cycles() {
   local cycles io
-  if [[ $1 == tidegate ]]; then
-    cycles=$(program tidegate l3_product_cycles)
-    program_stop tidegate
-    program_start testpmd_io "$2"
-    io=$(l3_testpmd_cycles testpmd_io)
-    [[ -n $io ]] || { echo "testpmd io, which tells what the driver costs, did not run" >&2; return 1; }
-    l3_line "$cycles" "$(awk -v all="$cycles" -v io="$io" 'BEGIN { print all - io }')"
-  else
-    l3_line "$(l3_testpmd_cycles "$1")"
-  fi
+  case $1 in
+    tidegate)
+      cycles=$(program tidegate l3_product_cycles)
+      program_stop tidegate
+      program_start testpmd_io "$2"
+      io=$(l3_testpmd_cycles testpmd_io)
+      [[ -n $io ]] || { echo "testpmd io, which tells what the driver costs, did not run" >&2; return 1; }
+      l3_line "$cycles" "$(awk -v all="$cycles" -v io="$io" 'BEGIN { print all - io }')"
+      ;;
+    l3fwd) l3_line "$(program l3fwd l3fwd_cycles)" ;;
+    *) l3_line "$(l3_testpmd_cycles "$1")" ;;
+  esac
 }
 
 l3_testpmd_cycles() {
@@ -135,7 +184,7 @@ l3_counters() {
 
 l3_line() { # l3_line CYCLES [ABOVE_IO]
   [[ -n $1 ]] || { echo "no cycles were counted" >&2; return 1; }
-  local above=''
-  [[ -z ${2:-} ]] || above=",{\"metric\":\"above_io\",\"unit\":\"cycles\",\"value\":$2,\"better\":\"lower\"}"
-  printf '{"metrics":[{"metric":"cycles","unit":"cycles","value":%s,"better":"lower"}%s],"latency":null,"errors":0}\n' "$1" "$above"
+  local above=()
+  [[ -z ${2:-} ]] || above=(--metric "above_io=$2,cycles,lower")
+  "$BENCH" record line --metric "cycles=$1,cycles,lower" "${above[@]}"
 }

@@ -1,23 +1,23 @@
 # shellcheck shell=bash
-# the configuration changes ten times a second under a fixed rate: failures and latency; and with 300,000 routes in every change
+# the configuration changes ten times a second under a fixed rate: failures and latency; and with a million routes in every change
 # shellcheck disable=SC2034 # read by scripts/lib/bench
-PEERS=(nginx haproxy)
+PEERS=(nginx haproxy envoy)
 PORTS_KNOWN=(af_xdp tap)
 LOADS=(tidegate wrk)
 SECONDS_EACH=5
 SETTING=([connections]=64 [rate]=5000 [per_second]=10)
-BARS=("changing failures self <= 0" "300k_routes failures self <= 0")
-ALL=("--rounds 1 --cases still,changing" "--rounds 1 --cases 300k_routes --vs none --seconds 10")
+BARS=("changing failures self <= 0" "1M_routes failures self <= 0")
+ALL=("--rounds 1 --cases still,changing" "--rounds 1 --cases 1M_routes --vs none --seconds 10")
 
 # `still` is the same load without changes: what is not due to them.
-scenario_cases() { printf '%s\n' still changing 300k_routes; }
+scenario_cases() { printf '%s\n' still changing 1M_routes; }
 
 scenario_skip() {
-  [[ $2 != 300k_routes || $1 == tidegate ]] || echo "it is no router"
+  [[ $2 != 1M_routes || $1 == tidegate ]] || echo "it is no router"
 }
 
 scenario_start() {
-  [[ $2 != 300k_routes ]] || export TIDEGATE_ROUTES=300000
+  [[ $2 != 1M_routes ]] || export TIDEGATE_ROUTES=1000000
   program_start "$1" "$2"
 }
 
@@ -39,11 +39,12 @@ scenario_measure() {
   "$BENCH" record also "${also[@]}" <"$STATE/reload.line"
 }
 
-# One change after the other until it is ended, a line for each that was taken over.
+# One change after the other until it is ended, a line for each that was taken over. Each has its time, however long the last one took.
 reload_changes() {
-  local count=0
+  local count=0 begun=${EPOCHREALTIME/./} wait
   while count=$((count + 1)); do
     if program "$1" program_change "$count"; then echo "$count"; fi
-    sleep "$(awk -v n="${SETTING[per_second]}" 'BEGIN { print 1 / n }')"
+    wait=$((begun + count * 1000000 / SETTING[per_second] - ${EPOCHREALTIME/./}))
+    ((wait <= 0)) || sleep "$(printf '%d.%06d' $((wait / 1000000)) $((wait % 1000000)))"
   done
 }

@@ -14,7 +14,7 @@ network_up() { # network_up PROGRAM
   ip netns add "$PREFIX-$gw"
   packets_namespace "$load"
   packets_namespace "$gw"
-  [[ $PORT == af_xdp || $PORT == dpdk ]] || return 0
+  case $PORT in af_xdp | tap | dpdk) ;; *) return 0 ;; esac
   packets_pair "$load" in0 "$gw" lan0 1
   packets_pair "$load" out0 "$gw" web0 2
 }
@@ -28,7 +28,8 @@ packets_namespace() {
 
 packets_pair() { # packets_pair NAMESPACE END NAMESPACE END NUMBER
   ip link add "$2" netns "$PREFIX-$1" address "02:00:00:01:00:0$5" type veth peer name "$4" netns "$PREFIX-$3"
-  ns "$3" ip link set "$4" address "02:00:00:00:00:0$5"
+  # A bridge keeps what is addressed to one of its ends, and a TAP is behind one.
+  [[ $PORT == tap ]] || ns "$3" ip link set "$4" address "02:00:00:00:00:0$5"
   wire_end "$1" "$2" "$LOAD_CPU"
   wire_end "$3" "$4" "$PROGRAM_CPU"
 }
@@ -37,6 +38,7 @@ packets_pair() { # packets_pair NAMESPACE END NAMESPACE END NUMBER
 packets_device() {
   case $PORT in
     dpdk | af_xdp) echo "net_af_xdp$2,iface=$3" ;;
+    tap) echo "net_tap$2,iface=tap-$3" ;;
     memif) echo "net_memif$2,role=server,id=0,socket=$PROGRAM_DIR/$3.memif,socket-abstract=no,rsize=11" ;;
     # Packets go out nowhere: a port with a capture to read and none to write drops what it is given.
     pcap) if [[ $2 == 0 ]]; then echo "net_pcap0,rx_pcap=$STATE/$1.pcap,infinite_rx=1"; else echo net_null0,no-rx=1; fi ;;

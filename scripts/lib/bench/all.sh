@@ -34,12 +34,18 @@ all_run() {
   export TIDEGATE_BINARY=$BINARY TIDEGATE_BENCH=$BENCH
   mkdir -p "$OUT"
   local name failed=()
-  [[ -z $FRESH ]] || rm -f "$OUT"/*.{json,html,md,samples,complete}
+  [[ -z $FRESH ]] || all_forget
   while read -r name; do
     interruptible all_scenario "$name" || failed+=("$name")
   done < <(all_names)
   all_table
   ((${#failed[@]} == 0)) || die "not everything could be measured in: ${failed[*]}; again with the same --out measures only these"
+}
+
+# What earlier runs of these scenarios have left there; the directory may hold other things.
+all_forget() {
+  local name
+  while read -r name; do rm -f "$OUT/$name"-*.{json,html,md,samples,complete}; done < <(all_names)
 }
 
 all_names() {

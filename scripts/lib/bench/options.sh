@@ -3,7 +3,9 @@
 
 # What a scenario may leave out; it is read after this.
 scenario_bars() { ((${#BARS[@]} == 0)) || printf '%s\n' "${BARS[@]}"; }
+scenario_chosen() { :; }                      # once, when the options are read: PORT, PROGRAMS and others may follow from each other
 scenario_prepare() { :; }                     # once, when the networks are up
+scenario_routes() { :; }                      # scenario_routes CASE tidegate|iproute2|l3fwd: the routes a forwarding program is to have
 scenario_skip() { :; }                        # scenario_skip PROGRAM CASE: prints why it cannot be, if so
 scenario_start() { program_start "$1" "$2"; } # scenario_start PROGRAM CASE
 scenario_stop() { program_stop "$1"; }        # scenario_stop PROGRAM CASE
@@ -60,6 +62,7 @@ race_options() {
   [[ $SECONDS_EACH =~ ^[1-9][0-9]{0,3}$ ]] || wrong "--seconds '$SECONDS_EACH': a number from 1 to 9999"
   race_peers "$peers"
   IFS=, read -ra CASES <<<"${cases:-*}"
+  scenario_chosen
   local file
   for file in "$JSON" "$HTML" "$TEXT" "$SAMPLES"; do
     [[ -z $file || -d $(dirname "$file") ]] || wrong "'$file': there is no directory $(dirname "$file")"

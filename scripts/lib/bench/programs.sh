@@ -66,9 +66,11 @@ program_stop() {
   program "$1" peer_settle
 }
 
-# A configuration from a template beside the peer's file: program_template FILE, with @NAME@ for what a run decides.
+# A configuration from a template beside the peer's file: program_template FILE, with @NAME@ for what a run decides. How many
+# connections there may be costs some of them memory at once, so that a scenario with many says so.
 program_template() {
-  sed -e "s|@DIR@|$PROGRAM_DIR|g; s|@PKI@|$PKI|g; s|@CPU@|$PROGRAM_CPU|g" "$CATALOGUE/peers/$1" >"$PROGRAM_DIR/$1"
+  local connections=${PEER_CONNECTIONS:-12000}
+  sed -e "s|@CONNECTIONS@|$connections|g; s|@NOFILE@|$((connections + 4096))|g; s|@DIR@|$PROGRAM_DIR|g; s|@PKI@|$PKI|g; s|@CPU@|$PROGRAM_CPU|g" "$CATALOGUE/peers/$1" >"$PROGRAM_DIR/$1"
 }
 
 # A real change that no request notices, the route /extra-N for another: program_change N. Renamed into place, as an editor does.
@@ -76,4 +78,25 @@ program_change() {
   local file
   file=$PROGRAM_DIR/$(peer_file)
   sed "s|/extra[-0-9]*|/extra-$1|" "$file" >"$file.new" && mv "$file.new" "$file" && peer_reload
+}
+
+# For programs whose ports are TAPs: joins tap-END with END by a bridge. A bridge takes frames for the address of one of its ends as
+# its own, so the kernel's side of the TAP gets another than the program answers for.
+program_join_taps() {
+  local end index=0
+  for end in lan0 web0; do
+    index=$((index + 1))
+    ns "$PROGRAM_NS" ip link add "br-$end" type bridge forward_delay 0 mcast_snooping 0 2>/dev/null || continue
+    ns "$PROGRAM_NS" ip link set "br-$end" up
+    ns "$PROGRAM_NS" ip link set "$end" master "br-$end"
+    ns "$PROGRAM_NS" ip link set "tap-$end" address "02:00:5e:00:53:a$index"
+    ns "$PROGRAM_NS" ip link set "tap-$end" master "br-$end" up
+  done
+  # A TAP has a new address at each start.
+  ns "load-$PROGRAM" ip neighbor flush all
+}
+
+program_part_taps() {
+  local end
+  for end in lan0 web0; do ns "$PROGRAM_NS" ip link delete "br-$end" 2>/dev/null || true; done
 }

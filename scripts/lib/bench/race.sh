@@ -48,6 +48,8 @@ race_begin() {
   [[ $EUID -ne 0 ]] || topology_down
   # What a peer's worker without privileges may have to read.
   chmod 755 "$STATE"
+  # Peers with many connections need as many descriptors, where the machine lets us have them.
+  ulimit -n "$(cat /proc/sys/fs/nr_open)" 2>/dev/null || ulimit -n "$(ulimit -Hn)"
   local packages=("${PACKAGES[@]}") program
   [[ $LOAD == none ]] || read -ra packages <<<"${PACKAGES[*]} $(load_packages)"
   for program in "${PROGRAMS[@]}"; do
