@@ -155,11 +155,12 @@ fn open_hosts(config: &Config, drivers: &mut Drivers, devices: &mut Vec<Device>)
     let (specs, links): (Vec<_>, Vec<_>) = compile::start::hosts(config, &ports).into_iter().unzip();
     devices.extend(drivers.open(&specs, queues).map_err(BootError::Port)?);
     let mut interfaces = Vec::new();
-    for (at, own) in config.interfaces.iter().enumerate() {
-        let Some(host) = &own.host else { continue };
+    let with_host = config.interfaces.iter().filter_map(|own| Some((own, own.host.as_ref()?)));
+    for ((own, host), (spec, way)) in with_host.zip(specs.iter().zip(&links)) {
         let addresses: Vec<_> = own.addresses.iter().map(|address| address.0).collect();
-        let interface = HostInterface::dress(&host.interface, (&own.name.0, at), ports[at].mac, &addresses)
-            .map_err(BootError::Host)?;
+        let of = (own.name.0.as_str(), way.interface.index());
+        let mac = spec.mac.unwrap_or_default();
+        let interface = HostInterface::dress(&host.interface, of, mac, &addresses).map_err(BootError::Host)?;
         tracing::info!(of = own.name.0, interface = interface.name, "the kernel has its end");
         interfaces.push(interface);
     }

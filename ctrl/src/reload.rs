@@ -1,6 +1,6 @@
 //! Taking over a changed file: all of it, or nothing. What a running gateway cannot change is refused with its place in the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -11,7 +11,7 @@ use tidegate_dataplane::io::PortError;
 use tidegate_dataplane::l2::Conflict;
 
 use crate::compile::{CompileError, Inputs};
-use crate::config::model::{Interface, Name};
+use crate::config::model::Name;
 use crate::config::{self, Config, Loaded, Places};
 use crate::diagnostic::{Code, Diagnostic, Report, Span};
 use crate::probation::Probation;
@@ -176,7 +176,6 @@ fn needs_restart(running: &Config, next: &Config, places: &Places) -> Vec<Diagno
             Some(place) if place == at => {
                 let title = format!("port `{}`", port.name.0);
                 differences(&title, &running.ports[at], port, &[], span, &mut found);
-                host_link(&running.interfaces[at], &next.interfaces[at], span, &mut found);
             }
             Some(_) => {
                 found.push(refused(span, format!("the port `{}` has changed its place among the ports", port.name.0)));
@@ -187,13 +186,24 @@ fn needs_restart(running: &Config, next: &Config, places: &Places) -> Vec<Diagno
     for gone in running.ports.iter().filter(|old| next.ports.iter().all(|port| port.name != old.name)) {
         found.push(refused(Span::default(), format!("the port `{}` is gone", gone.name.0)));
     }
+    host_links(running, next, places, &mut found);
     found
 }
 
-/// A way to the kernel is opened at the start.
-fn host_link(running: &Interface, next: &Interface, span: Span, found: &mut Vec<Diagnostic>) {
-    let hosts = [running, next].map(|interface| BTreeMap::from([("host", &interface.host)]));
-    differences(&format!("`{}`", next.name.0), &hosts[0], &hosts[1], &[], span, found);
+/// A way to the kernel is opened at the start, for an interface of that name.
+fn host_links(running: &Config, next: &Config, places: &Places, found: &mut Vec<Diagnostic>) {
+    let of = |config: &Config, name: &Name| {
+        let same = config.interfaces.iter().position(|interface| interface.name == *name);
+        same.map(|at| (at, config.interfaces[at].host.clone()))
+    };
+    let names: BTreeSet<&Name> =
+        [running, next].into_iter().flat_map(|config| &config.interfaces).map(|interface| &interface.name).collect();
+    for name in names {
+        let (was, is) = (of(running, name), of(next, name));
+        let span = is.as_ref().and_then(|(at, _)| places.interfaces.get(*at)).copied().unwrap_or_default();
+        let [was, is] = [was, is].map(|found| BTreeMap::from([("host", found.and_then(|(_, host)| host))]));
+        differences(&format!("`{}`", name.0), &was, &is, &[], span, found);
+    }
 }
 
 fn refused(span: Span, what: String) -> Diagnostic {

@@ -44,7 +44,7 @@ fn tables(device: &Device, phase: Phase) -> Arc<Tables> {
     let port = l3::InterfaceSpec {
         id: InterfaceId(0),
         name: "lan".to_owned(),
-        port: PortId(0),
+        link: tidegate_dataplane::l2::Link::of(PortId(0)),
         mac: device.info().mac,
         mtu: 1500,
         v4: vec!["192.0.2.1/24".parse().unwrap()],

@@ -64,14 +64,14 @@ fn each_slip_is_told_what_to_write_instead() {
         (
             "mtu = 1500",
             "mtu = 9000",
-            "8:7: a packet of 9000 bytes does not fit a buffer of 2048: at most 1774 | write `frame_size = 16384` in \
+            "8:7: a packet of 9000 bytes does not fit a buffer of 2048: at most 1770 | write `frame_size = 16384` in \
              `[runtime]`",
         ),
         (
             "\"tap\"\ninterface = \"tap0\"\nmtu = 1500",
             "\"af_xdp\"\ninterface = \"eth0\"\nmtu = 9000",
-            "8:7: a packet of 9000 bytes does not fit a buffer of 2048: at most 1774 | AF_XDP takes buffers of up to 4096 \
-             bytes: write `mtu = 3822` here and `frame_size = 4096` in `[runtime]`, or use another driver",
+            "8:7: a packet of 9000 bytes does not fit a buffer of 2048: at most 1770 | AF_XDP takes buffers of up to 4096 \
+             bytes: write `mtu = 3818` here and `frame_size = 4096` in `[runtime]`, or use another driver",
         ),
         (
             "10.0.1.5:80",

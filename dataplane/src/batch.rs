@@ -4,7 +4,7 @@ use arrayvec::ArrayVec;
 
 use crate::{
     frame::Frame,
-    meta::{Flags, Meta, Network, PortId},
+    meta::{Flags, Meta, Network},
     verdict::{DropReason, Verdict},
 };
 
@@ -134,11 +134,11 @@ impl Egress {
         self.push(frame, meta, Verdict::Continue);
     }
 
-    /// Queues a complete Ethernet frame for a port.
+    /// Queues a complete Ethernet frame for where `exit` says.
     #[inline]
-    pub fn push_link(&mut self, frame: Frame, port: PortId, mut meta: Meta) {
+    pub fn push_link(&mut self, frame: Frame, exit: Verdict, mut meta: Meta) {
         meta.flags |= Flags::ORIGINATED;
-        self.push(frame, meta, Verdict::Transmit(port));
+        self.push(frame, meta, exit);
     }
 
     #[inline]

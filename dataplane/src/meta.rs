@@ -20,6 +20,9 @@ impl PortId {
 pub struct InterfaceId(pub u16);
 
 impl InterfaceId {
+    /// How many there can be.
+    pub const LIMIT: usize = 4096;
+
     /// The untagged side of a port.
     #[inline]
     pub const fn of(port: PortId) -> Self {

@@ -1,6 +1,6 @@
 //! What a core counts while it runs. Written by that core alone, read by the management thread at any time.
 
-use crate::{sync::counter::Counter, verdict::DropReason};
+use crate::{meta::InterfaceId, sync::counter::Counter, verdict::DropReason};
 
 macro_rules! stages {
     ($($(#[doc = $doc:literal])+ $name:ident = $label:literal,)+) => {
@@ -82,6 +82,19 @@ pub struct PortStats {
     pub tx_copies: Counter,
 }
 
+/// Traffic of one interface that is not all of a port's, on one core.
+#[derive(Default, Debug)]
+pub struct InterfaceStats {
+    /// Packets received.
+    pub rx_packets: Counter,
+    /// Bytes received, Ethernet header and tags included.
+    pub rx_bytes: Counter,
+    /// Packets sent.
+    pub tx_packets: Counter,
+    /// Bytes sent.
+    pub tx_bytes: Counter,
+}
+
 /// All counters of one core.
 #[derive(Debug)]
 pub struct CoreStats {
@@ -106,6 +119,7 @@ pub struct CoreStats {
     drops: Box<[Counter]>,
     stages: Box<[StageStats]>,
     ports: Box<[PortStats]>,
+    interfaces: Box<[InterfaceStats]>,
 }
 
 impl CoreStats {
@@ -124,6 +138,7 @@ impl CoreStats {
             drops: (0..DropReason::COUNT).map(|_| Counter::new()).collect(),
             stages: Stage::ALL.iter().map(|_| StageStats::default()).collect(),
             ports: (0..ports).map(|_| PortStats::default()).collect(),
+            interfaces: (0..InterfaceId::LIMIT).map(|_| InterfaceStats::default()).collect(),
         }
     }
 
@@ -143,6 +158,12 @@ impl CoreStats {
     #[inline]
     pub fn port(&self, port: crate::meta::PortId) -> &PortStats {
         &self.ports[port.index()]
+    }
+
+    /// Counters of an interface that has tags or is a bridge; those of a port's untagged side stay 0.
+    #[inline]
+    pub fn interface(&self, interface: InterfaceId) -> &InterfaceStats {
+        &self.interfaces[interface.index() % InterfaceId::LIMIT]
     }
 
     /// Counters of all ports on this core.

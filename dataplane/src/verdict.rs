@@ -72,6 +72,8 @@ drop_reasons! {
     L2Truncated = "l2_truncated",
     /// The EtherType is none that Tidegate handles (it handles IPv4, IPv6 and ARP).
     L2UnknownType = "l2_unknown_type",
+    /// A VLAN tag that no `[[vlan]]` of the port has, or more tags than two.
+    VlanUnknown = "vlan_unknown",
     /// Unicast to another station's address.
     L2WrongAddress = "l2_wrong_address",
     /// The source address is a multicast or zero address, which no station may send from.

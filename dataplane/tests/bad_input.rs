@@ -76,7 +76,7 @@ fn tables() -> Tables {
     let port = |p: u16| l3::InterfaceSpec {
         id: InterfaceId(p),
         name: format!("port {p}"),
-        port: PortId(p),
+        link: tidegate_dataplane::l2::Link::of(PortId(p)),
         mac: mac(p, 1),
         mtu: 1500,
         v4: vec![format!("10.0.{}.1/24", p + 1).parse().unwrap()],

@@ -57,7 +57,7 @@ fn tables() -> Arc<Tables> {
     let port = l3::InterfaceSpec {
         id: InterfaceId(0),
         name: "lan".to_owned(),
-        port: PortId(0),
+        link: tidegate_dataplane::l2::Link::of(PortId(0)),
         mac: MacAddr(OWN),
         mtu: 1500,
         v4,
@@ -117,7 +117,7 @@ impl World {
     }
 
     fn with_host() -> Self {
-        Self::new(&[HostLink { port: PortId(0), link: PortId(1), limit: LIMIT }])
+        Self::new(&[HostLink { interface: InterfaceId(0), link: PortId(1), limit: LIMIT }])
     }
 
     fn settle(&mut self) {

@@ -62,7 +62,7 @@ fn tables(mac: MacAddr, address: &str, listen: Option<SocketAddr>) -> Arc<Tables
     let port = l3::InterfaceSpec {
         id: InterfaceId(0),
         name: "lan".to_owned(),
-        port: PortId(0),
+        link: tidegate_dataplane::l2::Link::of(PortId(0)),
         mac,
         mtu: 1500,
         v4: vec![address.parse().unwrap()],

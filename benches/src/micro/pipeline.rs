@@ -155,7 +155,7 @@ impl Bench {
         let Self { table, net, link, stats, egress, batch, arena, .. } = self;
         let mut turn = Turn { now: Instant::from_millis(1), arena, egress, stats };
         match stage {
-            Stage::Parse => l2::parse::run(batch),
+            Stage::Parse => l2::parse::run(table.link(), stats, batch),
             Stage::LinkInput => l2::input::run(table.link(), link, &mut turn, batch),
             Stage::NetInput => assert!(!l3::input::run(table, net, &mut turn, batch), "in transit"),
             Stage::Route => l3::route::run(table, net, &mut turn, batch),

@@ -294,7 +294,7 @@ fn tables(plan: &Plan, info: &PortInfo) -> Result<Tables, SetUpError> {
         interfaces: vec![InterfaceSpec {
             id: InterfaceId(0),
             name: "lan".to_owned(),
-            port: PortId(0),
+            link: tidegate_dataplane::l2::Link::of(PortId(0)),
             mac: info.mac,
             mtu: info.mtu,
             v4,

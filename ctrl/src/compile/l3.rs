@@ -1,18 +1,18 @@
 //! Interfaces and their addresses, routes and neighbours.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use tidegate_dataplane::io::MacAddr;
-use tidegate_dataplane::l2::{Presence, StaticNeighbor};
+use tidegate_dataplane::l2::{self, Presence, StaticNeighbor, Tags, tag};
 use tidegate_dataplane::l3::{Advertise, InterfaceSpec, Route, Spec, Table, Target};
 use tidegate_dataplane::meta::{InterfaceId, PortId};
 
 use super::{CompileError, Inputs};
-use crate::config::model::{self, DuplicateDetection, Link, RouteTarget, RouterAdvertisements};
+use crate::config::model::{self, DuplicateDetection, Link, RouteTarget, RouterAdvertisements, TagProtocol};
 use crate::kernel::{NextHop, Way};
 
 /// Whether both make the same table.
@@ -28,7 +28,7 @@ pub(super) fn same(a: &Inputs, b: &Inputs) -> bool {
 
 pub(super) fn build(inputs: &Inputs, previous: Option<&Table>) -> Result<Table, CompileError> {
     let config = &inputs.config;
-    let ids = ids(&config.interfaces);
+    let ids = ids(&config.interfaces, previous);
     let interfaces = config.interfaces.iter().enumerate().map(|(at, interface)| spec(inputs, ids[at], interface));
     let interfaces: Vec<_> = interfaces.collect();
     let routes = routes(inputs, &ids, &interfaces);
@@ -41,12 +41,22 @@ pub(super) fn build(inputs: &Inputs, previous: Option<&Table>) -> Result<Table, 
     Table::build(spec, previous).map_err(CompileError::L3)
 }
 
-/// The numbers of interfaces. A port's untagged side has that of the port.
-fn ids(interfaces: &[model::Interface]) -> Vec<InterfaceId> {
-    let ids = interfaces.iter().enumerate().map(|(at, interface)| match interface.link {
+/// The numbers of interfaces. A port's untagged side has that of the port; what the previous table knows by its name keeps its number,
+/// so that its neighbours stay known when others come and go; what is new gets one that the previous table does not use.
+fn ids(interfaces: &[model::Interface], previous: Option<&Table>) -> Vec<InterfaceId> {
+    let known = previous.map(|table| table.link().interfaces()).unwrap_or_default();
+    let numbered = known.iter().enumerate().map(|(at, interface)| (interface.name.as_str(), at));
+    let numbers: HashMap<&str, usize> = numbered.filter(|(name, _)| !name.is_empty()).collect();
+    let ports = interfaces.iter().filter(|interface| interface.link == Link::Port).count();
+    let mut free = (ports..).filter(|at| known.get(*at).is_none_or(|interface| interface.name.is_empty()));
+    let mut number = |(at, interface): (usize, &model::Interface)| match interface.link {
         Link::Port => id(at),
-    });
-    ids.collect()
+        Link::Vlan { .. } => {
+            let had = numbers.get(interface.name.0.as_str()).copied();
+            id(had.or_else(|| free.next()).unwrap_or(usize::MAX))
+        }
+    };
+    interfaces.iter().enumerate().map(&mut number).collect()
 }
 
 /// An interface of the file, by its number.
@@ -65,13 +75,27 @@ fn spec(inputs: &Inputs, id: InterfaceId, interface: &model::Interface) -> Inter
         tentative: tentative.map(|(_, address)| *address).collect(),
         attempt: inputs.tentative.attempt,
     };
-    let port = &inputs.ports[id.index()];
+    let (link, mac, mtu) = match &interface.link {
+        Link::Port => {
+            let port = &inputs.ports[id.index()];
+            (l2::Link::of(PortId(id.0)), port.mac, port.mtu)
+        }
+        Link::Vlan { port, protocol, outer, id } => {
+            let kind = match protocol {
+                TagProtocol::Customer => tag::CUSTOMER,
+                TagProtocol::Service => tag::SERVICE,
+            };
+            let tags = outer.map_or(Tags::one(kind, *id), |outer| Tags::two(kind, outer, *id));
+            let link = l2::Link::Port { port: PortId(self::id(port.index).0), tags };
+            (link, inputs.ports[port.index].mac, interface.mtu)
+        }
+    };
     InterfaceSpec {
         id,
         name: interface.name.0.clone(),
-        port: PortId(id.0),
-        mac: port.mac,
-        mtu: port.mtu,
+        link,
+        mac,
+        mtu,
         v4,
         v6,
         presence,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidegate_dataplane::io::spec::{AfXdpSpec, Capture, DpdkSpec, PcapSpec, TapSpec, XdpMode, ZeroCopy};
 use tidegate_dataplane::io::{DriverSpec, MacAddr, PortInfo, PortSpec};
 use tidegate_dataplane::l4::{Congestion, SynCookies, TcpOptions};
-use tidegate_dataplane::meta::PortId;
+use tidegate_dataplane::meta::{InterfaceId, PortId};
 use tidegate_dataplane::worker::HostLink;
 
 use crate::config::{Config, model};
@@ -23,18 +23,24 @@ pub fn ports(config: &Config) -> Vec<PortSpec> {
 
 /// The ends towards the kernel to open behind them, each with its way; `ports` is what is open.
 pub fn hosts(config: &Config, ports: &[PortInfo]) -> Vec<(PortSpec, HostLink)> {
-    let with_host = config.interfaces.iter().zip(ports).enumerate().filter_map(|(at, (interface, info))| {
+    let with_host = config.interfaces.iter().enumerate().filter_map(|(at, interface)| {
         let host = interface.host.as_ref()?;
+        let (port, mtu) = match &interface.link {
+            model::Link::Port => (&ports[at], ports[at].mtu),
+            model::Link::Vlan { port, .. } => (&ports[port.index], interface.mtu),
+        };
         let spec = PortSpec {
             name: format!("{}.host", interface.name.0),
             driver: DriverSpec::Tap(TapSpec::new(&host.interface)),
-            mac: Some(info.mac),
-            mtu: info.mtu,
+            mac: Some(port.mac),
+            mtu,
         };
         Some((at, spec, host.limit))
     });
     let ways = with_host.enumerate().map(|(place, (at, spec, limit))| {
-        (spec, HostLink { port: number(at), link: number(ports.len() + place), limit })
+        // In the first tables an interface's number is its place in the file.
+        let interface = InterfaceId(number(at).0);
+        (spec, HostLink { interface, link: number(ports.len() + place), limit })
     });
     ways.collect()
 }

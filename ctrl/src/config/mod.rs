@@ -99,6 +99,8 @@ pub struct Places {
     pub tcp: Span,
     /// Each `[[port]]`.
     pub ports: Vec<Span>,
+    /// Every interface: ports, then VLANs.
+    pub interfaces: Vec<Span>,
 }
 
 /// Loads and checks a file with everything it refers to.
@@ -161,6 +163,7 @@ pub fn check(source: Source, surroundings: &Surroundings<'_>) -> Checked {
         dpdk: raw.dpdk.span,
         tcp: raw.tcp.span,
         ports: raw.port.0.iter().map(|port| port.span).collect(),
+        interfaces: raw.port.0.iter().map(|port| port.span).chain(raw.vlan.0.iter().map(|vlan| vlan.span)).collect(),
     };
     let (config, certs, mut diagnostics) = raw.check(surroundings, decoder.diagnostics);
     let broken = mended.errors(&syntax, &source);

@@ -12,6 +12,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[dpdk]", "Dpdk"),
     ("[tcp]", "Tcp"),
     ("[[port]]", "Port"),
+    ("[[vlan]]", "Vlan"),
     ("[[route]]", "Route"),
     ("[kernel_routes]", "KernelRoutes"),
     ("[[neighbor]]", "Neighbor"),

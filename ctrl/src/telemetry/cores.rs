@@ -1,16 +1,18 @@
 //! Cores, stages, ports and drops.
 
-use tidegate_dataplane::meta::PortId;
-use tidegate_dataplane::stats::{CoreStats, PortStats, Stage};
+use tidegate_dataplane::meta::{InterfaceId, PortId};
+use tidegate_dataplane::stats::{CoreStats, InterfaceStats, PortStats, Stage};
 use tidegate_dataplane::sync::counter::Counter;
+use tidegate_dataplane::tables::Tables;
 use tidegate_dataplane::verdict::DropReason;
 
 use super::Telemetry;
 use super::family::Family;
 
-pub(super) fn families(telemetry: &Telemetry) -> Vec<Family> {
+pub(super) fn families(telemetry: &Telemetry, tables: &Tables) -> Vec<Family> {
     let mut families = per_core(telemetry);
     families.extend(per_port(telemetry));
+    families.extend(per_interface(telemetry, tables));
     families.extend(per_stage(telemetry));
     let mut drops = Family::counter("tidegate_drops_total", "Packets lost, by reason; the manual explains each.");
     for reason in DropReason::ALL {
@@ -80,6 +82,30 @@ fn per_port(telemetry: &Telemetry) -> Vec<Family> {
     }
     families.push(info);
     families
+}
+
+/// What ports do not count: parts of a port's traffic, told by tags.
+fn per_interface(telemetry: &Telemetry, tables: &Tables) -> Vec<Family> {
+    type Of = fn(&InterfaceStats) -> &Counter;
+    let counters: [(&str, &str, Of); 4] = [
+        ("tidegate_interface_rx_packets_total", "Packets received with the interface's tags.", |i| &i.rx_packets),
+        ("tidegate_interface_rx_bytes_total", "Bytes of them, Ethernet header and tags included.", |i| &i.rx_bytes),
+        ("tidegate_interface_tx_packets_total", "Packets sent with the interface's tags.", |i| &i.tx_packets),
+        ("tidegate_interface_tx_bytes_total", "Bytes of them, Ethernet header and tags included.", |i| &i.tx_bytes),
+    ];
+    let all = tables.l3.link().interfaces().iter().zip(0u16..);
+    let own: Vec<_> = all.filter(|(interface, _)| interface.has_counters()).collect();
+    let families = counters.into_iter().map(|(name, help, of)| {
+        let mut family = Family::counter(name, help);
+        for (interface, id) in &own {
+            for core in &telemetry.cores {
+                let labels = [("interface", interface.name.as_str()), ("core", &core.cpu.to_string())];
+                family.push(&labels, of(core.stats.interface(InterfaceId(*id))).value());
+            }
+        }
+        family
+    });
+    families.collect()
 }
 
 fn per_stage(telemetry: &Telemetry) -> Vec<Family> {

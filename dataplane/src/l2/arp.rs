@@ -10,7 +10,7 @@ use core::{
     time::Duration,
 };
 
-use super::{Conflict, Interface, State, Table, Turn, neighbor::Claim, solicit};
+use super::{Conflict, ETHERTYPE_ARP, Header, Interface, State, Table, Turn, neighbor::Claim, solicit};
 use crate::{
     frame::Frame,
     io::MacAddr,
@@ -154,10 +154,7 @@ fn answer(frame: &mut Frame, meta: &mut Meta, interface: &Interface, request: Me
     };
     // Padding of the request is not sent back.
     frame.truncate(usize::from(meta.l3) + LENGTH);
-    let (ethernet, body) = frame.data_mut().split_at_mut(usize::from(meta.l3));
-    ethernet.copy_within(6..12, 0);
-    ethernet[6..12].copy_from_slice(&interface.mac.0);
-    reply.write(body);
+    reply.write(&mut frame.data_mut()[usize::from(meta.l3)..]);
     meta.out = meta.interface;
-    Verdict::Transmit(interface.port)
+    Header::new(interface, request.sender_mac, ETHERTYPE_ARP).put(frame, meta)
 }

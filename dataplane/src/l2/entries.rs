@@ -12,12 +12,8 @@ use core::{
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 
-use super::{Interface, pending::Queue};
-use crate::{
-    clock::Instant,
-    io::MacAddr,
-    meta::{InterfaceId, PortId},
-};
+use super::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Interface, pending::Queue};
+use crate::{clock::Instant, io::MacAddr, meta::InterfaceId};
 
 /// Entries looked at to find one that can give way: bounds the cost of a packet to a new neighbour.
 const SWEEP: usize = 64;
@@ -54,21 +50,12 @@ pub struct Neighbor {
     pub phase: Phase,
 }
 
-/// What turns an IP packet into a frame for a neighbour.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rewrite {
-    /// Destination and source address, as the Ethernet header begins.
-    pub(super) addresses: [u8; 12],
-    /// The port it leaves by.
-    pub(super) port: PortId,
-}
-
 /// What is known about one neighbour.
 pub(super) struct Entry {
     /// Until then the entry is used without a second look.
     pub(super) fresh_until: Instant,
     /// How its packets leave.
-    pub(super) rewrite: Rewrite,
+    pub(super) header: Header,
     /// Tells a slot's present entry from earlier ones.
     pub(super) serial: u32,
     pub(super) address: IpAddr,
@@ -91,19 +78,18 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn mac(&self) -> MacAddr {
-        let [a, b, c, d, e, f, ..] = self.rewrite.addresses;
-        MacAddr([a, b, c, d, e, f])
+        self.header.to()
     }
 
-    pub(super) fn set_mac(&mut self, mac: MacAddr) {
-        self.rewrite.addresses[..6].copy_from_slice(&mac.0);
+    /// Says who the neighbour is, and by what interface it is reached.
+    pub(super) fn lead(&mut self, interface: &Interface, to: MacAddr) {
+        self.header = header(interface, to, self.address);
     }
+}
 
-    /// Says by what port and from what address its packets leave.
-    pub(super) fn leave_by(&mut self, interface: &Interface) {
-        self.rewrite.port = interface.port;
-        self.rewrite.addresses[6..].copy_from_slice(&interface.mac.0);
-    }
+/// The header of packets to a neighbour: they are of the family of its address.
+fn header(interface: &Interface, to: MacAddr, address: IpAddr) -> Header {
+    Header::new(interface, to, if address.is_ipv4() { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 })
 }
 
 /// All entries of a core.
@@ -188,9 +174,9 @@ impl Entries {
     pub(super) fn insert(&mut self, interface: InterfaceId, own: &Interface, address: IpAddr) -> u32 {
         let slot = self.free.pop().unwrap_or(self.slots.len() as u32);
         let previous = self.slots.get(slot as usize);
-        let mut entry = Entry {
+        let entry = Entry {
             fresh_until: Instant::ZERO,
-            rewrite: Rewrite { addresses: [0; 12], port: own.port },
+            header: header(own, MacAddr::default(), address),
             serial: previous.map_or(1, |entry| entry.serial.wrapping_add(1)),
             address,
             interface,
@@ -204,7 +190,6 @@ impl Entries {
             older: NONE,
             newer: NONE,
         };
-        entry.leave_by(own);
         match self.slots.get_mut(slot as usize) {
             Some(vacant) => *vacant = entry,
             None => self.slots.push(entry),

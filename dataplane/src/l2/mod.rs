@@ -4,6 +4,7 @@
 //! What the configuration says is in the immutable [`Table`]; what a core has learnt from the link is in its own [`State`].
 //! Cores share nothing: the worker copies each [neighbour message](is_neighbor_message) to all cores, and each learns for itself.
 
+pub mod tag; // VLAN tags, and the interfaces they name
 pub mod parse; // Ethernet header to offsets
 pub mod input; // is it for this station?
 pub mod arp; // RFC 826: who has an IPv4 address
@@ -13,14 +14,17 @@ pub mod pending; // packets that wait for a neighbour to answer
 pub mod solicit; // asking and telling: ARP requests, neighbour solicitations and advertisements
 pub mod presence; // our own addresses: in conflict, announced
 pub mod bucket; // what may be sent only so often
+pub mod header; // the Ethernet header of what goes out
 pub mod output; // next hop to Ethernet header
 pub mod table; // what the configuration says about links
 
 pub use bucket::Bucket;
 pub use entries::{Neighbor, Phase};
+pub use header::Header;
 pub use neighbor::{Limits, State};
 pub use presence::{Conflict, Presence};
-pub use table::{Adjacency, Interface, StaticNeighbor, Table};
+pub use table::{Adjacency, Interface, Link, StaticNeighbor, Table};
+pub use tag::Tags;
 
 use crate::{
     batch::Egress,

@@ -9,10 +9,9 @@ use core::{net::IpAddr, time::Duration};
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::{
-    Adjacency, Table, Turn, arp,
+    Adjacency, Header, Table, Turn, arp,
     bucket::Bucket,
-    entries::{Entries, NONE, Neighbor, Phase, Rewrite},
-    output::finish,
+    entries::{Entries, NONE, Neighbor, Phase},
     pending::Pending,
     presence::{Announcer, Conflict},
     solicit,
@@ -119,10 +118,11 @@ impl State {
     pub fn adopt(&mut self, table: &Table) {
         for slot in 0..self.entries.slots() {
             let entry = &mut self.entries[slot];
-            entry.leave_by(table.interface(entry.interface));
+            let (to, interface) = (entry.mac(), table.interface(entry.interface));
+            let elsewhere = !entry.header.is_by(interface);
+            entry.lead(interface, to);
             let kept = table.neighbors().iter().any(|n| n.interface == entry.interface && n.address == entry.address);
-            let interface_gone = entry.interface.index() >= table.interfaces().len();
-            if entry.live && (interface_gone || (entry.phase == Phase::Static && !kept)) {
+            if entry.live && (elsewhere || (entry.phase == Phase::Static && !kept)) {
                 self.give_up(slot);
             }
         }
@@ -131,7 +131,7 @@ impl State {
             let own = table.interface(neighbor.interface);
             let slot = found.unwrap_or_else(|| self.entries.insert(neighbor.interface, own, neighbor.address));
             self.entries.set_phase(slot, Phase::Static);
-            self.entries[slot].set_mac(neighbor.mac);
+            self.entries[slot].lead(own, neighbor.mac);
             self.entries[slot].fresh_until = Instant::from_nanos(u64::MAX);
             if !self.entries[slot].waiting.is_empty() {
                 // They leave with the next tick.
@@ -146,16 +146,16 @@ impl State {
 
     /// The way to a next hop that needs no second look: the fast path of a routed packet.
     #[inline]
-    pub(super) fn fresh(&self, next_hop: u32, now: Instant) -> Option<Rewrite> {
+    pub(super) fn fresh(&self, next_hop: u32, now: Instant) -> Option<&Header> {
         let (slot, serial) = *self.adjacent.get(next_hop as usize)?;
         let entry = self.entries.slot(slot)?;
-        (entry.serial == serial && now < entry.fresh_until).then_some(entry.rewrite)
+        (entry.serial == serial && now < entry.fresh_until).then_some(&entry.header)
     }
 
     /// The way to a neighbour, by its address; `None` when it must be asked for. A use of an entry that is not fresh starts
     /// its confirmation.
     #[inline]
-    pub(super) fn resolve(&mut self, next: &Adjacency, next_hop: u32, target: IpAddr, now: Instant) -> Option<Rewrite> {
+    pub(super) fn resolve(&mut self, next: &Adjacency, next_hop: u32, target: IpAddr, now: Instant) -> Option<&Header> {
         let slot = self.entries.find(next.interface, target)?;
         let entry = &mut self.entries[slot];
         if now >= entry.fresh_until {
@@ -175,7 +175,7 @@ impl State {
         {
             *cached = (slot, entry.serial);
         }
-        Some(entry.rewrite)
+        Some(&entry.header)
     }
 
     /// Lets a packet wait for a neighbour that is not known; asks for it when nobody has. Returns why something was lost, if so.
@@ -323,7 +323,7 @@ impl State {
     fn resolved(&mut self, slot: u32, mac: MacAddr, phase: Phase, turn: &mut Turn<'_>) {
         self.entries.set_phase(slot, phase);
         let entry = &mut self.entries[slot];
-        entry.set_mac(mac);
+        entry.header.lead_to(mac);
         entry.touched = turn.now;
         entry.fresh_until = if phase == Phase::Reachable { turn.now + REACHABLE } else { Instant::ZERO };
         self.release(slot, turn);
@@ -333,10 +333,9 @@ impl State {
     fn release(&mut self, slot: u32, turn: &mut Turn<'_>) {
         let entry = &mut self.entries[slot];
         while let Some((mut frame, mut meta)) = self.pending.pop(&mut entry.waiting) {
-            match finish(&mut frame, &mut meta, &entry.rewrite) {
-                Verdict::Transmit(port) => turn.egress.push_link(frame, port, meta),
+            match entry.header.put(&mut frame, &mut meta) {
                 Verdict::Drop(reason) => turn.stats.drops(reason).add(1),
-                _ => {}
+                exit => turn.egress.push_link(frame, exit, meta),
             }
         }
     }

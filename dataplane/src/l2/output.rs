@@ -4,11 +4,11 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER, State, Table, Turn, entries::Rewrite};
+use super::{State, Table, Turn};
 use crate::{
     batch::Batch,
     frame::Frame,
-    meta::{Flags, Meta, Network},
+    meta::{Meta, Network},
     verdict::{DropReason, Verdict},
 };
 
@@ -20,8 +20,8 @@ pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Ba
             continue;
         }
         let Some(frame) = slot.frame.as_mut() else { continue };
-        if let Some(rewrite) = state.fresh(slot.meta.next_hop, turn.now) {
-            slot.verdict = finish(frame, &mut slot.meta, &rewrite);
+        if let Some(header) = state.fresh(slot.meta.next_hop, turn.now) {
+            slot.verdict = header.put(frame, &mut slot.meta);
             continue;
         }
         let Some(next) = table.adjacencies().get(slot.meta.next_hop as usize) else {
@@ -33,8 +33,8 @@ pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Ba
             continue;
         };
         slot.meta.out = next.interface;
-        if let Some(rewrite) = state.resolve(next, slot.meta.next_hop, target, turn.now) {
-            slot.verdict = finish(frame, &mut slot.meta, &rewrite);
+        if let Some(header) = state.resolve(next, slot.meta.next_hop, target, turn.now) {
+            slot.verdict = header.put(frame, &mut slot.meta);
         } else if let Some(frame) = slot.take()
             && let Some(reason) = state.wait(table, turn, target, frame, slot.meta)
         {
@@ -55,36 +55,4 @@ fn destination(frame: &Frame, meta: &Meta) -> Option<IpAddr> {
         }
         _ => None,
     }
-}
-
-/// Puts the Ethernet header right in front of the IP header.
-#[inline]
-pub(super) fn finish(frame: &mut Frame, meta: &mut Meta, rewrite: &Rewrite) -> Verdict {
-    if usize::from(meta.l3) != HEADER && !make_room(frame, meta) {
-        return Verdict::Drop(DropReason::TooLong);
-    }
-    let Some(header) = frame.data_mut().first_chunk_mut::<HEADER>() else {
-        return Verdict::Drop(DropReason::IpTruncated);
-    };
-    let ethertype = if meta.network == Network::Ipv6 { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 };
-    header[..12].copy_from_slice(&rewrite.addresses);
-    header[12..].copy_from_slice(&ethertype.to_be_bytes());
-    Verdict::Transmit(rewrite.port)
-}
-
-/// Makes the space before the IP header exactly one Ethernet header long; offsets move along.
-fn make_room(frame: &mut Frame, meta: &mut Meta) -> bool {
-    let before = usize::from(meta.l3);
-    if before > HEADER {
-        frame.trim_front(before - HEADER);
-    } else if frame.prepend(HEADER - before).is_none() {
-        return false;
-    }
-    let moved = |offset: u16| (usize::from(offset) + HEADER).saturating_sub(before) as u16;
-    meta.l4 = moved(meta.l4);
-    if meta.flags.contains(Flags::CHECKSUM_PARTIAL) {
-        meta.checksum_start = moved(meta.checksum_start);
-    }
-    meta.l3 = HEADER as u16;
-    true
 }

@@ -1,43 +1,76 @@
 //! The Ethernet header: what follows it, and where.
 //!
-//! A tag (802.1Q, 802.1ad) is an EtherType like another here, and as yet an unknown one.
+//! A tag (802.1Q, 802.1ad) is part of the header; with the port it names the interface, see [`tag`](super::tag).
 
-use super::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER};
+use super::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER, Table, tag};
 use crate::{
     batch::Batch,
-    meta::{InterfaceId, Network},
+    frame::Frame,
+    meta::{InterfaceId, Meta, Network},
+    stats::CoreStats,
     verdict::{DropReason, Verdict},
 };
 
 /// Sets `interface`, `network` and `l3` in the meta-data of every packet in transit.
 #[inline]
-pub fn run(batch: &mut Batch) {
+pub fn run(table: &Table, stats: &CoreStats, batch: &mut Batch) {
     batch.each(Verdict::Continue, |frame, meta| {
         let Some(header) = frame.data().first_chunk::<HEADER>() else {
             return Verdict::Drop(DropReason::L2Truncated);
         };
         meta.l3 = HEADER as u16;
         meta.interface = InterfaceId::of(meta.port);
-        meta.network = match u16::from_be_bytes([header[12], header[13]]) {
-            ETHERTYPE_IPV4 => Network::Ipv4,
-            ETHERTYPE_IPV6 => Network::Ipv6,
-            ETHERTYPE_ARP => Network::Arp,
-            _ => return Verdict::Drop(DropReason::L2UnknownType),
-        };
-        Verdict::Continue
+        let ethertype = u16::from_be_bytes([header[12], header[13]]);
+        meta.network = network(ethertype);
+        if meta.network != Network::Other {
+            return Verdict::Continue;
+        }
+        if tag::is_tag(ethertype) { tagged(table, stats, frame, meta) } else { unknown() }
     });
+}
+
+#[inline]
+fn network(ethertype: u16) -> Network {
+    match ethertype {
+        ETHERTYPE_IPV4 => Network::Ipv4,
+        ETHERTYPE_IPV6 => Network::Ipv6,
+        ETHERTYPE_ARP => Network::Arp,
+        _ => Network::Other,
+    }
+}
+
+const fn unknown() -> Verdict {
+    Verdict::Drop(DropReason::L2UnknownType)
+}
+
+/// A frame with a tag: it is counted for its interface, since the port's counters have all of them.
+#[inline]
+fn tagged(table: &Table, stats: &CoreStats, frame: &Frame, meta: &mut Meta) -> Verdict {
+    let (interface, at) = match table.vlans(meta.port).find(frame.data(), meta.interface) {
+        Ok(found) => found,
+        Err(reason) => return Verdict::Drop(reason),
+    };
+    (meta.interface, meta.l3) = (interface, at as u16);
+    let counters = stats.interface(interface);
+    counters.rx_packets.add(1);
+    counters.rx_bytes.add(frame.len() as u64);
+    let Some([high, low]) = frame.data().get(..at).and_then(|header| header.last_chunk::<2>()) else {
+        return Verdict::Drop(DropReason::L2Truncated);
+    };
+    meta.network = network(u16::from_be_bytes([*high, *low]));
+    if meta.network == Network::Other { unknown() } else { Verdict::Continue }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{frame::Arena, meta::Meta};
+    use crate::frame::Arena;
 
     fn parsed(bytes: &[u8]) -> (Verdict, Meta) {
         let arena = Arena::new(1, 2048).unwrap();
         let mut batch = Batch::new();
         batch.push(arena.copy_from(bytes).unwrap(), Meta::default()).unwrap();
-        run(&mut batch);
+        run(&Table::new(Vec::new(), Vec::new(), Vec::new()), &CoreStats::new(1), &mut batch);
         (batch.slots()[0].verdict, batch.slots()[0].meta)
     }
 
@@ -57,7 +90,7 @@ mod tests {
 
     #[test]
     fn what_it_does_not_know_or_cannot_read_is_lost_by_name() {
-        assert_eq!(parsed(&ethernet(0x8100)).0, Verdict::Drop(DropReason::L2UnknownType));
+        assert_eq!(parsed(&ethernet(0x88cc)).0, Verdict::Drop(DropReason::L2UnknownType));
         assert_eq!(parsed(&ethernet(0x0800)[..13]).0, Verdict::Drop(DropReason::L2Truncated));
         assert_eq!(parsed(&[]).0, Verdict::Drop(DropReason::L2Truncated));
     }

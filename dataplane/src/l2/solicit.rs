@@ -3,12 +3,14 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
-    ETHERTYPE_ARP, ETHERTYPE_IPV6, HEADER, Interface, Turn, arp,
+    ETHERTYPE_ARP, ETHERTYPE_IPV6, Header, Interface, Turn, arp,
     table::{is_link_local, solicited_node},
 };
 use crate::{
+    frame::Frame,
     io::{MacAddr, checksum::Sum},
     meta::{InterfaceId, Meta},
+    verdict::Verdict,
 };
 
 /// Bytes of a neighbour message without options, and of its one option.
@@ -23,8 +25,8 @@ pub(crate) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1
 /// Protocol number of ICMPv6.
 const ICMPV6: u8 = 58;
 
-/// Asks for `target` on `interface`: everybody, or only `known` when a known address is to be confirmed. `false` when it could not be
-/// asked: no address to ask from, or no memory.
+/// Asks for `target` on `interface`: everybody, or only `known` when a known address is to be confirmed. `false` when it could not
+/// be asked: no address to ask from, or no memory.
 pub(super) fn ask(
     id: InterfaceId,
     interface: &Interface,
@@ -35,14 +37,11 @@ pub(super) fn ask(
     match target {
         IpAddr::V4(target) => {
             let Some(source) = interface.source_v4(target) else { return false };
-            send(id, interface, HEADER + arp::LENGTH, turn, |bytes| {
-                write_arp(bytes, interface.mac, source, target, known);
-            })
+            send_arp((id, interface), source, target, known, turn)
         }
         IpAddr::V6(target) => {
             let source = if is_link_local(target) { interface.link_local } else { source_v6(interface, target) };
-            let solicitation = Solicitation { source, target, known };
-            send(id, interface, solicitation.length(), turn, |bytes| solicitation.write(bytes, interface.mac))
+            Solicitation { source, target, known }.send((id, interface), turn)
         }
     }
 }
@@ -50,12 +49,9 @@ pub(super) fn ask(
 /// Asks whether another station has `address`, without claiming it (RFC 5227 §2.1.1, RFC 4862 §5.4.2).
 pub(super) fn probe(id: InterfaceId, interface: &Interface, address: IpAddr, turn: &mut Turn<'_>) -> bool {
     match address {
-        IpAddr::V4(address) => send(id, interface, HEADER + arp::LENGTH, turn, |bytes| {
-            write_arp(bytes, interface.mac, Ipv4Addr::UNSPECIFIED, address, None);
-        }),
+        IpAddr::V4(address) => send_arp((id, interface), Ipv4Addr::UNSPECIFIED, address, None, turn),
         IpAddr::V6(target) => {
-            let solicitation = Solicitation { source: Ipv6Addr::UNSPECIFIED, target, known: None };
-            send(id, interface, solicitation.length(), turn, |bytes| solicitation.write(bytes, interface.mac))
+            Solicitation { source: Ipv6Addr::UNSPECIFIED, target, known: None }.send((id, interface), turn)
         }
     }
 }
@@ -63,36 +59,62 @@ pub(super) fn probe(id: InterfaceId, interface: &Interface, address: IpAddr, tur
 /// Tells the whole link that `address` is ours (RFC 5227 §2.3, RFC 4861 §7.2.6).
 pub(super) fn announce(id: InterfaceId, interface: &Interface, address: IpAddr, turn: &mut Turn<'_>) -> bool {
     match address {
-        IpAddr::V4(address) => send(id, interface, HEADER + arp::LENGTH, turn, |bytes| {
-            write_arp(bytes, interface.mac, address, address, None);
-        }),
-        IpAddr::V6(address) => send(id, interface, HEADER + 40 + MESSAGE + OPTION, turn, |bytes| {
-            write_ethernet(bytes, multicast_mac(ALL_NODES), interface.mac, ETHERTYPE_IPV6);
-            let (ip, body) = bytes[HEADER..].split_at_mut(40);
-            body.fill(0);
-            body[0] = ADVERTISEMENT;
-            body[4] = ROUTER_OVERRIDE;
-            body[8..24].copy_from_slice(&address.octets());
-            body[24..26].copy_from_slice(&[2, 1]); // target link-layer address, one unit of eight bytes
-            body[26..32].copy_from_slice(&interface.mac.0);
-            write_header(ip, address, ALL_NODES, 255, body);
-        }),
+        IpAddr::V4(address) => send_arp((id, interface), address, address, None, turn),
+        IpAddr::V6(address) => {
+            let header = Header::new(interface, multicast_mac(ALL_NODES), ETHERTYPE_IPV6);
+            send(id, &header, 40 + MESSAGE + OPTION, turn, |bytes| {
+                let (ip, body) = bytes.split_at_mut(40);
+                body.fill(0);
+                body[0] = ADVERTISEMENT;
+                body[4] = ROUTER_OVERRIDE;
+                body[8..24].copy_from_slice(&address.octets());
+                body[24..26].copy_from_slice(&[2, 1]); // target link-layer address, one unit of eight bytes
+                body[26..32].copy_from_slice(&interface.mac.0);
+                write_header(ip, address, ALL_NODES, 255, body);
+            })
+        }
     }
 }
 
-/// A frame of `length` bytes that `write` fills, for the interface. `false` when there is no memory for it.
-fn send(
-    id: InterfaceId,
-    interface: &Interface,
-    length: usize,
-    turn: &mut Turn<'_>,
-    write: impl FnOnce(&mut [u8]),
-) -> bool {
+/// A packet of `length` bytes that `write` fills, in a frame. `false` when there is no memory for it.
+fn send(id: InterfaceId, header: &Header, length: usize, turn: &mut Turn<'_>, write: impl FnOnce(&mut [u8])) -> bool {
     let Some(mut frame) = turn.arena.alloc() else { return false };
     let Some(bytes) = frame.extend(length) else { return false };
     write(bytes);
-    turn.egress.push_link(frame, interface.port, Meta { out: id, ..Meta::default() });
-    true
+    leave(id, header, frame, turn)
+}
+
+/// Sends a packet of our own to a link, in a frame with `header`.
+pub(crate) fn leave(id: InterfaceId, header: &Header, mut frame: Frame, turn: &mut Turn<'_>) -> bool {
+    let mut meta = Meta { out: id, ..Meta::default() };
+    match header.put(&mut frame, &mut meta) {
+        Verdict::Drop(reason) => {
+            turn.stats.drops(reason).add(1);
+            false
+        }
+        exit => {
+            turn.egress.push_link(frame, exit, meta);
+            true
+        }
+    }
+}
+
+fn send_arp(
+    (id, interface): (InterfaceId, &Interface),
+    source: Ipv4Addr,
+    target: Ipv4Addr,
+    known: Option<MacAddr>,
+    turn: &mut Turn<'_>,
+) -> bool {
+    let header = Header::new(interface, known.unwrap_or(MacAddr::BROADCAST), ETHERTYPE_ARP);
+    let message = arp::Message {
+        operation: arp::REQUEST,
+        sender_mac: interface.mac,
+        sender: source,
+        target_mac: MacAddr::default(),
+        target,
+    };
+    send(id, &header, arp::LENGTH, turn, |bytes| message.write(bytes))
 }
 
 /// A global address of the target's prefix, so that a host that knows us only by it can answer; else the link-local one.
@@ -104,18 +126,6 @@ fn source_v6(interface: &Interface, target: Ipv6Addr) -> Ipv6Addr {
         .map_or(interface.link_local, |(_, own)| own)
 }
 
-fn write_arp(bytes: &mut [u8], own: MacAddr, source: Ipv4Addr, target: Ipv4Addr, known: Option<MacAddr>) {
-    write_ethernet(bytes, known.unwrap_or(MacAddr::BROADCAST), own, ETHERTYPE_ARP);
-    let message = arp::Message {
-        operation: arp::REQUEST,
-        sender_mac: own,
-        sender: source,
-        target_mac: MacAddr::default(),
-        target,
-    };
-    message.write(&mut bytes[HEADER..]);
-}
-
 /// A question for a neighbour, or a probe when it has no source.
 struct Solicitation {
     source: Ipv6Addr,
@@ -124,19 +134,24 @@ struct Solicitation {
 }
 
 impl Solicitation {
-    /// Bytes of the frame. Who has no address yet does not say where to answer (RFC 4861 §4.3).
+    /// Bytes of the packet. Who has no address yet does not say where to answer (RFC 4861 §4.3).
     const fn length(&self) -> usize {
-        HEADER + 40 + MESSAGE + if self.source.is_unspecified() { 0 } else { OPTION }
+        40 + MESSAGE + if self.source.is_unspecified() { 0 } else { OPTION }
+    }
+
+    /// Who is asked.
+    fn destination(&self) -> (MacAddr, Ipv6Addr) {
+        let group = solicited_node(self.target);
+        self.known.map_or((multicast_mac(group), group), |mac| (mac, self.target))
+    }
+
+    fn send(&self, (id, interface): (InterfaceId, &Interface), turn: &mut Turn<'_>) -> bool {
+        let header = Header::new(interface, self.destination().0, ETHERTYPE_IPV6);
+        send(id, &header, self.length(), turn, |bytes| self.write(bytes, interface.mac))
     }
 
     fn write(&self, bytes: &mut [u8], own: MacAddr) {
-        let group = solicited_node(self.target);
-        let (mac, destination) = match self.known {
-            Some(mac) => (mac, self.target),
-            None => (multicast_mac(group), group),
-        };
-        write_ethernet(bytes, mac, own, ETHERTYPE_IPV6);
-        let (ip, body) = bytes[HEADER..].split_at_mut(40);
+        let (ip, body) = bytes.split_at_mut(40);
         body.fill(0);
         body[0] = SOLICITATION;
         body[8..24].copy_from_slice(&self.target.octets());
@@ -144,15 +159,8 @@ impl Solicitation {
             option[..2].copy_from_slice(&[1, 1]); // source link-layer address, one unit of eight bytes
             option[2..].copy_from_slice(&own.0);
         }
-        write_header(ip, self.source, destination, 255, body);
+        write_header(ip, self.source, self.destination().1, 255, body);
     }
-}
-
-/// Writes an Ethernet header at the start of a frame.
-pub(crate) fn write_ethernet(frame: &mut [u8], to: MacAddr, from: MacAddr, ethertype: u16) {
-    frame[..6].copy_from_slice(&to.0);
-    frame[6..12].copy_from_slice(&from.0);
-    frame[12..HEADER].copy_from_slice(&ethertype.to_be_bytes());
 }
 
 /// Writes the IPv6 header before an ICMPv6 `message`, and the message's checksum.
@@ -187,8 +195,8 @@ mod tests {
         let solicitation = Solicitation { source: "fd00::1".parse().unwrap(), target, known: None };
         let mut bytes = vec![0; solicitation.length()];
         solicitation.write(&mut bytes, own);
-        let packet = SlicedPacket::from_ethernet(&bytes).unwrap();
-        assert_eq!(bytes[..6], [0x33, 0x33, 0xff, 0xab, 0xcd, 0xef]);
+        let packet = SlicedPacket::from_ip(&bytes).unwrap();
+        assert_eq!(solicitation.destination().0.0, [0x33, 0x33, 0xff, 0xab, 0xcd, 0xef]);
         let Some(NetSlice::Ipv6(ip)) = packet.net else { panic!("not IPv6") };
         assert_eq!(ip.header().destination_addr(), solicited_node(target));
         assert_eq!(ip.header().hop_limit(), 255);

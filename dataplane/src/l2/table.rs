@@ -4,19 +4,50 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::Presence;
+use super::{Presence, Tags, header::retag, tag::Vlans};
 use crate::{
+    frame::Frame,
     io::MacAddr,
-    meta::{InterfaceId, PortId},
+    meta::{InterfaceId, Meta, PortId},
+    verdict::{DropReason, Verdict},
 };
+
+/// What is below an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Link {
+    /// Nothing: packets sent there are lost.
+    None,
+    /// The frames of a port that have these tags.
+    Port {
+        /// The port.
+        port: PortId,
+        /// The tags.
+        tags: Tags,
+    },
+}
+
+impl Link {
+    /// The frames of a port without a tag.
+    pub const fn of(port: PortId) -> Self {
+        Self::Port { port, tags: Tags::NONE }
+    }
+
+    /// The tags of its frames.
+    pub const fn tags(&self) -> Tags {
+        match self {
+            Self::Port { tags, .. } => *tags,
+            Self::None => Tags::NONE,
+        }
+    }
+}
 
 /// One interface as a station on its link.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Interface {
     /// Its name in the configuration; empty where there is none of this index.
     pub name: String,
-    /// The port that leads to the link.
-    pub port: PortId,
+    /// What is below it.
+    pub link: Link,
     /// Our hardware address.
     pub mac: MacAddr,
     /// Longest IP packet, in bytes.
@@ -36,7 +67,7 @@ impl Interface {
     pub(crate) const fn absent() -> Self {
         Self {
             name: String::new(),
-            port: PortId(0),
+            link: Link::None,
             mac: MacAddr([0; 6]),
             mtu: 0,
             v4: Vec::new(),
@@ -44,6 +75,20 @@ impl Interface {
             link_local: Ipv6Addr::UNSPECIFIED,
             presence: Presence { announce: false, probe: false, tentative: Vec::new(), attempt: 0 },
         }
+    }
+
+    /// Whether it has counters of its own: a port's untagged side has those of the port.
+    pub fn has_counters(&self) -> bool {
+        self.link.tags() != Tags::NONE
+    }
+
+    /// Sends a frame without tags, whose addresses are in place, out of this interface.
+    pub(crate) fn send_framed(&self, frame: &mut Frame, meta: &mut Meta) -> Verdict {
+        let Link::Port { port, tags } = self.link else { return Verdict::Drop(DropReason::TxError) };
+        if tags != Tags::NONE && !retag(frame, meta, &tags) {
+            return Verdict::Drop(DropReason::TooLong);
+        }
+        Verdict::Transmit(port)
     }
 
     /// Whether `address` is ours on this interface, to be used and answered for.
@@ -149,16 +194,22 @@ pub struct Table {
     interfaces: Box<[Interface]>,
     adjacencies: Box<[Adjacency]>,
     neighbors: Box<[StaticNeighbor]>,
+    /// By port.
+    vlans: Box<[Vlans]>,
+    no_vlans: Vlans,
     absent: Interface,
 }
 
 impl Table {
     /// A table of interfaces (indexed by [`InterfaceId`]), next hops and static neighbours.
     pub fn new(interfaces: Vec<Interface>, adjacencies: Vec<Adjacency>, neighbors: Vec<StaticNeighbor>) -> Self {
+        let vlans = vlans(&interfaces);
         Self {
             interfaces: interfaces.into(),
             adjacencies: adjacencies.into(),
             neighbors: neighbors.into(),
+            vlans,
+            no_vlans: Vlans::default(),
             absent: Interface::absent(),
         }
     }
@@ -174,6 +225,12 @@ impl Table {
         &self.interfaces
     }
 
+    /// What the tags of frames on a port mean.
+    #[inline]
+    pub(super) fn vlans(&self, port: PortId) -> &Vlans {
+        self.vlans.get(port.index()).unwrap_or(&self.no_vlans)
+    }
+
     /// All next hops.
     #[inline]
     pub fn adjacencies(&self) -> &[Adjacency] {
@@ -184,6 +241,22 @@ impl Table {
     pub fn neighbors(&self) -> &[StaticNeighbor] {
         &self.neighbors
     }
+}
+
+/// The interfaces with tags, by port.
+fn vlans(interfaces: &[Interface]) -> Box<[Vlans]> {
+    let mut vlans: Vec<Vlans> = Vec::new();
+    for (at, interface) in interfaces.iter().enumerate() {
+        let Link::Port { port, tags } = interface.link else { continue };
+        if tags == Tags::NONE {
+            continue;
+        }
+        if vlans.len() <= port.index() {
+            vlans.resize(port.index() + 1, Vlans::default());
+        }
+        vlans[port.index()].add(&tags, InterfaceId(at as u16));
+    }
+    vlans.into()
 }
 
 #[cfg(test)]
@@ -203,7 +276,7 @@ mod tests {
     fn the_source_shares_the_peers_prefix() {
         let interface = Interface {
             name: "lan".to_owned(),
-            port: PortId(0),
+            link: Link::Port { port: PortId(0), tags: Tags::NONE },
             mac: MacAddr([2, 0, 0, 0, 0, 1]),
             mtu: 1500,
             v4: vec!["10.0.1.1/24".parse().unwrap(), "10.0.2.1/24".parse().unwrap()],

@@ -14,11 +14,11 @@ use crate::{
     frame::Frame,
     io::MacAddr,
     l2::{
-        ETHERTYPE_IPV6, HEADER, Interface, Turn,
+        ETHERTYPE_IPV6, Header, Interface, Turn,
         presence::draw,
-        solicit::{ALL_NODES, multicast_mac, write_ethernet, write_header},
+        solicit::{ALL_NODES, leave, multicast_mac, write_header},
     },
-    meta::{InterfaceId, Meta},
+    meta::InterfaceId,
 };
 
 /// Advertisements that are sent at short intervals at first, and that interval (RFC 4861 §10).
@@ -182,14 +182,12 @@ fn send(id: InterfaceId, interface: &Interface, says: &Advertise, turn: &mut Tur
 /// Sends a message to all nodes of the link; `write` appends it, and says whether it had room.
 fn send_message(id: InterfaceId, interface: &Interface, turn: &mut Turn<'_>, write: impl FnOnce(&mut Frame) -> bool) {
     let Some(mut frame) = turn.arena.alloc() else { return };
-    let Some(headers) = frame.extend(HEADER + 40) else { return };
-    write_ethernet(headers, multicast_mac(ALL_NODES), interface.mac, ETHERTYPE_IPV6);
-    if !write(&mut frame) {
+    if frame.extend(40).is_none() || !write(&mut frame) {
         return;
     }
-    let (ip, message) = frame.data_mut()[HEADER..].split_at_mut(40);
+    let (ip, message) = frame.data_mut().split_at_mut(40);
     write_header(ip, interface.link_local, ALL_NODES, 255, message);
-    turn.egress.push_link(frame, interface.port, Meta { out: id, ..Meta::default() });
+    leave(id, &Header::new(interface, multicast_mac(ALL_NODES), ETHERTYPE_IPV6), frame, turn);
 }
 
 /// The fixed part (§4.2): reachable and retransmission times are left to the hosts.

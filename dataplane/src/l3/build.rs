@@ -22,10 +22,10 @@ use super::{
 use crate::{
     io::MacAddr,
     l2::{
-        self, Adjacency, Interface, Presence, StaticNeighbor,
+        self, Adjacency, Interface, Link, Presence, StaticNeighbor,
         table::{is_link_local, link_local_of},
     },
-    meta::{InterfaceId, PortId},
+    meta::InterfaceId,
 };
 
 /// An interface and its addresses.
@@ -35,8 +35,8 @@ pub struct InterfaceSpec {
     pub id: InterfaceId,
     /// Its name.
     pub name: String,
-    /// The port that leads to its link.
-    pub port: PortId,
+    /// What is below it.
+    pub link: Link,
     /// Its hardware address.
     pub mac: MacAddr,
     /// Longest IP packet, in bytes.
@@ -138,8 +138,6 @@ impl fmt::Display for BuildError {
 
 impl core::error::Error for BuildError {}
 
-const MAX_INTERFACES: u16 = 4096;
-
 impl Table {
     /// Makes a table, sharing with `previous` what has not changed.
     ///
@@ -190,7 +188,7 @@ fn link_interfaces(interfaces: &[InterfaceSpec]) -> Result<Vec<Interface>, Build
     let mut by_index: Vec<Interface> = Vec::new();
     for interface in interfaces {
         let at = interface.id.index();
-        if interface.id.0 >= MAX_INTERFACES || is_known(&by_index, interface.id) {
+        if interface.id.index() >= InterfaceId::LIMIT || is_known(&by_index, interface.id) {
             return Err(BuildError::BadInterface(interface.id));
         }
         if by_index.len() <= at {
@@ -198,7 +196,7 @@ fn link_interfaces(interfaces: &[InterfaceSpec]) -> Result<Vec<Interface>, Build
         }
         by_index[at] = Interface {
             name: interface.name.clone(),
-            port: interface.port,
+            link: interface.link,
             mac: interface.mac,
             mtu: interface.mtu,
             v4: interface.v4.clone(),

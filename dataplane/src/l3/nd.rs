@@ -10,9 +10,9 @@ use crate::{
     frame::Frame,
     io::MacAddr,
     l2::{
-        self, Conflict, ETHERTYPE_IPV6, HEADER, Interface, Turn,
+        self, Conflict, ETHERTYPE_IPV6, Header, Interface, Turn,
         neighbor::Claim,
-        solicit::{ALL_NODES, multicast_mac, write_ethernet, write_header},
+        solicit::{ALL_NODES, multicast_mac, write_header},
         table::solicited_node,
     },
     meta::{InterfaceId, Meta},
@@ -97,7 +97,7 @@ pub(super) fn receive(
         return Verdict::Drop(DropReason::IcmpMalformed);
     };
     let interface = table.link().interface(meta.interface);
-    let from = sender(frame, meta);
+    let from = sender(frame);
     if from == Some(interface.mac) || message.mac == Some(interface.mac) {
         // Our own message, brought back by a loop or a mirror.
         return Verdict::Drop(DropReason::IcmpIgnored);
@@ -131,9 +131,8 @@ fn is_disputed(interface: &Interface, message: Message) -> bool {
 }
 
 /// The source of the Ethernet header.
-fn sender(frame: &Frame, meta: &Meta) -> Option<MacAddr> {
-    let at = usize::from(meta.l3).checked_sub(8)?;
-    frame.data().get(at..)?.first_chunk::<6>().copied().map(MacAddr)
+fn sender(frame: &Frame) -> Option<MacAddr> {
+    frame.data().get(6..)?.first_chunk::<6>().copied().map(MacAddr)
 }
 
 /// A router solicitation (RFC 4861 §4.1, §6.1.1): learnt from like a neighbour solicitation, answered by an early advertisement.
@@ -221,7 +220,7 @@ fn answer(frame: &mut Frame, meta: &mut Meta, interface: &Interface, asked: Mess
     } else {
         (asked.source, ROUTER | SOLICITED | OVERRIDE)
     };
-    let Some(asker) = sender(frame, meta) else { return Verdict::Drop(DropReason::IcmpMalformed) };
+    let Some(asker) = sender(frame) else { return Verdict::Drop(DropReason::IcmpMalformed) };
     let mac = if to == ALL_NODES { multicast_mac(to) } else { asked.mac.unwrap_or(asker) };
     frame.truncate(at);
     let Some(packet) = frame.extend(40 + 32) else { return Verdict::Drop(DropReason::TooLong) };
@@ -231,11 +230,6 @@ fn answer(frame: &mut Frame, meta: &mut Meta, interface: &Interface, asked: Mess
     message[24..26].copy_from_slice(&[2, 1]); // target link-layer address, one unit of eight bytes
     message[26..32].copy_from_slice(&interface.mac.0);
     write_header(ip, asked.target, to, 255, message);
-    frame.trim_front(at - HEADER);
-    let Some(header) = frame.data_mut().first_chunk_mut::<HEADER>() else {
-        return Verdict::Drop(DropReason::IcmpMalformed);
-    };
-    write_ethernet(header, mac, interface.mac, ETHERTYPE_IPV6);
-    (meta.l3, meta.l4, meta.out) = (HEADER as u16, (HEADER + 40) as u16, meta.interface);
-    Verdict::Transmit(interface.port)
+    (meta.l4, meta.out) = (meta.l3 + 40, meta.interface);
+    Header::new(interface, mac, ETHERTYPE_IPV6).put(frame, meta)
 }

@@ -1,8 +1,9 @@
 //! The host path: what this host's kernel gets from a port, and what it sends out of one (docs/adr/0005).
 //!
-//! A port may have a *host link* beside it: a TAP whose other end looks to the kernel like the port itself, with the same hardware
-//! and IP addresses. What comes for this host and nothing in Tidegate serves goes there unchanged; what the kernel sends there goes
-//! out of the port unchanged, without routing. Ports without a host link pay one comparison per batch.
+//! An interface may have a *host link* beside it: a TAP whose other end looks to the kernel like the interface, with the same hardware
+//! and IP addresses. What comes for this host and nothing in Tidegate serves goes there unchanged but for VLAN tags, which the
+//! kernel does not see; what the kernel sends there goes out in the same way, without routing. Where no interface has a host link it
+//! costs one comparison per batch.
 
 use core::net::IpAddr;
 
@@ -25,62 +26,62 @@ const ARP_REPLY: [u8; 2] = [0, 2];
 /// Bytes of an Ethernet header with one tag.
 const LINK_HEADER: usize = 18;
 
-/// A port and the way to the kernel beside it.
+/// An interface and the way to the kernel beside it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HostLink {
-    /// The port on the wire.
-    pub port: PortId,
+    /// The interface.
+    pub interface: InterfaceId,
     /// The port whose other end is the kernel.
     pub link: PortId,
     /// Packets per second that one core gives the kernel at most; a tenth of it may come at once.
     pub limit: u32,
 }
 
-/// What a port is to the host path.
+/// The way to the kernel. What comes from the link itself has a share of its own.
 #[derive(Debug)]
-enum End {
-    /// Nothing.
-    Alone,
-    /// On the wire. What comes from the link itself has a share of its own.
-    Wire { link: PortId, limit: Bucket, near: Bucket },
-    /// Towards the kernel.
-    Kernel { port: PortId },
+struct Way {
+    link: PortId,
+    limit: Bucket,
+    near: Bucket,
 }
 
 /// The host links of a core.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
-    /// By port; empty when no port has a host link.
-    ends: Vec<End>,
+    /// By interface; empty when none has a host link.
+    ways: Vec<Option<Way>>,
+    /// By port: the interface of which it is the kernel's end.
+    behind: Vec<Option<InterfaceId>>,
 }
 
 impl Hosts {
     pub(super) fn new(links: &[HostLink]) -> Self {
-        let last = links.iter().map(|link| link.port.index().max(link.link.index()));
-        let mut ends: Vec<End> = Vec::new();
-        ends.resize_with(last.max().map_or(0, |last| last + 1), || End::Alone);
-        for HostLink { port, link, limit } in links {
+        let mut hosts = Self::default();
+        for HostLink { interface, link, limit } in links {
             let limit = Bucket::per_second((*limit).max(1), (limit / 10).max(64));
-            ends[port.index()] = End::Wire { link: *link, limit, near: limit };
-            ends[link.index()] = End::Kernel { port: *port };
+            let (way, end) = (interface.index(), link.index());
+            hosts.ways.resize_with(hosts.ways.len().max(way + 1), || None);
+            hosts.behind.resize(hosts.behind.len().max(end + 1), None);
+            hosts.ways[way] = Some(Way { link: *link, limit, near: limit });
+            hosts.behind[end] = Some(*interface);
         }
-        Self { ends }
+        hosts
     }
 
-    /// The port on whose behalf the kernel sends by `index`; `None` for a port on a wire.
+    /// The interface on whose behalf the kernel sends by the port `index`; `None` for a port on a wire.
     #[inline]
-    pub(super) fn behind(&self, index: usize) -> Option<PortId> {
-        match self.ends.get(index) {
-            Some(End::Kernel { port }) => Some(*port),
-            _ => None,
-        }
+    pub(super) fn behind(&self, index: usize) -> Option<InterfaceId> {
+        self.behind.get(index).copied().flatten()
     }
 
-    /// Flags what a port with a host link has received.
+    /// Flags what interfaces with a host link have received.
     #[inline]
-    pub(super) fn mark(&self, index: usize, batch: &mut Batch) {
-        if let Some(End::Wire { .. }) = self.ends.get(index) {
-            for slot in batch.slots_mut() {
+    pub(super) fn mark(&self, batch: &mut Batch) {
+        if self.ways.is_empty() {
+            return;
+        }
+        for slot in batch.slots_mut() {
+            if let Some(Some(_)) = self.ways.get(slot.meta.interface.index()) {
                 slot.meta.flags |= Flags::HOST_PATH;
             }
         }
@@ -89,7 +90,7 @@ impl Hosts {
     /// After the stages that serve packets for this host: what none of them wanted is the kernel's. Returns how much that is.
     #[inline]
     pub(super) fn claim(&mut self, table: &l2::Table, now: Instant, batch: &mut Batch) -> usize {
-        if self.ends.is_empty() {
+        if self.ways.is_empty() {
             return 0;
         }
         let mut claimed = 0;
@@ -98,18 +99,20 @@ impl Hosts {
                 continue;
             }
             let near_by = is_near(table, slot);
-            let Some(End::Wire { link, limit, near }) = self.ends.get_mut(slot.meta.port.index()) else { continue };
+            let Some(Some(Way { link, limit, near })) = self.ways.get_mut(slot.meta.interface.index()) else {
+                continue;
+            };
             claimed += 1;
             let limit = if near_by { near } else { limit };
             slot.verdict =
-                if limit.take(now) { Verdict::Transmit(*link) } else { Verdict::Drop(DropReason::HostLimited) };
+                if limit.take(now) { to_kernel(slot, *link) } else { Verdict::Drop(DropReason::HostLimited) };
         }
         claimed
     }
 
-    /// What the kernel sent on behalf of `port` goes out of it as it is. Only the port's own address may send there.
-    pub(super) fn send(table: &l2::Table, port: PortId, batch: &mut Batch) {
-        let own = table.interface(InterfaceId::of(port));
+    /// What the kernel sent on behalf of an interface goes out of it, with the tags of its link. Only its own address may send there.
+    pub(super) fn send(table: &l2::Table, id: InterfaceId, batch: &mut Batch) {
+        let own = table.interface(id);
         batch.each(Verdict::Continue, |frame, meta| {
             let Some(header) = frame.data().first_chunk::<{ l2::HEADER }>() else {
                 return Verdict::Drop(DropReason::L2Truncated);
@@ -121,11 +124,23 @@ impl Hosts {
                 return Verdict::Drop(DropReason::TooLong);
             }
             (meta.network, meta.protocol) = content(frame);
-            (meta.l3, meta.port, meta.out) = (l2::HEADER as u16, port, InterfaceId::of(port));
+            (meta.l3, meta.interface, meta.out) = (l2::HEADER as u16, id, id);
             meta.flags |= Flags::ORIGINATED;
-            Verdict::Transmit(port)
+            own.send_framed(frame, meta)
         });
     }
+}
+
+/// The kernel's end has no tags: they are what makes it another interface than the port's.
+fn to_kernel(slot: &mut Slot, link: PortId) -> Verdict {
+    let tagged = usize::from(slot.meta.l3) > l2::HEADER;
+    if tagged
+        && let Some(frame) = &mut slot.frame
+        && !l2::header::retag(frame, &mut slot.meta, &l2::Tags::NONE)
+    {
+        return Verdict::Drop(DropReason::TooLong);
+    }
+    Verdict::Transmit(link)
 }
 
 /// What a frame of the kernel's carries: whoever completes its checksum asks.

@@ -30,7 +30,7 @@ use crate::{
         app::{App, Host},
         exec::Executor,
     },
-    meta::PortId,
+    meta::InterfaceId,
     stats::{CoreStats, Stage},
     sync::snapshot::Reader,
     tables::{Current, Generation, Phase, Tables},
@@ -203,11 +203,8 @@ impl<A: App> Worker<A> {
                 work += self.batch.len();
                 self.meter.lap(Stage::Rx, self.batch.len());
                 match self.hosts.behind(port) {
-                    None => {
-                        self.hosts.mark(port, &mut self.batch);
-                        self.incoming(&generation, now);
-                    }
-                    Some(wire) => self.kernel_sends(&generation, wire),
+                    None => self.incoming(&generation, now),
+                    Some(interface) => self.kernel_sends(&generation, interface),
                 }
             }
         }
@@ -289,10 +286,10 @@ impl<A: App> Worker<A> {
         meter.lap(Stage::Tx, n);
     }
 
-    /// A batch from the kernel, for the wire of `port`: it is whole, and no stage looks at it.
-    fn kernel_sends(&mut self, generation: &Generation, port: PortId) {
+    /// A batch from the kernel, for the link of `interface`: it is whole, and no stage looks at it.
+    fn kernel_sends(&mut self, generation: &Generation, interface: InterfaceId) {
         let n = self.batch.len();
-        Hosts::send(generation.l3.link(), port, &mut self.batch);
+        Hosts::send(generation.l3.link(), interface, &mut self.batch);
         self.meter.lap(Stage::Host, n);
         self.ports.finish(&self.arena, &mut self.batch);
         self.meter.lap(Stage::Tx, n);

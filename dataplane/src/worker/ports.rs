@@ -82,6 +82,12 @@ impl Ports {
             match slot.verdict {
                 Verdict::Transmit(port) => {
                     if let Some(frame) = slot.frame.take() {
+                        if slot.meta.out.index() >= self.wires {
+                            // Not a port's own interface: its part of the port's traffic is counted apart.
+                            let counters = self.stats.interface(slot.meta.out);
+                            counters.tx_packets.add(1);
+                            counters.tx_bytes.add(frame.len() as u64);
+                        }
                         self.queue(arena, port, frame, &slot.meta);
                     }
                 }

@@ -76,8 +76,9 @@ impl Way<'_> {
         let Self { generation, now, arena, egress, stats, link, net, links, hosts, .. } = self;
         let table = &*generation.l3;
         let mut turn = Turn { now: *now, arena, egress, stats };
-        l2::parse::run(batch);
+        l2::parse::run(table.link(), stats, batch);
         probe.after(Stage::L2Parse, n, batch);
+        hosts.mark(batch);
         owner::share_neighbor_messages(links, stats, batch);
         l2::input::run(table.link(), link, &mut turn, batch);
         probe.after(Stage::L2Input, n, batch);

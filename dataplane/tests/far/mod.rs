@@ -58,7 +58,7 @@ pub(crate) fn links() -> l3::Spec {
     let port = |id: u16| InterfaceSpec {
         id: InterfaceId(id),
         name: format!("port {id}"),
-        port: PortId(id),
+        link: tidegate_dataplane::l2::Link::of(PortId(id)),
         mac: PORTS[usize::from(id)],
         mtu: 1500,
         v4: vec![format!("10.0.{id}.1/24").parse().unwrap()],

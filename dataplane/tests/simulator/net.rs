@@ -97,7 +97,7 @@ fn build_l3(who: Who, mtu: [u16; 2]) -> l3::Table {
     let ports = who.links().iter().enumerate().map(|(port, link)| InterfaceSpec {
         id: InterfaceId(port as u16),
         name: format!("port {port}"),
-        port: PortId(port as u16),
+        link: tidegate_dataplane::l2::Link::of(PortId(port as u16)),
         mac: who.mac(*link),
         mtu: mtu[*link],
         v4: vec![format!("{}/24", who.address(*link, false)).parse().expect("a prefix")],

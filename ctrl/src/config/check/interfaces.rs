@@ -1,41 +1,52 @@
 //! What IP does on an interface: the keys that ports and everything else with addresses have in common.
 
-use super::Checker;
 use super::ports::{device_name, mtu_of};
+use super::{Checker, Names, vlans};
 use crate::config::model::{self, Link};
 use crate::config::raw::{Capture, InterfaceKeys, Raw, RouterAdvertisements};
 use crate::config::scalar::Name;
-use crate::config::slot::At;
+use crate::config::slot::{At, Required};
 use crate::diagnostic::{Code, Diagnostic};
 
 /// Packets per second and core for the kernel, unless the file says otherwise: some megabytes per second for an operator's
 /// session, a routing daemon's full table in a minute, and a few percent of a core for a flood.
 const DEFAULT_HOST_LIMIT: u32 = 20_000;
 
-/// The interfaces of the file: those of the ports first, each with the index of its port.
-pub(super) fn check(raw: &Raw, cx: &mut Checker<'_>) -> Vec<model::Interface> {
+impl Raw {
+    /// Everything that is an interface, in the order of its numbers: ports first, each with the index of its port.
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = (&Required<Name>, &InterfaceKeys)> {
+        let ports = self.port.0.iter().map(|port| (&port.name, &port.ip));
+        ports.chain(self.vlan.0.iter().map(|vlan| (&vlan.name, &vlan.ip)))
+    }
+}
+
+/// The interfaces of the file.
+pub(super) fn check(raw: &Raw, names: &Names, cx: &mut Checker<'_>) -> Vec<model::Interface> {
     let mut interfaces = Vec::new();
     for port in &raw.port.0 {
-        let name = port.name.ok().map(|name| name.value.clone());
-        let made = interface(name, &port.ip, Link::Port, mtu_of(port), port.capture.ok(), cx);
-        interfaces.extend(made);
+        let link = Some((Link::Port, mtu_of(port)));
+        interfaces.extend(interface(&port.name, &port.ip, link, port.capture.ok(), cx));
+    }
+    let links = vlans::links(raw, names, cx);
+    for (vlan, link) in raw.vlan.0.iter().zip(links) {
+        interfaces.extend(interface(&vlan.name, &vlan.ip, link, None, cx));
     }
     interfaces
 }
 
-/// An interface with the keys that all have; `None` without a name.
+/// An interface with the keys that all have; `None` without a name or a link.
 fn interface(
-    name: Option<Name>,
+    name: &Required<Name>,
     keys: &InterfaceKeys,
-    link: Link,
-    mtu: u16,
+    link: Option<(Link, u16)>,
     capture: Option<&At<Capture>>,
     cx: &mut Checker<'_>,
 ) -> Option<model::Interface> {
     let host = host(keys, capture, cx);
     let router_advertisements = keys.router_advertisements.ok().map(|raw| advertisements(keys, raw, cx));
+    let (link, mtu) = link?;
     Some(model::Interface {
-        name: name?,
+        name: name.ok()?.value.clone(),
         link,
         mtu,
         addresses: keys.addresses.iter().map(|address| address.value).collect(),

@@ -9,6 +9,7 @@ mod ports;
 mod process;
 mod routes;
 mod tls;
+mod vlans;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -30,14 +31,14 @@ impl Raw {
     ) -> (Option<Config>, Certs, Vec<Diagnostic>) {
         let mut cx = Checker { surroundings, diagnostics: found, certs: Certs::default() };
         let names = Names {
-            interfaces: cx.names("port", self.port.0.iter().map(|port| &port.name)),
+            interfaces: cx.names("interface", self.interfaces().map(|(name, _)| name)),
             listeners: cx.names("listener", self.listener.0.iter().map(|listener| &listener.name)),
             clusters: cx.names("cluster", self.cluster.0.iter().map(|cluster| &cluster.name)),
         };
         let runtime = process::runtime(&self.runtime, &mut cx);
         let ports = ports::check(&self, &mut cx);
-        let interfaces = interfaces::check(&self, &mut cx);
-        let network = network::Network::of(&self.port.0, &cx);
+        let interfaces = interfaces::check(&self, &names, &mut cx);
+        let network = network::Network::of(&self, &cx);
         let routes = network::routes(&self.route.0, &network, &names, &mut cx);
         let neighbors = network::neighbors(&self.neighbor.0, &network, &names, &mut cx);
         let listeners = listeners::check(&self.listener.0, &network, &mut cx);
@@ -52,7 +53,7 @@ impl Raw {
             ports,
             interfaces,
             routes,
-            kernel_routes: process::kernel_routes(&self.kernel_routes, &self.port.0, &mut cx),
+            kernel_routes: process::kernel_routes(&self, &mut cx),
             neighbors,
             listeners,
             clusters,
@@ -95,7 +96,8 @@ impl Checker<'_> {
                 continue;
             };
             if let Some((_, first)) = places.get(&name.0) {
-                let message = format!("there is already a {kind} `{}`", name.0);
+                let article = if kind.starts_with('i') { "an" } else { "a" };
+                let message = format!("there is already {article} {kind} `{}`", name.0);
                 let twice = Diagnostic::error(Code::Duplicate, name.span, message);
                 self.push(twice.related(*first, "the first is here").help("give each its own name"));
             } else {
@@ -137,10 +139,18 @@ impl NameTable {
             Diagnostic::error(Code::UnknownReference, name.span, format!("there is no {} `{}`", self.kind, name.0));
         cx.push(match nearest(&name.0, known.iter().copied()) {
             Some(meant) => unknown.help(format!("did you mean `{meant}`?")),
-            None if known.is_empty() => unknown.help(format!("add a `[[{}]]` with this name", self.kind)),
+            None if known.is_empty() => unknown.help(format!("add {} with this name", self.table())),
             None => unknown.help(format!("there are: {}", known.join(", "))),
         });
         None
+    }
+
+    /// What is to be added to have another of the kind.
+    fn table(&self) -> String {
+        match self.kind {
+            "interface" => "a `[[port]]` or a `[[vlan]]`".to_owned(),
+            kind => format!("a `[[{kind}]]`"),
+        }
     }
 
     /// Every table of the kind, in the order of the file.

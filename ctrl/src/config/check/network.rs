@@ -1,4 +1,4 @@
-//! Which addresses are ours, which are near, and how the rest is reached: `[[port]] addresses`, `[[route]]`, `[[neighbor]]`.
+//! Which addresses are ours, which are near, and how the rest is reached: addresses, `[[route]]`, `[[neighbor]]`.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::{Checker, Names};
 use crate::config::model::{self, Reference, RouteTarget};
-use crate::config::raw::{Neighbor, Port, Route};
+use crate::config::raw::{Neighbor, Raw, Route};
 use crate::config::scalar::Name;
 use crate::config::slot::At;
 use crate::diagnostic::{Code, Diagnostic, Span};
@@ -26,16 +26,16 @@ struct Subnet {
 }
 
 impl Network {
-    pub(super) fn of(ports: &[At<Port>], cx: &Checker<'_>) -> Self {
+    pub(super) fn of(raw: &Raw, cx: &Checker<'_>) -> Self {
         let mut subnets = Vec::new();
         // A misspelt `addresses` is reported as such.
         let misspelt =
             |d: &Diagnostic| d.code == Code::UnknownKey && d.help.iter().any(|help| help.contains("`addresses`"));
         let mut complete = !cx.diagnostics.iter().any(misspelt);
-        for (index, port) in ports.iter().enumerate() {
-            complete &= !(port.ip.addresses.given && cx.broken(port.ip.addresses.span));
-            let name = port.name.ok().map_or_else(|| Name(format!("port {}", index + 1)), |name| name.value.clone());
-            subnets.extend(port.ip.addresses.iter().map(|address| Subnet {
+        for (index, (name, keys)) in raw.interfaces().enumerate() {
+            complete &= !(keys.addresses.given && cx.broken(keys.addresses.span));
+            let name = name.ok().map_or_else(|| Name(format!("interface {}", index + 1)), |name| name.value.clone());
+            subnets.extend(keys.addresses.iter().map(|address| Subnet {
                 interface: Reference { index, name: name.clone() },
                 address: address.value.0,
                 span: address.span,

@@ -13,8 +13,8 @@ use crate::diagnostic::{Code, Diagnostic, Span, alternatives};
 /// A device name of the kernel holds 16 bytes with the terminating zero.
 const MAX_INTERFACE_NAME: usize = 15;
 
-/// Bytes of a packet buffer that are not the IP packet: headroom for new headers, the Ethernet header with a VLAN tag.
-const FRAME_OVERHEAD: u32 = HEADROOM as u32 + 18;
+/// Bytes of a packet buffer that are not the IP packet: headroom for new headers, the Ethernet header with two VLAN tags.
+const FRAME_OVERHEAD: u32 = HEADROOM as u32 + 22;
 
 /// The largest packet buffer.
 const MAX_FRAME_SIZE: u32 = 65_536;
@@ -58,16 +58,26 @@ pub(super) fn check(raw: &Raw, cx: &mut Checker<'_>) -> Vec<model::Port> {
             });
         }
     }
+    for vlan in &raw.vlan.0 {
+        own(vlan.ip.host.ok(), &mut interfaces, cx);
+    }
     ports
 }
 
 /// Two ports on one device would take each other's packets.
 fn own_device(port: &Port, devices: &mut HashMap<String, Span>, cx: &mut Checker<'_>) {
-    for device in [port.interface.ok(), port.device.ok(), port.ip.host.ok()].into_iter().flatten() {
-        if let Some(first) = devices.insert(device.value.clone(), device.span) {
-            let message = format!("`{}` is already the device of another port", device.value);
-            cx.push(Diagnostic::error(Code::Duplicate, device.span, message).related(first, "the first is here"));
-        }
+    for device in [port.interface.ok(), port.device.ok(), port.ip.host.ok()] {
+        own(device, devices, cx);
+    }
+}
+
+/// A device is used once.
+fn own(device: Option<&At<String>>, devices: &mut HashMap<String, Span>, cx: &mut Checker<'_>) {
+    if let Some(device) = device
+        && let Some(first) = devices.insert(device.value.clone(), device.span)
+    {
+        let message = format!("`{}` is already the device of another port", device.value);
+        cx.push(Diagnostic::error(Code::Duplicate, device.span, message).related(first, "the first is here"));
     }
 }
 

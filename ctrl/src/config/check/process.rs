@@ -2,7 +2,7 @@
 
 use super::Checker;
 use crate::config::model;
-use crate::config::raw::{AccessLog, Admin, Dpdk, Driver, KernelRoutes, Log, Port, Runtime, Tcp};
+use crate::config::raw::{AccessLog, Admin, Dpdk, Driver, Log, Port, Raw, Runtime, Tcp};
 use crate::config::slot::At;
 use crate::diagnostic::{Code, Diagnostic};
 
@@ -76,9 +76,10 @@ pub(super) fn dpdk(raw: &Dpdk, ports: &[At<Port>], cx: &mut Checker<'_>) -> mode
     model::Dpdk { eal_args: raw.eal_args.value.clone() }
 }
 
-pub(super) fn kernel_routes(raw: &At<KernelRoutes>, ports: &[At<Port>], cx: &mut Checker<'_>) -> model::KernelRoutes {
-    if raw.given && raw.enabled.value && ports.iter().all(|port| port.ip.host.is_absent()) {
-        let nothing = "no port has `host`: there is no route to learn";
+pub(super) fn kernel_routes(file: &Raw, cx: &mut Checker<'_>) -> model::KernelRoutes {
+    let raw = &file.kernel_routes;
+    if raw.given && raw.enabled.value && file.interfaces().all(|(_, keys)| keys.host.is_absent()) {
+        let nothing = "no interface has `host`: there is no route to learn";
         cx.push(Diagnostic::warning(Code::Unused, raw.span, nothing));
     }
     model::KernelRoutes {

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use serde::Serialize;
 
-use super::{DuplicateDetection, InterfaceAddress, Name};
+use super::{DuplicateDetection, InterfaceAddress, Name, Reference, TagProtocol};
 
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,6 +34,17 @@ pub struct Interface {
 pub enum Link {
     /// The port of the same name and place: its frames without a tag.
     Port,
+    /// The frames of a port that have tags.
+    Vlan {
+        /// The port.
+        port: Reference,
+        /// EtherType of the tag, or of the outer of two.
+        protocol: TagProtocol,
+        /// Identifier of the outer tag, if there are two.
+        outer: Option<u16>,
+        /// Identifier of the tag, or of the inner of two.
+        id: u16,
+    },
 }
 
 /// A TAP beside an interface, whose other end looks to the kernel like the interface.

@@ -10,6 +10,7 @@ mod listener;
 mod port;
 mod process;
 mod route;
+mod vlan;
 
 pub use cluster::{Balance, Cluster, UpstreamTls};
 pub use interface::{DuplicateDetection, InterfaceKeys, RouterAdvertisements};
@@ -18,6 +19,7 @@ pub use listener::{Alpn, CertifiedKey, ClientAuth, ForwardedField, Listener, Lis
 pub use port::{Capture, Driver, Neighbor, Port, Route, XdpMode, ZeroCopy};
 pub use process::{AccessLog, Admin, Congestion, Dpdk, Idle, Log, LogLevel, Runtime, SynCookies, Tcp};
 pub use route::{BackendRef, HttpMatch, HttpRoute, Retry, RetryOn, Timeouts};
+pub use vlan::{TagProtocol, Vlan};
 
 use super::slot::{At, Tables};
 use super::table::table;
@@ -40,6 +42,8 @@ table! {
         tcp: At<Tcp>;
         /// The network ports the gateway owns.
         port: Tables<Port>;
+        /// Interfaces made of frames with VLAN tags.
+        vlan: Tables<Vlan>;
         /// Static routes. The subnets of the ports are routes already.
         route: Tables<Route>;
         /// Routes learnt from daemons on this machine.

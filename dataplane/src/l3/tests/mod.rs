@@ -7,4 +7,5 @@ mod local; // ICMP and what is for the router itself
 mod neighbors; // ARP and the neighbour table
 mod discovery; // ND
 mod presence; // our own addresses on their links, and what hosts are told
+mod vlans; // interfaces with tags
 mod anything; // random bytes

@@ -44,7 +44,7 @@ pub(crate) fn spec() -> Spec {
     let port = |p: u16, mtu| InterfaceSpec {
         id: InterfaceId(p),
         name: format!("port {p}"),
-        port: PortId(p),
+        link: l2::Link::of(PortId(p)),
         mac: our_mac(p),
         mtu,
         v4: vec![format!("10.77.1{p}.1/24").parse().unwrap()],
@@ -124,7 +124,7 @@ impl Router {
         }
         let Self { table, link, state, arena, egress, stats, now, .. } = self;
         let turn = &mut Turn { now: *now, arena, egress, stats };
-        l2::parse::run(&mut batch);
+        l2::parse::run(table.link(), turn.stats, &mut batch);
         l2::input::run(table.link(), link, turn, &mut batch);
         l3::input::run(table, state, turn, &mut batch);
         l3::local::run(table, state, link, turn, &mut batch);
