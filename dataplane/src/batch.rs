@@ -74,6 +74,11 @@ impl Batch {
         Ok(())
     }
 
+    /// Adds a packet that stands somewhere already. The batch is not full.
+    pub(crate) fn push_slot(&mut self, slot: Slot) {
+        self.slots.push(slot);
+    }
+
     /// Runs `stage` over the packets whose verdict is `on`; it returns their next verdict.
     #[inline]
     pub fn each(&mut self, on: Verdict, mut stage: impl FnMut(&mut Frame, &mut Meta) -> Verdict) {
@@ -148,6 +153,12 @@ impl Egress {
         } else {
             self.refused += 1;
         }
+    }
+
+    /// Packets waiting, from the place `from` on: each with its network if it has no Ethernet header yet.
+    pub(crate) fn waiting(&self, from: usize) -> impl Iterator<Item = (&Frame, Option<Network>)> + '_ {
+        let bare = |meta: &Meta, verdict: Verdict| (verdict == Verdict::Continue).then_some(meta.network);
+        self.queue.iter().skip(from).map(move |(frame, meta, verdict)| (frame, bare(meta, *verdict)))
     }
 
     /// Packets waiting.

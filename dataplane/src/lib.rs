@@ -18,4 +18,5 @@ pub mod l3; // IP: checks, routes, forwarding, ICMP
 pub mod l4; // TCP
 pub mod l7; // streams and sessions: futures on the core's own executor
 pub mod tables; // one generation of what the configuration decides
+pub mod see; // captures, traces, and what else operators ask of a running core
 pub mod worker; // the poll loop

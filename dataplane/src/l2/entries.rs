@@ -48,9 +48,27 @@ pub struct Neighbor {
     pub mac: MacAddr,
     /// Where the entry stands.
     pub phase: Phase,
+    /// Packets that wait for it.
+    pub waiting: u32,
+    /// When it was last confirmed, or first used after that had run out.
+    pub touched: Instant,
+}
+
+impl Neighbor {
+    pub(super) fn of(entry: &Entry) -> Self {
+        Self {
+            interface: entry.interface,
+            address: entry.address,
+            mac: entry.mac(),
+            phase: entry.phase,
+            waiting: entry.waiting.len(),
+            touched: entry.touched,
+        }
+    }
 }
 
 /// What is known about one neighbour.
+#[derive(Clone)]
 pub(super) struct Entry {
     /// Until then the entry is used without a second look.
     pub(super) fresh_until: Instant,
@@ -93,6 +111,7 @@ fn header(interface: &Interface, to: MacAddr, address: IpAddr) -> Header {
 }
 
 /// All entries of a core.
+#[derive(Clone)]
 pub(super) struct Entries {
     slots: Vec<Entry>,
     free: Vec<u32>,

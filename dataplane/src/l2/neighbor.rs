@@ -5,13 +5,15 @@
 //! When the table is full, the oldest entry that still waits for an answer gives way (it is the one least likely to get it), then one
 //! that was confirmed long ago and not used since.
 
+mod look; // at the table, without touching it
+
 use core::{net::IpAddr, time::Duration};
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::{
     Adjacency, Header, Table, Turn, arp,
     bucket::Bucket,
-    entries::{Entries, NONE, Neighbor, Phase},
+    entries::{Entries, NONE, Phase},
     pending::Pending,
     presence::{Announcer, Conflict},
     solicit,
@@ -178,7 +180,8 @@ impl State {
         Some(&entry.header)
     }
 
-    /// Lets a packet wait for a neighbour that is not known; asks for it when nobody has. Returns why something was lost, if so.
+    /// Lets a packet wait for a neighbour that is not known; asks for it when nobody has. Returns why it was lost, if so; an older
+    /// one that gives way to it is counted.
     pub(super) fn wait(
         &mut self,
         table: &Table,
@@ -199,7 +202,14 @@ impl State {
             }
         };
         let entry = &mut self.entries[slot];
-        self.pending.push(&mut entry.waiting, frame, meta).map(|_| DropReason::NeighborQueueFull)
+        match self.pending.push(&mut entry.waiting, frame, meta) {
+            Ok(None) => None,
+            Ok(Some(_older)) => {
+                turn.stats.drops(DropReason::NeighborQueueFull).add(1);
+                None
+            }
+            Err(_) => Some(DropReason::NeighborQueueFull),
+        }
     }
 
     /// Takes a claim into account (RFC 826; RFC 4861 §7.2.3, §7.2.5). `false` when it concerns nobody we know.
@@ -298,16 +308,6 @@ impl State {
     /// Packets that wait.
     pub fn waiting(&self) -> usize {
         self.pending.len()
-    }
-
-    /// All entries, in no order.
-    pub fn neighbors(&self) -> impl Iterator<Item = Neighbor> + '_ {
-        self.entries.iter().map(|entry| Neighbor {
-            interface: entry.interface,
-            address: entry.address,
-            mac: entry.mac(),
-            phase: entry.phase,
-        })
     }
 
     /// Whether one of our addresses on `interface` may be defended now; if so, the next time is [`arp::DEFEND_INTERVAL`] away.

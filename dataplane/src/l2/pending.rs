@@ -26,6 +26,10 @@ impl Queue {
     pub(super) fn is_empty(self) -> bool {
         self.len == 0
     }
+
+    pub(super) fn len(self) -> u32 {
+        self.len
+    }
 }
 
 /// All waiting packets of a core.
@@ -40,14 +44,21 @@ impl Pending {
         Self { slots: Slab::with_capacity(total), per_neighbor: per_neighbor as u32, total }
     }
 
-    /// Appends a packet. What has to give way is returned: the oldest of a full queue (RFC 4861 §7.2.2), or the newcomer itself when
-    /// the total is used up by others.
-    pub(super) fn push(&mut self, queue: &mut Queue, frame: Frame, meta: Meta) -> Option<Frame> {
+    /// Room for as many more as this has room for, with nothing in it: for a rehearsal.
+    pub(super) fn rehearsal(&self) -> Self {
+        Self { slots: Slab::new(), per_neighbor: self.per_neighbor, total: self.total.saturating_sub(self.slots.len()) }
+    }
+
+    /// Appends a packet. The oldest of a full queue gives way (RFC 4861 §7.2.2) and is returned.
+    ///
+    /// # Errors
+    /// The packet itself, when the total is used up by others.
+    pub(super) fn push(&mut self, queue: &mut Queue, frame: Frame, meta: Meta) -> Result<Option<Frame>, Frame> {
         let mut lost = None;
         if queue.len >= self.per_neighbor.max(1) || (self.slots.len() >= self.total && queue.len > 0) {
             lost = self.pop(queue).map(|(frame, _)| frame);
         } else if self.slots.len() >= self.total {
-            return Some(frame);
+            return Err(frame);
         }
         let at = self.slots.insert(Waiting { frame, meta, next: NONE }) as u32;
         match self.slots.get_mut(queue.tail as usize) {
@@ -56,7 +67,7 @@ impl Pending {
         }
         queue.tail = at;
         queue.len += 1;
-        lost
+        Ok(lost)
     }
 
     /// Takes the oldest packet.
@@ -89,12 +100,12 @@ mod tests {
         let mut pending = Pending::new(2, 3);
         let packet = |byte| arena.copy_from(&[byte]).unwrap();
         let (mut a, mut b, mut c) = (Queue::EMPTY, Queue::EMPTY, Queue::EMPTY);
-        assert!(pending.push(&mut a, packet(1), Meta::default()).is_none());
-        assert!(pending.push(&mut a, packet(2), Meta::default()).is_none());
-        assert_eq!(pending.push(&mut a, packet(3), Meta::default()).unwrap().data(), [1]);
-        assert!(pending.push(&mut b, packet(4), Meta::default()).is_none());
-        assert_eq!(pending.push(&mut b, packet(5), Meta::default()).unwrap().data(), [4], "total is used up");
-        assert_eq!(pending.push(&mut c, packet(6), Meta::default()).unwrap().data(), [6]);
+        assert!(pending.push(&mut a, packet(1), Meta::default()).unwrap().is_none());
+        assert!(pending.push(&mut a, packet(2), Meta::default()).unwrap().is_none());
+        assert_eq!(pending.push(&mut a, packet(3), Meta::default()).unwrap().unwrap().data(), [1]);
+        assert!(pending.push(&mut b, packet(4), Meta::default()).unwrap().is_none());
+        assert_eq!(pending.push(&mut b, packet(5), Meta::default()).unwrap().unwrap().data(), [4], "total is used up");
+        assert_eq!(pending.push(&mut c, packet(6), Meta::default()).unwrap_err().data(), [6]);
         assert!(c.is_empty());
         assert_eq!(pending.pop(&mut a).unwrap().0.data(), [2]);
         assert_eq!(pending.pop(&mut a).unwrap().0.data(), [3]);

@@ -30,6 +30,12 @@ impl State {
         Self { errors: ERRORS, replies: REPLIES, identification: 0, advertiser: Advertiser::new() }
     }
 
+    /// A copy to try something out on: it decides as this one does, and advertises nothing.
+    pub fn rehearsal(&self) -> Self {
+        let Self { errors, replies, identification, .. } = *self;
+        Self { errors, replies, identification, advertiser: Advertiser::new() }
+    }
+
     /// Makes this the core that sends router advertisements. To be called before the first [`State::adopt`].
     pub const fn speak(&mut self, seed: u64) {
         self.advertiser.speak(seed);

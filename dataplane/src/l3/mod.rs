@@ -40,18 +40,27 @@ use crate::{
     verdict::DropReason,
 };
 
-/// Once per turn: ages neighbours, and tells the senders of packets whose next hop did not answer (RFC 1812 §4.3.3.1,
-/// RFC 4443 §3.1).
+/// Once per turn: ages neighbours, and advertises. [`undelivered`] has something to do afterwards.
 #[inline]
 pub fn tick(table: &Table, state: &mut State, link: &mut l2::State, turn: &mut Turn<'_>) {
     link.tick(table.link(), turn);
     state.advertiser.tick(table, turn);
-    while let Some((frame, meta)) = link.take_failed() {
-        turn.stats.drops(DropReason::NeighborUnreachable).add(1);
-        if !meta.flags.contains(Flags::ORIGINATED) {
-            icmp::unreachable(table, state, turn, &frame, &meta, icmp::Unreachable::Host);
-        }
+}
+
+/// A packet whose next hop did not answer; its sender is told (RFC 1812 §4.3.3.1, RFC 4443 §3.1).
+#[inline]
+pub fn undelivered(
+    table: &Table,
+    state: &mut State,
+    link: &mut l2::State,
+    turn: &mut Turn<'_>,
+) -> Option<(Frame, Meta)> {
+    let (frame, meta) = link.take_failed()?;
+    turn.stats.drops(DropReason::NeighborUnreachable).add(1);
+    if !meta.flags.contains(Flags::ORIGINATED) {
+        icmp::unreachable(table, state, turn, &frame, &meta, icmp::Unreachable::Host);
     }
+    Some((frame, meta))
 }
 
 /// Says on every link where this router advertises itself that it is going (RFC 4861 §6.2.5).

@@ -9,9 +9,9 @@ use crate::verdict::DropReason;
 
 use super::{
     conn::{ConnId, Opening, State},
+    fate::{Room, Stray},
     flow::Flow,
     isn::COOKIE_LIFETIME,
-    options::SynCookies,
     pool::FIRST_CLASS,
     record::{End, Idle, Record},
     segment::{Header, Segment, SynOptions, flag},
@@ -61,40 +61,16 @@ impl Tcp {
         listen: &impl Listen,
         sink: &mut S,
     ) -> Outcome {
-        let stray = DropReason::TcpNoConnection;
-        let listener = listen.listener(SocketAddr::new(segment.flow.local, segment.flow.local_port));
-        if listener.is_none() && listen.is_shared() {
-            return Outcome::Dropped(DropReason::NoListener);
-        }
-        if segment.has(flag::RST) || listener.is_some() && segment.flags & (flag::SYN | flag::ACK) == 0 {
-            return Outcome::Dropped(stray); // RFC 9293 §3.10.7.2: to a listener, neither a SYN nor an answer to one
-        }
-        let Some(listener) = listener else {
-            self.core.stray_reset(segment, sink);
-            return Outcome::Dropped(stray);
-        };
-        if segment.has(flag::SYN) && !segment.has(flag::ACK) {
-            return self.on_syn(segment, listener, None, sink);
-        }
-        let reason = match self.core.cookies_until {
-            Some(until) if self.core.now < until => {
-                if segment.has(flag::ACK)
-                    && !segment.has(flag::SYN)
-                    && let Some(options) = self.core.numbers.open(segment, self.core.now)
-                {
-                    return self.open_by_cookie(packet, segment, options, listener, sink);
+        match self.stray(segment, listen) {
+            Stray::Syn(listener) => self.on_syn(segment, listener, None, sink),
+            Stray::Return(listener, options) => self.open_by_cookie(packet, segment, options, listener, sink),
+            Stray::Refused { reason, reset } => {
+                if reset {
+                    self.core.stray_reset(segment, sink);
                 }
-                if self.core.options.syn_cookies == SynCookies::Auto {
-                    // Perhaps a segment that has overtaken the answer to a cookie: a reset would end an honest handshake. What
-                    // is to come again comes again, and the flood that cookies are used against passes.
-                    return Outcome::Dropped(DropReason::TcpBadCookie);
-                }
-                DropReason::TcpBadCookie
+                Outcome::Dropped(reason)
             }
-            _ => stray,
-        };
-        self.core.stray_reset(segment, sink);
-        Outcome::Dropped(reason)
+        }
     }
 
     /// A SYN for a listener. `above` is a number that the new initial sequence number must exceed.
@@ -105,18 +81,15 @@ impl Tcp {
         above: Option<Seq>,
         sink: &mut S,
     ) -> Outcome {
-        let core = &mut self.core;
-        let full = core.half_open >= core.options.half_open_limit || self.conns.is_full();
-        match core.options.syn_cookies {
-            SynCookies::Off if self.conns.is_full() => return Outcome::Dropped(DropReason::TcpConnectionLimit),
-            SynCookies::Off if full => return Outcome::Dropped(DropReason::TcpHalfOpenLimit),
-            SynCookies::Off => {}
-            SynCookies::Auto if !full => {}
-            SynCookies::Auto | SynCookies::Always => {
+        match self.room() {
+            Room::Yes => {}
+            Room::No(reason) => return Outcome::Dropped(reason),
+            Room::Cookie => {
                 self.send_cookie(segment, sink);
                 return Outcome::Consumed;
             }
         }
+        let core = &mut self.core;
         let mut isn = core.numbers.initial(&segment.flow, core.now);
         if let Some(above) = above.filter(|&above| !isn.after(above)) {
             isn = above.plus(64_000); // RFC 6191 §2: beyond anything of the old connection still under way.

@@ -9,6 +9,7 @@ mod conn; // states, slab
 mod drive; // output of a turn
 mod early; // selective acknowledgements
 mod established; // segments of open connections
+mod fate; // what becomes of a segment
 mod flow; // five-tuples and their owners
 mod handshake; // SYNs
 mod hydrate; // record to socket
@@ -31,6 +32,7 @@ mod wire; // the one-frame device
 #[cfg(test)]
 mod tests;
 
+pub use fate::{Fate, Standing};
 pub use flow::{Flow, FlowTable, owner};
 pub use handshake::ConnectError;
 pub use options::{Congestion, Secrets, SynCookies, TcpOptions};

@@ -127,7 +127,7 @@ impl TcpHandle {
         TcpStream { shared: Rc::clone(&self.0), id, flow, listener, stage: None }
     }
 
-    fn enter<R>(&self, f: impl FnOnce(&mut Tcp) -> R) -> R {
+    pub(super) fn enter<R>(&self, f: impl FnOnce(&mut Tcp) -> R) -> R {
         enter(&self.0, f)
     }
 }

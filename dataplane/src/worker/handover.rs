@@ -12,6 +12,7 @@ use crate::{
     io::park::Waker,
     l2::Conflict,
     meta::{Flags, Meta},
+    see::order::{self, Desk, Letter, Line},
     sync::spsc::{self, Consumer, Producer},
 };
 
@@ -36,6 +37,8 @@ pub struct Links {
     /// By core; `None` for this core itself.
     to: Vec<Option<Outbox>>,
     from: Vec<Consumer<Parcel>>,
+    /// What the management thread asks.
+    desk: Option<Desk>,
 }
 
 struct Outbox {
@@ -65,6 +68,36 @@ pub fn mesh(wakers: &[Arc<Waker>], frame_size: usize) -> Vec<Links> {
 }
 
 impl Links {
+    /// Opens the rings by which the management thread asks; `waker` wakes this core. Returns its end.
+    pub fn desk(&mut self, waker: Arc<Waker>) -> Line {
+        let (line, desk) = order::line(waker);
+        self.desk = Some(desk);
+        line
+    }
+
+    /// The next order of the management thread.
+    #[inline]
+    pub(super) fn order(&mut self) -> Option<Letter> {
+        self.desk.as_mut()?.take()
+    }
+
+    /// Sends an order back.
+    pub(super) fn answer(&mut self, letter: Letter) {
+        if let Some(desk) = &mut self.desk {
+            desk.answer(letter);
+        }
+    }
+
+    /// Ends that lead nowhere, as core `core` of `cores` has them: what is sent is forgotten, and nobody is woken.
+    pub fn rehearsal(core: usize, cores: usize, frame_size: usize, waker: &Arc<Waker>) -> Self {
+        let outbox = |to: usize| {
+            let slot = || Parcel { bytes: Vec::with_capacity(frame_size), meta: Meta::default() };
+            let (ring, _) = spsc::channel(1, slot);
+            (to != core).then(|| Outbox { ring, waker: Arc::clone(waker), pending: false })
+        };
+        Self { to: (0..cores).map(outbox).collect(), ..Self::default() }
+    }
+
     /// Opens the ring to the management thread; returns its end.
     pub fn notices(&mut self) -> Consumer<Conflict> {
         let (notices, reader) = spsc::channel(NOTICES, Conflict::default);
@@ -138,9 +171,9 @@ impl Links {
         lost
     }
 
-    /// Whether a packet waits for this core.
+    /// Whether a packet or an order waits for this core.
     pub fn has_mail(&mut self) -> bool {
-        self.from.iter_mut().any(|inbox| !inbox.is_empty())
+        self.from.iter_mut().any(|inbox| !inbox.is_empty()) || self.desk.as_mut().is_some_and(|desk| !desk.is_empty())
     }
 }
 

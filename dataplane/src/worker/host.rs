@@ -38,7 +38,7 @@ pub struct HostLink {
 }
 
 /// The way to the kernel. What comes from the link itself has a share of its own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Way {
     link: PortId,
     limit: Bucket,
@@ -46,7 +46,7 @@ struct Way {
 }
 
 /// The host links of a core.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Hosts {
     /// By interface; empty when none has a host link.
     ways: Vec<Option<Way>>,

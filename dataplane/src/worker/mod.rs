@@ -4,12 +4,14 @@
 //! only says what looks at it next. A stage never calls another.
 
 pub mod handover; // packets that landed on the wrong core
+mod desk; // what the management thread asks
 mod host; // what the kernel gets and sends
 pub mod idle; // what a core does without work
 mod meter; // where the cycles went
 mod owner; // whose flow is it
 mod ports; // a core's ports
 mod segments; // between the pipeline and TCP
+mod watched; // the pipeline when somebody watches
 mod way; // the stages in packet order
 
 use core::time::Duration;
@@ -30,10 +32,11 @@ use crate::{
         app::{App, Host},
         exec::Executor,
     },
-    meta::InterfaceId,
+    see::Watches,
     stats::{CoreStats, Stage},
     sync::snapshot::Reader,
     tables::{Current, Generation, Phase, Tables},
+    verdict::DropReason,
 };
 use handover::Links;
 pub use host::HostLink;
@@ -93,6 +96,7 @@ pub struct Worker<A> {
     link: l2::State,
     net: l3::State,
     links: Rc<RefCell<Links>>,
+    watches: Watches,
     stats: Arc<CoreStats>,
     meter: Meter,
     clock: Clock,
@@ -131,6 +135,7 @@ impl<A: App> Worker<A> {
             link,
             net,
             links: spec.links,
+            watches: Watches::default(),
             meter: Meter::new(spec.clock.clone(), Arc::clone(&spec.stats)),
             stats: spec.stats,
             clock: spec.clock,
@@ -204,11 +209,13 @@ impl<A: App> Worker<A> {
                 self.meter.lap(Stage::Rx, self.batch.len());
                 match self.hosts.behind(port) {
                     None => self.incoming(&generation, now),
-                    Some(interface) => self.kernel_sends(&generation, interface),
+                    // It is whole, and no stage looks at it.
+                    Some(interface) => self.travel(&generation, now, Course::Kernel(interface)),
                 }
             }
         }
         work += self.mail(&generation, now);
+        work += self.orders(&generation, now);
         work += self.timers(&generation, now);
         work += self.sessions(&generation);
         work += self.outgoing(&generation, now);
@@ -265,12 +272,14 @@ impl<A: App> Worker<A> {
     /// Takes the batch through its stages, and to the ports.
     #[inline(always)]
     fn travel(&mut self, generation: &Generation, now: Instant, course: Course) {
-        let Self { batch, meter, arena, egress, stats, link, net, host, hosts, ports, links, .. } = self;
+        let Self { batch, meter, clock, arena, egress, stats, link, net, host, hosts, ports, links, watches, .. } =
+            self;
         let n = batch.len();
         let mut way = Way {
             generation,
             core: host.core,
             now,
+            clock,
             arena,
             egress,
             stats,
@@ -281,24 +290,18 @@ impl<A: App> Worker<A> {
             tcp: &host.tcp,
             capabilities: ports.common_capabilities(),
         };
+        if !watches.is_empty() {
+            return watched::travel(&mut way, course, batch, meter, ports, watches);
+        }
         way.go(course, batch, meter);
-        ports.finish(arena, batch);
+        ports.finish(arena, batch, &mut ());
         meter.lap(Stage::Tx, n);
-    }
-
-    /// A batch from the kernel, for the link of `interface`: it is whole, and no stage looks at it.
-    fn kernel_sends(&mut self, generation: &Generation, interface: InterfaceId) {
-        let n = self.batch.len();
-        Hosts::send(generation.l3.link(), interface, &mut self.batch);
-        self.meter.lap(Stage::Host, n);
-        self.ports.finish(&self.arena, &mut self.batch);
-        self.meter.lap(Stage::Tx, n);
     }
 
     /// Packets that other cores handed over: neighbour messages are learnt, segments go to TCP.
     fn mail(&mut self, generation: &Generation, now: Instant) -> usize {
         let lost = self.links.borrow_mut().receive(&self.arena, &mut self.batch);
-        self.stats.drops(crate::verdict::DropReason::NoFrame).add(lost);
+        self.stats.drops(DropReason::NoFrame).add(lost);
         let n = self.batch.len();
         if n == 0 {
             return 0;
@@ -312,8 +315,12 @@ impl<A: App> Worker<A> {
         self.host.exec.set_now(now);
         if due {
             self.meter.skip();
-            let Self { arena, egress, stats, link, net, .. } = self;
-            l3::tick(&generation.l3, net, link, &mut Turn { now, arena, egress, stats });
+            let Self { arena, egress, stats, link, net, watches, .. } = self;
+            let mut turn = Turn { now, arena, egress, stats };
+            l3::tick(&generation.l3, net, link, &mut turn);
+            while let Some((frame, meta)) = l3::undelivered(&generation.l3, net, link, &mut turn) {
+                watches.lost(generation.l3.link(), DropReason::NeighborUnreachable, &frame, &meta, now);
+            }
             self.meter.lap(Stage::Timers, 1);
         }
         usize::from(due)

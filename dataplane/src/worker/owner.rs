@@ -69,7 +69,7 @@ pub(super) fn receive(
 }
 
 /// The core that owns the flow of a segment, or of the segment that an ICMP error quotes; `None` for anything else.
-fn owner(frame: &Frame, meta: &Meta, cores: usize) -> Option<usize> {
+pub(super) fn owner(frame: &Frame, meta: &Meta, cores: usize) -> Option<usize> {
     if !is_segment(meta) {
         let quoted = l3::icmp::quoted_flow(frame, meta)?;
         return Some(l4::owner(

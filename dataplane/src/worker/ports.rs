@@ -19,6 +19,24 @@ struct Attached {
     sent: bool,
 }
 
+/// Looks at packets that no port took.
+pub(super) trait Lost {
+    /// This one, for this reason.
+    fn lost(&mut self, reason: DropReason, frame: &Frame, meta: &Meta);
+}
+
+/// Nobody looks.
+impl Lost for () {
+    #[inline(always)]
+    fn lost(&mut self, _: DropReason, _: &Frame, _: &Meta) {}
+}
+
+impl<F: FnMut(DropReason, &Frame, &Meta)> Lost for F {
+    fn lost(&mut self, reason: DropReason, frame: &Frame, meta: &Meta) {
+        self(reason, frame, meta);
+    }
+}
+
 /// All ports of a core, by [`PortId`].
 pub(super) struct Ports {
     ports: Vec<Attached>,
@@ -75,9 +93,9 @@ impl Ports {
         self.ports[index].port.rx(id, arena, batch, self.stats.port(id));
     }
 
-    /// Ends the batch: each packet is queued to its port or freed, and every loss counted.
+    /// Ends the batch: each packet is queued to its port or freed, and every loss counted. `lost` is shown those that no port took.
     #[inline]
-    pub(super) fn finish(&mut self, arena: &Arena, batch: &mut Batch) {
+    pub(super) fn finish(&mut self, arena: &Arena, batch: &mut Batch, lost: &mut impl Lost) {
         for slot in batch.slots_mut() {
             match slot.verdict {
                 Verdict::Transmit(port) => {
@@ -88,7 +106,7 @@ impl Ports {
                             counters.tx_packets.add(1);
                             counters.tx_bytes.add(frame.len() as u64);
                         }
-                        self.queue(arena, port, frame, &slot.meta);
+                        self.queue(arena, port, frame, &slot.meta, lost);
                     }
                 }
                 Verdict::Drop(reason) => self.stats.drops(reason).add(1),
@@ -102,36 +120,38 @@ impl Ports {
 
     /// Queues a packet to its port.
     #[inline]
-    fn queue(&mut self, arena: &Arena, port: PortId, frame: Frame, meta: &Meta) {
+    fn queue(&mut self, arena: &Arena, port: PortId, frame: Frame, meta: &Meta, lost: &mut impl Lost) {
         let simple = meta.segment_size == 0 && !meta.flags.contains(Flags::CHECKSUM_PARTIAL);
         match self.ports.get_mut(port.index()) {
             Some(attached) if simple && !attached.queue.is_full() => {
                 attached.sent = true;
                 attached.queue.push((frame, *meta));
             }
-            _ => self.prepare(arena, port, frame, *meta),
+            _ => self.prepare(arena, port, frame, *meta, lost),
         }
     }
 
     /// Queues a packet whose port is to do some of the work, or is slower than its packets come.
     #[inline(never)]
-    fn prepare(&mut self, arena: &Arena, port: PortId, frame: Frame, meta: Meta) {
+    fn prepare(&mut self, arena: &Arena, port: PortId, frame: Frame, meta: Meta, lost: &mut impl Lost) {
         let most = self.ports.get(port.index()).map_or(0, |attached| attached.capabilities.tx_segment as usize);
         if meta.segment_size != 0 && frame.len() > usize::from(meta.l3) + most {
             // A super-segment from a port that has them, to one that has not.
-            let cut = segment::cut(&frame, &meta, arena, |frame, meta| self.queue_packet(arena, port, frame, meta));
+            let cut = segment::cut(&frame, &meta, arena, |part, meta| self.queue_packet(arena, port, part, meta, lost));
             if let Err(reason) = cut {
                 self.stats.drops(reason).add(1);
+                lost.lost(reason, &frame, &meta);
             }
             return;
         }
-        self.queue_packet(arena, port, frame, meta);
+        self.queue_packet(arena, port, frame, meta, lost);
     }
 
     #[inline]
-    fn queue_packet(&mut self, arena: &Arena, port: PortId, mut frame: Frame, mut meta: Meta) {
+    fn queue_packet(&mut self, arena: &Arena, port: PortId, mut frame: Frame, mut meta: Meta, lost: &mut impl Lost) {
         let Some(attached) = self.ports.get_mut(port.index()) else {
             self.stats.drops(DropReason::TxError).add(1);
+            lost.lost(DropReason::TxError, &frame, &meta);
             return;
         };
         if meta.flags.contains(Flags::CHECKSUM_PARTIAL) && !attached.capabilities.tx_checksum {
@@ -141,8 +161,10 @@ impl Ports {
         if attached.queue.is_full() {
             attached.port.tx(arena, &mut attached.queue, self.stats.port(port));
         }
-        if attached.queue.try_push((frame, meta)).is_err() {
+        if let Err(full) = attached.queue.try_push((frame, meta)) {
             self.stats.drops(DropReason::TxFull).add(1);
+            let (frame, meta) = full.element();
+            lost.lost(DropReason::TxFull, &frame, &meta);
         }
     }
 
@@ -199,7 +221,7 @@ mod tests {
             batch.push(frame, meta).unwrap();
         }
         batch.each(Verdict::Continue, |_, _| Verdict::Transmit(to));
-        ports.finish(arena, &mut batch);
+        ports.finish(arena, &mut batch, &mut ());
         assert!(batch.is_empty());
     }
 

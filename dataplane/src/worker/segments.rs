@@ -9,7 +9,7 @@ use crate::{
     frame::{Arena, Frame, HEADROOM},
     io::Capabilities,
     l3::icmp::{self, FlowError, QuotedFlow},
-    l4::{self, Flow, Listen, Outcome, SegmentSink, Sent, TcpHandle},
+    l4::{self, Fate, Flow, Listen, Outcome, SegmentSink, Sent, TcpHandle},
     meta::{Flags, Meta, Network},
     tables::Tables,
     verdict::{DropReason, Verdict},
@@ -100,6 +100,31 @@ pub(super) fn input(tcp: &TcpHandle, now: Instant, tables: &Tables, batch: &mut 
     segments
 }
 
+/// What TCP would make of a segment for this host.
+pub(super) fn fate(tcp: &TcpHandle, now: Instant, tables: &Tables, frame: &Frame, meta: &Meta) -> Fate {
+    let l3 = usize::from(meta.l3);
+    let offset = (usize::from(meta.l4).saturating_sub(l3), meta.flags.contains(Flags::RX_CHECKSUM_GOOD));
+    let segment = frame.data().get(l3..).unwrap_or_default();
+    if meta.flags.contains(Flags::HOST_PATH) {
+        tcp.fate(now, segment, offset, &Shared(tables))
+    } else {
+        tcp.fate(now, segment, offset, tables)
+    }
+}
+
+/// [`input`] for packets that do not exist: the verdicts alone.
+pub(super) fn rehearse(tcp: &TcpHandle, now: Instant, tables: &Tables, batch: &mut Batch) {
+    batch.each(Verdict::Deliver, |frame, meta| {
+        if !is_segment(meta) {
+            return control_verdict(tcp, frame, meta).0;
+        }
+        match fate(tcp, now, tables, frame, meta).outcome() {
+            Outcome::Consumed => Verdict::Consumed,
+            Outcome::Dropped(reason) => Verdict::Drop(reason),
+        }
+    });
+}
+
 /// The listeners of a host whose kernel has others.
 struct Shared<'a>(&'a Tables);
 
@@ -122,18 +147,26 @@ pub(super) fn is_segment(meta: &Meta) -> bool {
 /// An ICMP error about a segment of ours. A report that the segment was too long is not acted upon: the MSS is clamped to the
 /// port's MTU, and a forged one could slow a connection down (RFC 5927 §7).
 fn control(tcp: &TcpHandle, frame: &Frame, meta: &Meta) -> Verdict {
+    let (verdict, told) = control_verdict(tcp, frame, meta);
+    if let Some((flow, sequence)) = told {
+        tcp.unreachable(&flow, sequence);
+    }
+    verdict
+}
+
+/// What becomes of the message, and which flow is to be told about which sequence number.
+fn control_verdict(tcp: &TcpHandle, frame: &Frame, meta: &Meta) -> (Verdict, Option<(Flow, u32)>) {
     match icmp::quoted_flow(frame, meta) {
         Some(QuotedFlow { local, remote, sequence, error: FlowError::Soft | FlowError::Hard }) => {
             let flow =
                 Flow { local: local.ip(), remote: remote.ip(), local_port: local.port(), remote_port: remote.port() };
             if meta.flags.contains(Flags::HOST_PATH) && !tcp.knows(&flow) {
-                return Verdict::Drop(DropReason::IcmpIgnored);
+                return (Verdict::Drop(DropReason::IcmpIgnored), None);
             }
-            tcp.unreachable(&flow, sequence);
-            Verdict::Consumed
+            (Verdict::Consumed, Some((flow, sequence)))
         }
-        Some(_) => Verdict::Drop(DropReason::IcmpIgnored),
-        None => Verdict::Deliver,
+        Some(_) => (Verdict::Drop(DropReason::IcmpIgnored), None),
+        None => (Verdict::Deliver, None),
     }
 }
 

@@ -4,20 +4,27 @@
 use super::{handover::Links, host::Hosts, meter::Meter, owner, segments};
 use crate::{
     batch::{Batch, Egress},
-    clock::Instant,
+    clock::{Clock, Instant},
     frame::Arena,
     io::Capabilities,
     l2::{self, Turn},
     l3,
     l4::TcpHandle,
+    meta::InterfaceId,
     stats::{CoreStats, Stage},
-    tables::Generation,
+    tables::{Generation, Tables},
 };
 
 /// Looks at a batch after each stage.
 pub(super) trait Probe {
     /// `stage` has handled `packets` packets of `batch`.
     fn after(&mut self, stage: Stage, packets: usize, batch: &Batch);
+
+    /// TCP comes next. Returns whether it does, or has been done.
+    #[inline(always)]
+    fn segments(&mut self, _: &TcpHandle, _: Instant, _: &Tables, _: &mut Batch) -> bool {
+        true
+    }
 }
 
 impl Probe for Meter {
@@ -36,6 +43,8 @@ pub(super) enum Course {
     Mail,
     /// From this host itself.
     Own,
+    /// From this host's kernel, for the link of this interface.
+    Kernel(InterfaceId),
 }
 
 /// What the stages of one core work with.
@@ -43,6 +52,7 @@ pub(super) struct Way<'a> {
     pub(super) generation: &'a Generation,
     pub(super) core: usize,
     pub(super) now: Instant,
+    pub(super) clock: &'a Clock,
     pub(super) arena: &'a Arena,
     pub(super) egress: &'a mut Egress,
     pub(super) stats: &'a CoreStats,
@@ -66,6 +76,10 @@ impl Way<'_> {
             }
             Course::Mail => self.mail(batch, probe),
             Course::Own => self.transit(batch, probe),
+            Course::Kernel(interface) => {
+                Hosts::send(self.generation.l3.link(), interface, batch);
+                probe.after(Stage::Host, batch.len(), batch);
+            }
         }
     }
 
@@ -91,8 +105,11 @@ impl Way<'_> {
             if owner::hand_over(links, stats, self.core, batch) {
                 probe.after(Stage::Handover, n, batch);
             }
-            let mut sink = segments::Sink::new(arena, egress, self.capabilities);
-            let segments = segments::input(self.tcp, *now, generation, batch, &mut sink);
+            let mut segments = 0;
+            if probe.segments(self.tcp, *now, generation, batch) {
+                let mut sink = segments::Sink::new(arena, egress, self.capabilities);
+                segments = segments::input(self.tcp, *now, generation, batch, &mut sink);
+            }
             probe.after(Stage::Tcp, segments, batch);
         }
         let claimed = hosts.claim(table.link(), *now, batch);
@@ -122,9 +139,15 @@ impl Way<'_> {
         let Self { generation, now, arena, egress, stats, link, net, hosts, .. } = self;
         let table = &*generation.l3;
         owner::receive(table, net, link, &mut Turn { now: *now, arena, egress, stats }, batch);
-        let mut sink = segments::Sink::new(arena, egress, self.capabilities);
-        let segments = segments::input(self.tcp, *now, generation, batch, &mut sink);
-        hosts.claim(table.link(), *now, batch);
+        let mut segments = 0;
+        if probe.segments(self.tcp, *now, generation, batch) {
+            let mut sink = segments::Sink::new(arena, egress, self.capabilities);
+            segments = segments::input(self.tcp, *now, generation, batch, &mut sink);
+        }
         probe.after(Stage::Tcp, segments, batch);
+        let claimed = hosts.claim(table.link(), *now, batch);
+        if claimed > 0 {
+            probe.after(Stage::Host, claimed, batch);
+        }
     }
 }

@@ -141,7 +141,9 @@ impl Router {
         while self.now < end {
             self.now += Duration::from_millis(100);
             let Self { table, link, state, arena, egress, stats, now, .. } = self;
-            l3::tick(table, state, link, &mut Turn { now: *now, arena, egress, stats });
+            let mut turn = Turn { now: *now, arena, egress, stats };
+            l3::tick(table, state, link, &mut turn);
+            while l3::undelivered(table, state, link, &mut turn).is_some() {}
             self.originate(&mut sent);
         }
         sent
