@@ -1,5 +1,7 @@
 //! The command line.
 
+pub(crate) mod show; // parts of the state
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +27,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Show counters of a running gateway.
     Stats(Stats),
+    /// Show a part of a running gateway's state: ports, neighbours, routes, drops, cores.
+    Show(show::Show),
     /// Watch a running gateway: ports, cores, stages, drops, connections, requests, backends.
     ///
     /// Keys: q quits, Tab and 1 to 6 turn pages, arrows scroll, p pauses.
@@ -90,7 +94,7 @@ pub(crate) struct Top {
 pub(crate) struct Interval(pub(crate) Duration);
 
 impl Interval {
-    fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let seconds = text.trim_end_matches('s').parse().ok().filter(|seconds| (0.1..=3600.0).contains(seconds));
         seconds.map(|seconds| Self(Duration::from_secs_f64(seconds))).ok_or("seconds, from 0.1 to 3600")
     }

@@ -11,6 +11,7 @@ fn main() -> ExitCode {
     match cli::Cli::parse().command {
         cli::Command::Run(args) => command::run::run(&args),
         cli::Command::Stats(args) => command::ask::stats(&args),
+        cli::Command::Show(args) => command::show::show(&args),
         cli::Command::Top(args) => command::top::top(&args),
         cli::Command::Reload(args) => command::ask::reload(&args),
         cli::Command::Check(args) => command::check::run(&args),

@@ -17,6 +17,7 @@ use tokio::time::MissedTickBehavior;
 use crate::access_log::AccessLog;
 use crate::admin::{Desk, Reloaded, Request};
 use crate::config::model::LogLevel;
+use crate::conflicts::Disputes;
 use crate::cores::Cores;
 use crate::diagnostic::{Report, Style};
 use crate::kernel::{Filter, HostInterface, Monitor};
@@ -70,6 +71,8 @@ pub struct Control {
     fed: Instant,
     /// By what rules routes are learnt.
     filter: Option<Filter>,
+    /// Who else uses our addresses.
+    disputes: Arc<Disputes>,
 }
 
 struct Signals {
@@ -106,10 +109,16 @@ impl Control {
         };
         let watching = Watching::start(&parts.reloader.watched());
         let reloads = Reloads { last_accepted: true, last_accepted_unix_s: unix_now(), ..Reloads::default() };
-        let status = Arc::new(picture(&mut parts, Phase::Serve, 0, &reloads, Vec::new()));
+        let disputes = Arc::new(Disputes::default());
+        let status = Arc::new(picture(&mut parts, Phase::Serve, 0, &reloads, (Vec::new(), &disputes)));
         let (status, status_receiver) = watch::channel(status);
         let (request_sender, requests) = mpsc::channel(QUEUE);
-        let desk = Desk { telemetry: Arc::clone(&parts.telemetry), status: status_receiver, requests: request_sender };
+        let desk = Desk {
+            telemetry: Arc::clone(&parts.telemetry),
+            status: status_receiver,
+            requests: request_sender,
+            lines: Arc::clone(parts.cores.lines()),
+        };
         let now = Instant::now();
         let rules = parts.reloader.config().kernel_routes.clone();
         let heartbeats = parts.telemetry.cores.iter().map(|core| (core.stats.turns.value(), now)).collect();
@@ -128,6 +137,7 @@ impl Control {
             watchdog: sd_notify::watchdog_enabled(),
             fed: now,
             filter: rules.enabled.then(|| Filter::of(&rules)),
+            disputes,
         };
         Ok((control, desk))
     }
@@ -276,6 +286,10 @@ impl Control {
     /// What a new configuration changes outside of the tables.
     fn apply(&mut self) {
         let config = Arc::clone(self.parts.reloader.config());
+        let tables = Arc::clone(self.parts.reloader.publication().tables());
+        let links = tables.l3.link().interfaces();
+        let ours = |interface: usize, address| links.get(interface).is_some_and(|link| link.claims(address));
+        Arc::make_mut(&mut self.disputes).keep(ours);
         self.parts.access_log.retarget(&config.log.access);
         (self.parts.set_level)(config.log.level);
         self.follow_filter(&config.kernel_routes);
@@ -290,6 +304,7 @@ impl Control {
 
     fn keep_house(&mut self, now: Instant) {
         for conflict in self.parts.cores.conflicts() {
+            Arc::make_mut(&mut self.disputes).note(&conflict, SystemTime::now());
             self.parts.reloader.conflict(conflict);
         }
         self.parts.reloader.end_probations(now);
@@ -334,7 +349,7 @@ impl Control {
 
     fn publish_status(&mut self) {
         let stalled = self.stalled(Instant::now());
-        let picture = picture(&mut self.parts, self.phase, self.retired, &self.reloads, stalled);
+        let picture = picture(&mut self.parts, self.phase, self.retired, &self.reloads, (stalled, &self.disputes));
         self.status.send_replace(Arc::new(picture));
     }
 
@@ -347,7 +362,13 @@ impl Control {
     }
 }
 
-fn picture(parts: &mut Parts, phase: Phase, retired: usize, reloads: &Reloads, stalled: Vec<u16>) -> Status {
+fn picture(
+    parts: &mut Parts,
+    phase: Phase,
+    retired: usize,
+    reloads: &Reloads,
+    (stalled, disputes): (Vec<u16>, &Arc<Disputes>),
+) -> Status {
     let publication = parts.reloader.publication();
     let inputs = publication.inputs();
     Status {
@@ -357,7 +378,8 @@ fn picture(parts: &mut Parts, phase: Phase, retired: usize, reloads: &Reloads, s
         config: Arc::clone(&inputs.config),
         certificates: inputs.certs.summaries.clone(),
         tables: Arc::clone(publication.tables()),
-        learnt: inputs.learnt.len(),
+        learnt: Arc::clone(&inputs.learnt),
+        disputes: Arc::clone(disputes),
         kernel: parts.monitor.as_ref().map(Monitor::counts).unwrap_or_default(),
         stalled,
         reloads: reloads.clone(),

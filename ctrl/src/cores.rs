@@ -11,6 +11,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use crate::lines::Lines;
 use tidegate_dataplane::{
     clock::Clock,
     frame::{Arena, ArenaError},
@@ -112,9 +113,15 @@ pub struct Cores {
     observed: Vec<Observed>,
     devices: Arc<Mutex<Vec<Device>>>,
     notices: Vec<Consumer<Conflict>>,
+    lines: Arc<Lines>,
 }
 
 impl Cores {
+    /// The way to ask them.
+    pub fn lines(&self) -> &Arc<Lines> {
+        &self.lines
+    }
+
     /// What the cores have noticed since the last call.
     pub fn conflicts(&mut self) -> Vec<Conflict> {
         let rings = self.notices.iter_mut();
@@ -174,7 +181,8 @@ where
     let mut links = handover::mesh(&wakers, plan.frame_size);
     let (started, ready) = mpsc::channel();
     let notices = links.iter_mut().map(Links::notices).collect();
-    let mut cores = Cores { threads: Vec::new(), observed: Vec::new(), devices: Arc::clone(&devices), notices };
+    let lines = lines(plan, &mut links, &wakers)?;
+    let mut cores = Cores { threads: Vec::new(), observed: Vec::new(), devices: Arc::clone(&devices), notices, lines };
     for (number, (links, waker)) in links.into_iter().zip(wakers).enumerate() {
         let cpu = plan.cpus[number];
         let observed = Observed { cpu, stats: Arc::new(CoreStats::new(ports)), tcp: Arc::default() };
@@ -200,6 +208,15 @@ where
         ready.recv().unwrap_or(Err(StartError::Panicked { cpu: plan.cpus[0] }))?;
     }
     Ok(cores)
+}
+
+fn lines(plan: &Plan, links: &mut [Links], wakers: &[Arc<Waker>]) -> Result<Arc<Lines>, StartError> {
+    let cpus = plan.cpus.iter().map(|cpu| u16::try_from(*cpu).unwrap_or(u16::MAX));
+    let lines = cpus.zip(links).zip(wakers).map(|((cpu, links), waker)| (cpu, links.desk(Arc::clone(waker))));
+    let lines = lines.collect();
+    // Any will do; a plan without cores has none.
+    let waker = wakers.first().map_or_else(|| Waker::new().map(Arc::new), |waker| Ok(Arc::clone(waker)));
+    Ok(Arc::new(Lines::new(lines, waker.map_err(StartError::Thread)?)))
 }
 
 impl Core {

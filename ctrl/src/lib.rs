@@ -21,6 +21,9 @@ pub mod reload;
 /// Addresses that wait until it is known that nobody else has them.
 pub mod probation;
 
+/// Other stations that use our addresses.
+pub mod conflicts;
+
 /// Notices changed files.
 pub mod watch;
 
@@ -29,6 +32,12 @@ pub mod kernel;
 
 /// The threads that move packets.
 pub mod cores;
+
+/// Filters of captures and traces.
+pub mod filter;
+
+/// Asking the cores.
+pub mod lines;
 
 /// What the gateway is doing, as the admin API sees it.
 pub mod status;

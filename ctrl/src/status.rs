@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use tidegate_dataplane::tables::Tables;
 
+use crate::compile::Learnt;
 use crate::config::Config;
 use crate::config::pem::Summary;
+use crate::conflicts::Disputes;
 use crate::kernel::monitor::Counts;
 
 /// What the process is doing.
@@ -53,8 +55,10 @@ pub struct Status {
     pub certificates: BTreeMap<PathBuf, Vec<Summary>>,
     /// The tables.
     pub tables: Arc<Tables>,
-    /// Routes learnt from the kernel.
-    pub learnt: usize,
+    /// Routes learnt from the kernel, in order of prefixes.
+    pub learnt: Arc<Vec<Learnt>>,
+    /// Other stations that use our addresses.
+    pub disputes: Arc<Disputes>,
     /// How learning them went.
     pub kernel: Counts,
     /// CPUs of cores that do not turn.

@@ -7,7 +7,7 @@ use tidegate_ctrl::admin::Reloaded;
 use tidegate_ctrl::admin::client::{Method, request};
 use tidegate_ctrl::telemetry::document::{Core, Document, Port};
 
-use super::{FAILED, fail, print};
+use super::{FAILED, fail, print, table::section};
 use crate::cli::{Output, Reload, Stats};
 
 pub(crate) fn stats(args: &Stats) -> ExitCode {
@@ -66,9 +66,9 @@ fn write_table(document: &Document, out: &mut String) -> std::fmt::Result {
         writeln!(out, "the last reload was refused:\n{}", reloads.last_refusal.trim_end())?;
     }
     let header = ["PORT", "DRIVER", "RX PACKETS", "RX BYTES", "RX ERRORS", "TX PACKETS", "TX BYTES"];
-    grid(out, &header, &document.ports.iter().map(port_row).collect::<Vec<_>>())?;
+    section(out, &header, &document.ports.iter().map(port_row).collect::<Vec<_>>())?;
     let header = ["CPU", "GENERATION", "TURNS", "IDLE", "SLEEPS", "BUSY %", "FREE FRAMES", "RESTARTS"];
-    grid(out, &header, &document.cores.iter().map(core_row).collect::<Vec<_>>())?;
+    section(out, &header, &document.cores.iter().map(core_row).collect::<Vec<_>>())?;
     let [none, informational, good, redirect, client, server] = http.requests;
     writeln!(
         out,
@@ -95,9 +95,10 @@ fn write_table(document: &Document, out: &mut String) -> std::fmt::Result {
         })
     });
     let header = ["CLUSTER", "ENDPOINT", "REQUESTS", "ACTIVE", "FAILURES", "CONNECTS", "CONNECT FAILURES"];
-    grid(out, &header, &endpoints.collect::<Vec<Vec<String>>>())?;
+    let endpoints: Vec<Vec<String>> = endpoints.collect();
+    section(out, &header, &endpoints)?;
     let drops: Vec<_> = document.drops.iter().map(|(reason, count)| vec![reason.clone(), count.to_string()]).collect();
-    grid(out, &["DROPPED BECAUSE", "PACKETS"], &drops)
+    section(out, &["DROPPED BECAUSE", "PACKETS"], &drops)
 }
 
 fn port_row(port: &Port) -> Vec<String> {
@@ -118,30 +119,4 @@ fn core_row(core: &Core) -> Vec<String> {
     ]
     .map(|count| count.to_string());
     vec![cpu, generation, turns, idle, sleeps, busy, free, restarts]
-}
-
-/// Columns as wide as they need to be, numbers to the right. Nothing if there is no row.
-fn grid(out: &mut String, header: &[&str], rows: &[Vec<String>]) -> std::fmt::Result {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(String::len);
-        cells.chain([header[column].len()]).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    let numeric =
-        |column: usize| rows.iter().all(|row| row.get(column).is_some_and(|cell| cell.parse::<f64>().is_ok()));
-    let right: Vec<bool> = (0..header.len()).map(numeric).collect();
-    out.push('\n');
-    let header: Vec<String> = header.iter().map(|cell| (*cell).to_owned()).collect();
-    for row in std::iter::once(&header).chain(rows) {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let width = widths[column];
-            if right[column] { write!(line, "{cell:>width$}  ")? } else { write!(line, "{cell:<width$}  ")? }
-        }
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
 }

@@ -3,6 +3,8 @@
 pub(crate) mod ask;
 pub(crate) mod check;
 pub(crate) mod run;
+pub(crate) mod show;
+mod table;
 pub(crate) mod text;
 pub(crate) mod top;
 

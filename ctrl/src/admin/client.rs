@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Empty, Limited};
 pub use hyper::Method;
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
@@ -95,7 +95,40 @@ pub fn request(socket: &Path, method: Method, path: &str) -> Result<Answer, Clie
     })
 }
 
+/// Sends a GET request and gives the answer's body to `take`, piece by piece as it comes, until that returns false. Returns the HTTP
+/// status. Blocks; not for use inside a runtime.
+///
+/// # Errors
+/// Nobody answers, or not completely.
+pub fn stream(socket: &Path, path: &str, mut take: impl FnMut(&[u8]) -> bool) -> Result<u16, ClientError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime)?;
+    runtime.block_on(async {
+        let begun = tokio::time::timeout(PATIENCE, begin(socket, Method::GET, path)).await;
+        let response = begun.unwrap_or_else(|_| Err(ClientError::TimedOut { socket: socket.to_owned() }))?;
+        let status = response.status().as_u16();
+        let mut body = response.into_body();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| ClientError::Broken { socket: socket.to_owned(), error })?;
+            if let Ok(piece) = frame.into_data()
+                && !take(&piece)
+            {
+                break;
+            }
+        }
+        Ok(status)
+    })
+}
+
 async fn exchange(socket: &Path, method: Method, path: &str) -> Result<Answer, ClientError> {
+    let response = begin(socket, method, path).await?;
+    let status = response.status().as_u16();
+    let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+    let body = body.map_err(|_| ClientError::Body { socket: socket.to_owned() })?.to_bytes();
+    Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
+}
+
+/// Sends a request; the answer's head has come, its body comes.
+async fn begin(socket: &Path, method: Method, path: &str) -> Result<hyper::Response<Incoming>, ClientError> {
     let owned = || socket.to_owned();
     let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => ClientError::Denied { socket: owned() },
@@ -103,16 +136,11 @@ async fn exchange(socket: &Path, method: Method, path: &str) -> Result<Answer, C
     })?;
     let broken = |error| ClientError::Broken { socket: socket.to_owned(), error };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    // Its error also reaches the request below.
-    let driver = tokio::spawn(connection);
+    // Its error also reaches the request below. It ends with the connection.
+    tokio::spawn(connection);
     let mut request = hyper::Request::new(Empty::<Bytes>::new());
     *request.method_mut() = method;
     *request.uri_mut() = path.parse().unwrap_or_default();
     request.headers_mut().insert(hyper::header::HOST, hyper::header::HeaderValue::from_static("tidegate"));
-    let response = sender.send_request(request).await.map_err(broken)?;
-    let status = response.status().as_u16();
-    let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
-    let body = body.map_err(|_| ClientError::Body { socket: owned() })?.to_bytes();
-    driver.abort();
-    Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
+    sender.send_request(request).await.map_err(broken)
 }

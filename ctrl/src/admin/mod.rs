@@ -3,6 +3,8 @@
 //! Paths are Envoy's where the meaning is the same. The unix socket has all of them; the HTTP address only those that read.
 
 mod answers;
+/// The gateway's state in parts.
+pub mod show;
 /// The other end of the socket.
 pub mod client;
 /// The unix socket.
@@ -18,6 +20,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::lines::Lines;
 use crate::status::Status;
 use crate::telemetry::Telemetry;
 use socket::{AdminError, Socket, SocketPath};
@@ -60,6 +63,8 @@ pub struct Desk {
     pub status: watch::Receiver<Arc<Status>>,
     /// The way to the control loop.
     pub requests: mpsc::Sender<Request>,
+    /// The way to the cores.
+    pub lines: Arc<Lines>,
 }
 
 /// The listening ends, bound before ports are opened so that a second gateway finds out early.
@@ -112,6 +117,7 @@ fn reading() -> Router<Desk> {
         .route("/clusters", get(answers::clusters))
         .route("/config_dump", get(answers::config_dump))
         .route("/certs", get(answers::certs))
+        .merge(show::routes())
 }
 
 fn writing() -> Router<Desk> {

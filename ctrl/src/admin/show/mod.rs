@@ -1,0 +1,58 @@
+//! `/show/…`: the parts of the gateway's state, each with filters, as rows that programs and people read.
+//!
+//! Routes are many: they are filtered here and sent as they are found, a line of JSON each, so that neither this process nor the one that
+//! asks holds more than a few at a time.
+
+mod addresses; // what is ours, and who disputes it
+mod drops; // losses
+mod neighbors; // what the cores know about other stations
+mod ports; // ports and their interfaces
+mod routes; // prefixes and their ways
+mod stream; // a body that is made as it is sent
+
+use axum::Json;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::json;
+
+pub use addresses::{Address, Standing};
+pub use drops::Drop;
+pub use neighbors::Neighbor;
+pub use routes::{More, Route};
+pub(crate) use stream::Chunks;
+
+use super::Desk;
+use crate::status::Status;
+
+/// The paths.
+pub(super) fn routes() -> Router<Desk> {
+    Router::new()
+        .route("/show/ports", get(ports::show))
+        .route("/show/neighbors", get(neighbors::show))
+        .route("/show/neighbours", get(neighbors::show))
+        .route("/show/routes", get(routes::show))
+        .route("/show/drops", get(drops::show))
+}
+
+/// What is wrong with a question, for people and programs.
+pub(crate) fn refuse(code: StatusCode, what: impl std::fmt::Display) -> Response {
+    (code, Json(json!({ "error": what.to_string() }))).into_response()
+}
+
+/// The name of an interface.
+pub(crate) fn interface_name(status: &Status, index: usize) -> String {
+    let known = status.tables.l3.link().interfaces().get(index).filter(|known| !known.name.is_empty());
+    known.map_or_else(|| index.to_string(), |known| known.name.clone())
+}
+
+/// The number of an interface; the refusal of a name that none has.
+pub(crate) fn interface_index(status: &Status, name: &str) -> Result<usize, String> {
+    let interfaces = status.tables.l3.link().interfaces();
+    let there = || interfaces.iter().map(|known| known.name.as_str()).filter(|known| !known.is_empty());
+    interfaces
+        .iter()
+        .position(|known| known.name == name && !name.is_empty())
+        .ok_or_else(|| format!("there is no interface `{name}`; there are: {}", there().collect::<Vec<_>>().join(", ")))
+}

@@ -1,0 +1,120 @@
+//! Neighbours: each core knows its own, and is asked; what they say about one station is shown together.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tidegate_dataplane::l2::{self, Phase};
+use tidegate_dataplane::see::order::{Census, Order};
+
+use super::{interface_index, interface_name, refuse};
+use crate::admin::Desk;
+use crate::lines::{Lines, Silent};
+
+/// Neighbours that a core copies at once: some microseconds.
+const AT_ONCE: usize = 512;
+
+/// A station on a link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Neighbor {
+    /// The interface it is on.
+    pub interface: String,
+    /// Its IP address.
+    pub address: String,
+    /// Its hardware address; `None` while it has not answered.
+    pub mac: Option<String>,
+    /// Where its entry stands (RFC 4861 §7.3.2), on the core that knows most.
+    pub state: String,
+    /// Packets that wait for it, over all cores.
+    pub waiting: u64,
+    /// The same for each core that knows it, by the core's number.
+    pub cores: BTreeMap<usize, String>,
+}
+
+/// `?interface=…&state=…`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wanted {
+    interface: Option<String>,
+    state: Option<String>,
+}
+
+/// From the one that knows most to the one that knows least.
+const PHASES: [(Phase, &str); 6] = [
+    (Phase::Static, "static"),
+    (Phase::Reachable, "reachable"),
+    (Phase::Delay, "delay"),
+    (Phase::Probe, "probe"),
+    (Phase::Stale, "stale"),
+    (Phase::Incomplete, "incomplete"),
+];
+
+/// The word for where an entry stands.
+pub(crate) fn word(phase: Phase) -> &'static str {
+    PHASES.iter().find(|(known, _)| *known == phase).map_or("?", |(_, word)| word)
+}
+
+fn rank(phase: Phase) -> usize {
+    PHASES.iter().position(|(known, _)| *known == phase).unwrap_or(PHASES.len())
+}
+
+pub(super) async fn show(State(desk): State<Desk>, Query(wanted): Query<Wanted>) -> Response {
+    let status = desk.status.borrow().clone();
+    let interface = match wanted.interface.as_deref().map(|name| interface_index(&status, name)).transpose() {
+        Ok(interface) => interface,
+        Err(unknown) => return refuse(StatusCode::BAD_REQUEST, unknown),
+    };
+    if let Some(state) = &wanted.state
+        && !PHASES.iter().any(|(_, word)| word == state)
+    {
+        let words: Vec<&str> = PHASES.iter().map(|(_, word)| *word).collect();
+        let what = format!("no neighbour is ever `{state}`; they are: {}", words.join(", "));
+        return refuse(StatusCode::BAD_REQUEST, what);
+    }
+    let mut known: BTreeMap<(usize, IpAddr), Vec<(usize, l2::Neighbor)>> = BTreeMap::new();
+    for core in 0..desk.lines.cores() {
+        match of_core(&desk.lines, core).await {
+            Ok(neighbors) => {
+                for neighbor in neighbors {
+                    known.entry((neighbor.interface.index(), neighbor.address)).or_default().push((core, neighbor));
+                }
+            }
+            Err(silent) => return refuse(StatusCode::SERVICE_UNAVAILABLE, silent),
+        }
+    }
+    let rows = known
+        .into_iter()
+        .filter(|((index, _), _)| interface.is_none_or(|wanted| wanted == *index))
+        .filter_map(|((index, address), seen)| row(interface_name(&status, index), address, &seen))
+        .filter(|row| wanted.state.as_ref().is_none_or(|wanted| *wanted == row.state));
+    Json(json!({ "neighbors": rows.collect::<Vec<_>>() })).into_response()
+}
+
+fn row(interface: String, address: IpAddr, seen: &[(usize, l2::Neighbor)]) -> Option<Neighbor> {
+    let (_, best) = seen.iter().min_by_key(|(_, neighbor)| rank(neighbor.phase))?;
+    Some(Neighbor {
+        interface,
+        address: address.to_string(),
+        mac: (best.phase != Phase::Incomplete).then(|| best.mac.to_string()),
+        state: word(best.phase).to_owned(),
+        waiting: seen.iter().map(|(_, neighbor)| u64::from(neighbor.waiting)).sum(),
+        cores: seen.iter().map(|(core, neighbor)| (*core, word(neighbor.phase).to_owned())).collect(),
+    })
+}
+
+async fn of_core(lines: &Lines, core: usize) -> Result<Vec<l2::Neighbor>, Silent> {
+    let (mut all, mut from) = (Vec::new(), 0);
+    loop {
+        let census = Census { from, found: Vec::with_capacity(AT_ONCE), next: None };
+        let Order::Neighbors(census) = lines.ask(core, Order::Neighbors(census)).await? else { return Ok(all) };
+        all.extend(census.found);
+        match census.next {
+            Some(next) => from = next,
+            None => return Ok(all),
+        }
+    }
+}
