@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use serde::Serialize;
+use tidegate_dataplane::io::affinity;
 use tidegate_dataplane::l7::access::AccessRecord;
 use tidegate_dataplane::l7::http1::Version;
 use tidegate_dataplane::sync::spsc::Consumer;
@@ -61,17 +62,19 @@ enum Job {
 }
 
 impl AccessLog {
-    /// Opens the target and starts the writer. Cores send the reading ends of their rings to `new`.
+    /// Opens the target and starts the writer, which keeps out of the way of threads pinned to `cpus`. Cores send the reading ends of their rings to `new`.
     ///
     /// # Errors
     /// The file cannot be opened.
-    pub fn start(new: Receiver<NewRing>, target: Target) -> io::Result<Self> {
+    pub fn start(new: Receiver<NewRing>, target: Target, cpus: Vec<usize>) -> io::Result<Self> {
         let sink = Sink::open(&target)?;
         let (writer, jobs) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&lost);
         let (finished, done) = sync_channel(1);
         std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            // Where the kernel refuses, the management thread says so.
+            let _ = affinity::make_way(&cpus);
             write(sink, &jobs, &counted);
             // Nobody may be waiting any more.
             let _ = finished.send(());
@@ -387,7 +390,7 @@ mod tests {
         let path = directory.path().join("access.log");
         let (rings, new) = sync_channel(8);
         let mut producer = ring(&rings);
-        let mut log = AccessLog::start(new, Target::File(path.clone())).expect("opened");
+        let mut log = AccessLog::start(new, Target::File(path.clone()), Vec::new()).expect("opened");
         assert!(producer.push_with(|slot| *slot = record(b"/first")));
         assert_eq!(log.drain(), 1);
         let rotated = directory.path().join("access.log.1");
@@ -407,11 +410,11 @@ mod tests {
     fn a_target_that_cannot_be_opened_is_an_error_at_start_and_ignored_later() {
         let directory = tempfile::tempdir().expect("temporary directory");
         let bad = Target::File(directory.path().join("no/such/directory"));
-        assert!(AccessLog::start(sync_channel(1).1, bad.clone()).is_err());
+        assert!(AccessLog::start(sync_channel(1).1, bad.clone(), Vec::new()).is_err());
         let path = directory.path().join("good");
         let (rings, new) = sync_channel(8);
         let mut producer = ring(&rings);
-        let mut log = AccessLog::start(new, Target::File(path.clone())).expect("opened");
+        let mut log = AccessLog::start(new, Target::File(path.clone()), Vec::new()).expect("opened");
         log.retarget(&bad);
         assert!(producer.push_with(|slot| *slot = record(b"/still-here")));
         assert_eq!(log.drain(), 1);

@@ -7,7 +7,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
-use tidegate_dataplane::io::{Device, Drivers, PortError, PortInfo};
+use tidegate_dataplane::io::{Device, Drivers, PortError, PortInfo, affinity};
 use tidegate_dataplane::l4::Secrets;
 use tidegate_dataplane::l7::access::AccessRecord;
 use tidegate_dataplane::l7::app::Host;
@@ -88,7 +88,9 @@ pub fn run(loaded: Loaded, set_level: Box<dyn Fn(model::LogLevel)>) -> Result<()
         // First of all: a second gateway finds out here, before it touches a port.
         let admin = Admin::bind(&config.admin.socket, config.admin.http).await.map_err(BootError::Admin)?;
         let (ring_sender, new_rings) = sync_channel(RINGS_UNDER_WAY);
-        let access_log = AccessLog::start(new_rings, config.log.access.clone()).map_err(BootError::AccessLog)?;
+        let cpus: Vec<usize> = config.runtime.cores.iter().map(|cpu| usize::from(*cpu)).collect();
+        let access_log =
+            AccessLog::start(new_rings, config.log.access.clone(), cpus.clone()).map_err(BootError::AccessLog)?;
         // Lives as long as its ports: until after the cores have left.
         let mut drivers = Drivers::new(config.dpdk.eal_args.clone());
         let mut devices = open_ports(&config, &mut drivers)?;
@@ -118,6 +120,7 @@ pub fn run(loaded: Loaded, set_level: Box<dyn Fn(model::LogLevel)>) -> Result<()
                 return Err(error);
             }
         };
+        make_way(&cpus);
         let telemetry = Arc::new(telemetry(&config, views, &cores, http));
         let reloader = Reloader::new(loaded.path, publication, probation);
         let rules = &config.kernel_routes;
@@ -129,6 +132,15 @@ pub fn run(loaded: Loaded, set_level: Box<dyn Fn(model::LogLevel)>) -> Result<()
         control.run().await;
         Ok(())
     })
+}
+
+/// Everything else must not cost the cores time: a reload with a million routes computes for seconds.
+fn make_way(cpus: &[usize]) {
+    match affinity::make_way(cpus) {
+        Ok(false) => {}
+        Ok(true) => tracing::info!("management shares the cores' CPUs: leave one out of runtime.cores for it"),
+        Err(error) => tracing::warn!(%error, "management cannot be kept off the cores' CPUs"),
+    }
 }
 
 fn open_ports(config: &Config, drivers: &mut Drivers) -> Result<Vec<Device>, BootError> {
