@@ -207,6 +207,7 @@ impl Stand {
     #[inline]
     fn receive(&mut self, tally: &mut Tally) -> u64 {
         let mut packets = 0;
+        let sink = self.ends.len() - 1;
         for (index, end) in self.ends.iter_mut().enumerate() {
             end.port.rx(PortId(index as u16), &self.arena, &mut self.batch, &end.stats);
             if self.batch.is_empty() {
@@ -220,7 +221,8 @@ impl Stand {
                 if stamp.trial != self.trials {
                     continue;
                 }
-                if hops != self.hops {
+                // One that was sent back to where it came from was not forwarded.
+                if hops != self.hops || index != sink {
                     tally.wrong += 1;
                     continue;
                 }
