@@ -253,7 +253,7 @@ impl Monitor {
                     tracing::warn!("the kernel does not show its routes: {error}; trying again");
                     (self.dump, self.read_at) = (None, Some(now + AGAIN));
                 }
-                _ => self.news(&message, in_dump),
+                _ => news(&mut self.rib, &message, in_dump),
             }
         }
         self.buffer = buffer;
@@ -272,40 +272,53 @@ impl Monitor {
             self.rib.end();
         }
     }
+}
 
-    fn news(&mut self, message: &Message<'_>, in_dump: bool) {
-        match message.kind {
-            kind::NEW_ROUTE => {
-                if let Some(route) = Route::parse(message) {
-                    self.rib.add(route, in_dump || message.flags & APPEND != 0);
-                }
+/// One message: a change, or an entry of a dump.
+fn news(rib: &mut Rib, message: &Message<'_>, in_dump: bool) {
+    match message.kind {
+        kind::NEW_ROUTE => {
+            if let Some(route) = Route::parse(message) {
+                rib.add(route, in_dump || message.flags & APPEND != 0);
             }
-            kind::DELETE_ROUTE => {
-                if let Some(route) = Route::parse(message) {
-                    self.rib.remove(&route);
-                }
+        }
+        kind::DELETE_ROUTE => {
+            if let Some(route) = Route::parse(message) {
+                rib.remove(&route);
             }
-            kind::NEW_OBJECT => {
-                if let Some((id, object)) = Object::parse(message) {
-                    self.rib.add_object(id, object);
-                }
+        }
+        kind::NEW_OBJECT => {
+            if let Some((id, object)) = Object::parse(message) {
+                rib.add_object(id, object);
             }
-            kind::DELETE_OBJECT => {
-                if let Some((id, _)) = Object::parse(message) {
-                    self.rib.remove_object(id);
-                }
+        }
+        kind::DELETE_OBJECT => {
+            if let Some((id, _)) = Object::parse(message) {
+                rib.remove_object(id);
             }
-            // With a device that goes down or loses an address, IPv4 routes go without a word.
-            kind::NEW_LINK | kind::DELETE_LINK => {
-                let (Some(device), Some(flags)) = (number(message.body, 4), number(message.body, 8)) else { return };
-                let up = message.kind == kind::NEW_LINK && flags & UP != 0;
-                self.rib.is_stale |= self.rib.set_up(device, up);
-            }
-            kind::DELETE_ADDRESS => {
-                let device = number(message.body, 4);
-                self.rib.is_stale |= device.is_some_and(|device| self.rib.knows(device));
-            }
-            _ => {}
+        }
+        // With a device that goes down or loses an address, IPv4 routes go without a word.
+        kind::NEW_LINK | kind::DELETE_LINK => {
+            let (Some(device), Some(flags)) = (number(message.body, 4), number(message.body, 8)) else { return };
+            let up = message.kind == kind::NEW_LINK && flags & UP != 0;
+            rib.is_stale |= rib.set_up(device, up);
+        }
+        kind::DELETE_ADDRESS => {
+            let device = number(message.body, 4);
+            rib.is_stale |= device.is_some_and(|device| rib.knows(device));
+        }
+        _ => {}
+    }
+}
+
+/// The changes that follow from what the kernel says in these datagrams, when its devices 1 to `ports` stand beside ports. Without a
+/// socket: for those who say it in the kernel's place, the fuzz target among them.
+pub fn changes_of<'a>(filter: Filter, ports: usize, datagrams: impl Iterator<Item = &'a [u8]>) -> Vec<RouteChange> {
+    let mut rib = Rib::new(filter, (0..ports).map(|port| (port as u32 + 1, port)).collect());
+    for datagram in datagrams {
+        for message in Messages(datagram) {
+            news(&mut rib, &message, false);
         }
     }
+    rib.changes()
 }

@@ -13,9 +13,10 @@ use crate::{
 };
 
 /// What is below an interface.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Link {
     /// Nothing: packets sent there are lost.
+    #[default]
     None,
     /// The frames of a port that have these tags.
     Port {

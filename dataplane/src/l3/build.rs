@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// An interface and its addresses.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct InterfaceSpec {
     /// Its index. The untagged side of a port has that of the port.
     pub id: InterfaceId,
