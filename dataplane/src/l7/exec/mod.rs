@@ -14,15 +14,18 @@ use std::rc::Rc;
 use crate::clock::Instant;
 use crate::wheel::{TimerId, Wheel};
 
+mod costly;
 mod race;
 mod sleep;
 mod tasks;
 mod wake;
 
+pub use costly::Costly;
 pub use race::{Either, Race, race, yield_now};
 pub use sleep::{Elapsed, Sleep, Timeout};
 pub use tasks::TaskId;
 
+use costly::Line;
 use tasks::{Next, Tasks};
 use wake::{Registration, word};
 
@@ -36,6 +39,7 @@ pub struct Executor {
 struct Shared {
     now: Cell<Instant>,
     tasks: RefCell<Tasks>,
+    line: RefCell<Line>,
     timers: RefCell<Wheel<Waker>>,
     /// Wakers of timers that fired, between the wheel and the wake; kept for its capacity.
     fired: RefCell<Vec<Waker>>,
@@ -49,6 +53,7 @@ impl Executor {
         let shared = Rc::new_cyclic(|weak| Shared {
             now: Cell::new(now),
             tasks: RefCell::default(),
+            line: RefCell::default(),
             timers: RefCell::new(Wheel::new(now)),
             fired: RefCell::default(),
             registration: Registration::new(weak.clone()),
@@ -72,6 +77,8 @@ impl Executor {
     /// Polls woken tasks in the order they were woken, at most `budget` of them, and tells how many. Tasks woken
     /// meanwhile, also by themselves, go to the end of the line, so one that never waits cannot starve the others.
     pub fn run(&self, budget: usize) -> usize {
+        let called = self.shared.line.borrow_mut().call();
+        called.for_each(Waker::wake);
         let mut polled = 0;
         for _ in 0..budget {
             // Its own statement: the borrow must have ended when the task runs.
@@ -123,7 +130,7 @@ impl Executor {
     /// Whether `run` has something to do.
     #[must_use]
     pub fn has_runnable(&self) -> bool {
-        self.shared.tasks.borrow().has_runnable()
+        self.shared.tasks.borrow().has_runnable() || !self.shared.line.borrow().is_empty()
     }
 
     /// Ready once the time has reached `now() + duration`.
@@ -136,6 +143,12 @@ impl Executor {
         Sleep::new(self.clone(), deadline)
     }
 
+    /// Ready when the task may do work that takes long by itself: a few pieces of it begin in each run, after all tasks that were
+    /// woken before.
+    pub fn costly(&self) -> Costly {
+        Costly::new(self.clone())
+    }
+
     /// What `future` gives, unless `duration` passes first. Pin the future with `pin!(…)` in the argument.
     pub fn timeout<'a, F: Future>(&self, duration: Duration, future: Pin<&'a mut F>) -> Timeout<'a, F> {
         Timeout::new(self.sleep(duration), future)
@@ -145,6 +158,8 @@ impl Executor {
     pub fn close(&self) {
         let abandoned = self.shared.tasks.borrow_mut().close();
         drop(abandoned);
+        let waited = self.shared.line.borrow_mut().clear();
+        drop(waited);
     }
 
     /// Runs all tasks on virtual time until `future` is done: whenever nothing is runnable, time jumps to the next

@@ -274,3 +274,62 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn costly_work_is_done_a_little_in_each_run_and_everything_else_goes_first() {
+    let exec = Executor::new(Instant::ZERO);
+    let (log, note) = log();
+    for n in 0..5 {
+        let (note, handle) = (note.clone(), exec.clone());
+        exec.spawn(async move {
+            handle.costly().await;
+            note(n);
+        });
+    }
+    exec.run(100);
+    assert_eq!(*log.borrow(), [0, 1], "those that found nobody in line");
+    assert!(exec.has_runnable(), "a line is work");
+    let (quick, newcomer) = (note.clone(), note);
+    exec.spawn(async move { quick(100) });
+    let handle = exec.clone();
+    exec.spawn(async move {
+        handle.costly().await;
+        newcomer(101);
+    });
+    exec.run(100);
+    assert_eq!(*log.borrow(), [0, 1, 100, 2, 3], "who comes later does not go before those in line");
+    exec.run(100);
+    assert_eq!(log.borrow()[5..], [4, 101]);
+    assert_eq!((exec.has_runnable(), exec.live_tasks()), (false, 0));
+}
+
+#[test]
+fn one_that_leaves_the_line_lets_the_others_through_and_a_stray_wake_lets_nobody() {
+    let exec = Executor::new(Instant::ZERO);
+    let (log, note) = log();
+    let stray: Rc<RefCell<Option<Waker>>> = Rc::default();
+    let ids: Vec<TaskId> = (0..8)
+        .map(|n| {
+            let (note, handle, stray) = (note.clone(), exec.clone(), Rc::clone(&stray));
+            exec.spawn(async move {
+                let mut costly = pin!(handle.costly());
+                poll_fn(|cx| {
+                    *stray.borrow_mut() = Some(cx.waker().clone());
+                    costly.as_mut().poll(cx)
+                })
+                .await;
+                note(n);
+            })
+        })
+        .collect();
+    exec.run(100);
+    assert!(exec.cancel(ids[2]) && exec.cancel(ids[3]));
+    let last = stray.borrow().clone().expect("the last has waited");
+    last.wake();
+    exec.run(100);
+    assert_eq!(*log.borrow(), [0, 1], "this run's places were those of the two that left");
+    for _ in 0..2 {
+        exec.run(100);
+    }
+    assert_eq!(*log.borrow(), [0, 1, 4, 5, 6, 7]);
+}

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
-use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig, SupportedCipherSuite};
+use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, SupportedCipherSuite};
 use rustls_pki_types::{CertificateDer, ServerName};
 
-use super::TlsError;
 use super::control::Kernel;
 use super::record::{Opener, Sealer};
 use super::traffic::{Parts, Traffic};
 use super::window::{BUFFER, Buffers, Window};
+use super::{ServerTls, TlsError};
 
 /// Bytes in front of every record.
 const HEADER: usize = 5;
@@ -40,7 +40,8 @@ pub(super) struct Handshake {
 
 /// Boxed: a handshake is moved a few times, and its two sides differ in size.
 enum Connection {
-    Server(Box<UnbufferedServerConnection>),
+    /// And whether it asks for a certificate.
+    Server(Box<UnbufferedServerConnection>, bool),
     Client(Box<UnbufferedClientConnection>),
 }
 
@@ -62,9 +63,10 @@ enum Step {
 }
 
 impl Handshake {
-    pub(super) fn server(config: &Arc<ServerConfig>, buffers: &Buffers) -> Result<Self, TlsError> {
-        let connection = UnbufferedServerConnection::new(Arc::clone(config)).map_err(|error| TlsError::from(&error))?;
-        Ok(Self::new(Connection::Server(Box::new(connection)), buffers))
+    pub(super) fn server(tls: &ServerTls, buffers: &Buffers) -> Result<Self, TlsError> {
+        let connection =
+            UnbufferedServerConnection::new(Arc::clone(tls.config())).map_err(|error| TlsError::from(&error))?;
+        Ok(Self::new(Connection::Server(Box::new(connection), tls.is_mutual()), buffers))
     }
 
     pub(super) fn client(
@@ -84,7 +86,7 @@ impl Handshake {
 
     fn state(&self) -> &CommonState {
         match &self.connection {
-            Connection::Server(connection) => connection,
+            Connection::Server(connection, _) => connection,
             Connection::Client(connection) => connection,
         }
     }
@@ -94,9 +96,22 @@ impl Handshake {
         self.done
     }
 
+    /// Whether what comes next takes long: a key is made, agreed on, or something is signed or verified with one.
+    pub(super) fn is_costly(&self) -> bool {
+        let (received, whole) = (self.incoming.filled(), needed(self.incoming.filled(), 0));
+        let record = whole > HEADER && whole <= received.len();
+        match &self.connection {
+            Connection::Client(_) => record || !self.spoken,
+            // In TLS 1.3 a client without a certificate ends the handshake with nothing but a hash.
+            Connection::Server(connection, mutual) => {
+                record && !(self.spoken && !mutual && connection.protocol_version() == Some(ProtocolVersion::TLSv1_3))
+            }
+        }
+    }
+
     /// Whether, with the handshake complete on this side, the peer needs nothing of what is queued to complete it as well.
     pub(super) fn owes_only_tickets(&self) -> bool {
-        matches!(self.connection, Connection::Server(_))
+        matches!(self.connection, Connection::Server(..))
             && self.state().protocol_version() == Some(ProtocolVersion::TLSv1_3)
     }
 
@@ -157,7 +172,7 @@ impl Handshake {
     fn try_step(&mut self, shown: usize) -> Result<Step, TlsError> {
         let (seen, outgoing) = (&mut self.incoming.filled_mut()[..shown], &mut self.outgoing);
         let (discard, step) = match &mut self.connection {
-            Connection::Server(c) => settle(c.process_tls_records(seen), outgoing, &self.buffers),
+            Connection::Server(c, _) => settle(c.process_tls_records(seen), outgoing, &self.buffers),
             Connection::Client(c) => settle(c.process_tls_records(seen), outgoing, &self.buffers),
         };
         self.incoming.advance(discard);
@@ -201,7 +216,7 @@ impl Handshake {
         let tls13 = state.protocol_version() == Some(ProtocolVersion::TLSv1_3);
         let failed = |error| TlsError::from(&error);
         let (secrets, kernel) = match self.connection {
-            Connection::Server(connection) => {
+            Connection::Server(connection, _) => {
                 let (secrets, kernel) = connection.dangerous_into_kernel_connection().map_err(failed)?;
                 (secrets, if tls13 { Kernel::Server(Box::new(kernel)) } else { Kernel::Old { server: true } })
             }

@@ -17,6 +17,8 @@ use super::tickets::{Policy, PolicyTickets};
 #[derive(Clone, Debug)]
 pub struct ServerTls {
     config: Arc<ServerConfig>,
+    /// Clients may, or must, show a certificate.
+    mutual: bool,
 }
 
 impl ServerTls {
@@ -52,11 +54,16 @@ impl ServerTls {
         } else {
             config.send_tls13_tickets = 0;
         }
-        findings.finish(Some(Self { config: Arc::new(config) }))
+        let mutual = !matches!(spec.client_auth, ClientAuth::None);
+        findings.finish(Some(Self { config: Arc::new(config), mutual }))
     }
 
     pub(super) fn config(&self) -> &Arc<ServerConfig> {
         &self.config
+    }
+
+    pub(super) fn is_mutual(&self) -> bool {
+        self.mutual
     }
 }
 

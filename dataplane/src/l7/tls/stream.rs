@@ -1,7 +1,7 @@
 //! A TLS connection as a byte stream, and the handshakes that make one.
 
 use core::future::poll_fn;
-use core::pin::pin;
+use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker, ready};
 use core::time::Duration;
 
@@ -9,7 +9,7 @@ use super::handshake::{Agreed, Handshake};
 use super::record::Fault;
 use super::traffic::Traffic;
 use super::{Authenticated, Buffers, CertificateFault, Connector, ServerTls, TlsError};
-use crate::l7::exec::Executor;
+use crate::l7::exec::{Costly, Executor};
 use crate::l7::stream::{ByteStream, StreamError};
 
 /// TLS over any byte stream, as server or as client. Writes are gathered: they reach the transport when a record is full
@@ -39,7 +39,7 @@ pub async fn accept<S: ByteStream>(
     executor: &Executor,
     timeout: Duration,
 ) -> Result<TlsStream<S>, StreamError> {
-    let handshake = Handshake::server(tls.config(), buffers)?;
+    let handshake = Handshake::server(tls, buffers)?;
     let now_s = || tls.config().time_provider.current_time().map(|now| now.as_secs());
     shake(transport, handshake, executor, timeout, now_s).await
 }
@@ -67,7 +67,8 @@ async fn shake<S: ByteStream>(
     timeout: Duration,
     now_s: impl Fn() -> Option<u64>,
 ) -> Result<TlsStream<S>, StreamError> {
-    let shaking = pin!(poll_fn(|cx| poll_handshake(&mut transport, &mut handshake, cx)));
+    let mut costly = executor.costly();
+    let shaking = pin!(poll_fn(|cx| poll_handshake(&mut transport, &mut handshake, &mut costly, cx)));
     let outcome = executor.timeout(timeout, shaking).await.unwrap_or(Err(TlsError::HandshakeTimeout.into()));
     match outcome.and_then(|()| identify(&handshake, now_s())) {
         Ok(peer) => {
@@ -85,9 +86,13 @@ async fn shake<S: ByteStream>(
 fn poll_handshake<S: ByteStream>(
     transport: &mut S,
     handshake: &mut Handshake,
+    costly: &mut Costly,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), StreamError>> {
     loop {
+        if handshake.is_costly() {
+            ready!(Pin::new(&mut *costly).poll(cx));
+        }
         handshake.process()?;
         let mut drained = Poll::Ready(Ok(()));
         while !handshake.pending().is_empty() {

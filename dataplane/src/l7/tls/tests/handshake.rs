@@ -213,3 +213,33 @@ fn a_client_that_leaves_during_the_handshake_is_reported() {
     );
     assert_eq!(served, Err(TlsError::HandshakeEof.into()));
 }
+
+#[test]
+fn a_crowd_that_shakes_hands_does_not_hold_up_the_turn() {
+    let ca = Ca::new("ca");
+    let pair = ca.dns(&["server.example"]);
+    let (tls, exec) = (server(&server_spec(&pair)), Executor::new(Instant::ZERO));
+    let connector = client(&client_spec(&ca));
+    let established = Rc::new(core::cell::Cell::new(0));
+    for _ in 0..6 {
+        let (near, far) = duplex(64 << 10);
+        let (tls, connector, count) = (tls.clone(), connector.clone(), Rc::clone(&established));
+        let (here, there) = (exec.clone(), exec.clone());
+        exec.spawn(async move {
+            let accepted = accept(near, &tls, &Buffers::default(), &here, TIMEOUT).await;
+            count.set(count.get() + usize::from(accepted.is_ok()));
+        });
+        exec.spawn(async move {
+            let connected = connect(far, &connector, &Buffers::default(), &there, TIMEOUT).await;
+            assert!(connected.is_ok());
+        });
+    }
+    let mut runs = 0;
+    while exec.has_runnable() {
+        exec.run(1000);
+        runs += 1;
+    }
+    assert_eq!(established.get(), 6);
+    // A client makes a key and checks what it gets, a server answers: eighteen pieces of costly work, two in a run.
+    assert!(runs >= 9, "{runs}");
+}
