@@ -1,5 +1,6 @@
 //! The command line.
 
+pub(crate) mod see; // packets
 pub(crate) mod show; // parts of the state
 
 use std::path::PathBuf;
@@ -29,6 +30,18 @@ pub(crate) enum Command {
     Stats(Stats),
     /// Show a part of a running gateway's state: ports, neighbours, routes, drops, cores.
     Show(show::Show),
+    /// Copy packets of a running gateway to a pcapng file, live: as they come in, as they go out, or as they are lost.
+    ///
+    /// Ctrl-C ends it properly.
+    Capture(see::Capture),
+    /// Follow real packets through a running gateway: what each stage decided, why, and what it cost.
+    ///
+    /// Ctrl-C ends it.
+    Trace(see::Trace),
+    /// Say what a running gateway would do with a packet, and why, without sending anything.
+    ///
+    /// The packet goes through the stages of a real core, on copies of what that core knows.
+    Explain(see::Explain),
     /// Watch a running gateway: ports, cores, stages, drops, connections, requests, backends.
     ///
     /// Keys: q quits, Tab and 1 to 6 turn pages, arrows scroll, p pauses.

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use crate::access_log::AccessLog;
-use crate::admin::{Desk, Reloaded, Request};
+use crate::admin::{Desk, Hangings, Reloaded, Request};
 use crate::config::model::LogLevel;
 use crate::conflicts::Disputes;
 use crate::cores::Cores;
@@ -118,6 +118,7 @@ impl Control {
             status: status_receiver,
             requests: request_sender,
             lines: Arc::clone(parts.cores.lines()),
+            hangings: Hangings::default(),
         };
         let now = Instant::now();
         let rules = parts.reloader.config().kernel_routes.clone();
@@ -286,9 +287,8 @@ impl Control {
     /// What a new configuration changes outside of the tables.
     fn apply(&mut self) {
         let config = Arc::clone(self.parts.reloader.config());
-        let tables = Arc::clone(self.parts.reloader.publication().tables());
-        let links = tables.l3.link().interfaces();
-        let ours = |interface: usize, address| links.get(interface).is_some_and(|link| link.claims(address));
+        let link = Arc::clone(self.parts.reloader.publication().tables().l3.link());
+        let ours = |own: usize, address| link.interfaces().get(own).is_some_and(|own| own.claims(address));
         Arc::make_mut(&mut self.disputes).keep(ours);
         self.parts.access_log.retarget(&config.log.access);
         (self.parts.set_level)(config.log.level);

@@ -181,7 +181,7 @@ where
     let mut links = handover::mesh(&wakers, plan.frame_size);
     let (started, ready) = mpsc::channel();
     let notices = links.iter_mut().map(Links::notices).collect();
-    let lines = lines(plan, &mut links, &wakers)?;
+    let lines = lines(plan, &mut links, &wakers, &clock)?;
     let mut cores = Cores { threads: Vec::new(), observed: Vec::new(), devices: Arc::clone(&devices), notices, lines };
     for (number, (links, waker)) in links.into_iter().zip(wakers).enumerate() {
         let cpu = plan.cpus[number];
@@ -210,13 +210,13 @@ where
     Ok(cores)
 }
 
-fn lines(plan: &Plan, links: &mut [Links], wakers: &[Arc<Waker>]) -> Result<Arc<Lines>, StartError> {
+fn lines(plan: &Plan, links: &mut [Links], wakers: &[Arc<Waker>], clock: &Clock) -> Result<Arc<Lines>, StartError> {
     let cpus = plan.cpus.iter().map(|cpu| u16::try_from(*cpu).unwrap_or(u16::MAX));
     let lines = cpus.zip(links).zip(wakers).map(|((cpu, links), waker)| (cpu, links.desk(Arc::clone(waker))));
     let lines = lines.collect();
     // Any will do; a plan without cores has none.
     let waker = wakers.first().map_or_else(|| Waker::new().map(Arc::new), |waker| Ok(Arc::clone(waker)));
-    Ok(Arc::new(Lines::new(lines, waker.map_err(StartError::Thread)?)))
+    Ok(Arc::new(Lines::new(lines, waker.map_err(StartError::Thread)?, clock.clone())))
 }
 
 impl Core {

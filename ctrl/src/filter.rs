@@ -17,6 +17,7 @@ mod words;
 use std::fmt;
 
 pub use parse::parse;
+pub(crate) use parse::station;
 
 /// Why a text is no filter.
 #[derive(Clone, Debug, PartialEq, Eq)]

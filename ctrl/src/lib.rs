@@ -39,6 +39,15 @@ pub mod filter;
 /// Asking the cores.
 pub mod lines;
 
+/// Capture files.
+pub mod pcapng;
+
+/// Packets that do not exist.
+pub mod craft;
+
+/// Packets' ways in words.
+pub mod story;
+
 /// What the gateway is doing, as the admin API sees it.
 pub mod status;
 

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tidegate_dataplane::clock::Clock;
 use tidegate_dataplane::io::park::Waker;
 use tidegate_dataplane::see::order::{Letter, Line, Order};
 use tokio::sync::Mutex;
@@ -18,6 +19,7 @@ const LOOK: Duration = Duration::from_millis(1);
 pub struct Lines {
     lines: Vec<(u16, Mutex<Line>)>,
     waker: Arc<Waker>,
+    clock: Clock,
     next: AtomicU64,
 }
 
@@ -43,10 +45,10 @@ impl fmt::Debug for Lines {
 }
 
 impl Lines {
-    /// Lines to cores on these CPUs; `waker` is any core's.
-    pub fn new(lines: Vec<(u16, Line)>, waker: Arc<Waker>) -> Self {
+    /// Lines to cores on these CPUs, which go by `clock`; `waker` is any core's.
+    pub fn new(lines: Vec<(u16, Line)>, waker: Arc<Waker>, clock: Clock) -> Self {
         let lines = lines.into_iter().map(|(cpu, line)| (cpu, Mutex::new(line))).collect();
-        Self { lines, waker, next: AtomicU64::new(1) }
+        Self { lines, waker, clock, next: AtomicU64::new(1) }
     }
 
     /// How many cores there are.
@@ -57,6 +59,12 @@ impl Lines {
     /// A core's waker, for what wants one and does not use it.
     pub fn waker(&self) -> &Arc<Waker> {
         &self.waker
+    }
+
+    /// Nanoseconds since 1970 at the zero of the cores' clock, as the two stand now.
+    pub fn unix_origin_ns(&self) -> u64 {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        u64::try_from(unix).unwrap_or(u64::MAX).saturating_sub(self.clock.now().as_nanos())
     }
 
     /// A number that no other order has: what is hung up under it can be taken down.

@@ -1,12 +1,15 @@
 //! What each command does. A command says what went wrong on standard error and returns the exit code.
 
 pub(crate) mod ask;
+pub(crate) mod capture;
 pub(crate) mod check;
 pub(crate) mod run;
 pub(crate) mod show;
+mod story;
 mod table;
 pub(crate) mod text;
 pub(crate) mod top;
+pub(crate) mod trace;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;

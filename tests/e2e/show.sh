@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016 # the backquotes are those of messages
 # `tidegate show`: each part of the state, each filter, as a table and as JSON.
 
 show() { "$BINARY" show "$@" --socket "$STATE/admin.sock"; }

@@ -44,6 +44,11 @@ pub(super) async fn index() -> &'static str {
      GET  /clusters       endpoints and what was seen of them\n\
      GET  /config_dump    the configuration in use\n\
      GET  /certs          the certificates in use\n\
+     GET  /show/ports, /show/neighbors, /show/routes, /show/drops  parts of the state, with filters\n\
+     GET  /capture        packets as pcapng (socket only)\n\
+     GET  /trace          ways of packets as lines of JSON (socket only)\n\
+     GET  /explain        what would become of a packet (socket only)\n\
+     POST /stop           end a capture or trace by its number (socket only)\n\
      POST /reload         load the file again (socket only)\n\
      POST /drain_listeners  accept no new connections (socket only)\n\
      POST /quit           drain and exit; ?now at once (socket only)\n"

@@ -10,6 +10,7 @@ pub use hyper::Method;
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A reload compiles tables; nothing else takes long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -117,6 +118,57 @@ pub fn stream(socket: &Path, path: &str, mut take: impl FnMut(&[u8]) -> bool) ->
         }
         Ok(status)
     })
+}
+
+/// Like [`stream`], for answers that go on until they are stopped: on SIGINT or SIGTERM the gateway is asked to end, and what it
+/// still has to say is taken; a second one ends at once.
+///
+/// # Errors
+/// Nobody answers, or not completely.
+pub fn follow(socket: &Path, path: &str, mut take: impl FnMut(&[u8]) -> bool) -> Result<u16, ClientError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime)?;
+    runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(ClientError::Runtime)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(ClientError::Runtime)?;
+        let response = begin(socket, Method::GET, path).await?;
+        let status = response.status().as_u16();
+        let number = response.headers().get(super::NUMBER).and_then(|number| number.to_str().ok()).map(str::to_owned);
+        let mut body = response.into_body();
+        let mut told = false;
+        loop {
+            tokio::select! {
+                frame = body.frame() => {
+                    let Some(frame) = frame else { return Ok(status) };
+                    let frame = frame.map_err(|error| ClientError::Broken { socket: socket.to_owned(), error })?;
+                    if let Ok(piece) = frame.into_data()
+                        && !take(&piece)
+                    {
+                        return Ok(status);
+                    }
+                }
+                () = asked_to_end(&mut interrupt, &mut terminate) => {
+                    if std::mem::replace(&mut told, true) {
+                        return Ok(status);
+                    }
+                    tell_to_stop(socket, number.as_deref()).await;
+                }
+            }
+        }
+    })
+}
+
+async fn asked_to_end(interrupt: &mut Signal, terminate: &mut Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// If that fails, the next signal ends without the gateway's consent.
+async fn tell_to_stop(socket: &Path, number: Option<&str>) {
+    if let Some(number) = number {
+        let _ = exchange(socket, Method::POST, &format!("/stop?number={number}")).await;
+    }
 }
 
 async fn exchange(socket: &Path, method: Method, path: &str) -> Result<Answer, ClientError> {

@@ -3,12 +3,17 @@
 //! Paths are Envoy's where the meaning is the same. The unix socket has all of them; the HTTP address only those that read.
 
 mod answers;
+mod capture;
+mod explain;
+mod hang;
 /// The gateway's state in parts.
 pub mod show;
 /// The other end of the socket.
 pub mod client;
 /// The unix socket.
 pub mod socket;
+/// Ways of real packets.
+pub mod trace;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +28,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::lines::Lines;
 use crate::status::Status;
 use crate::telemetry::Telemetry;
+pub use hang::{Hangings, NUMBER};
 use socket::{AdminError, Socket, SocketPath};
 
 /// What the API asks of the control loop.
@@ -65,6 +71,8 @@ pub struct Desk {
     pub requests: mpsc::Sender<Request>,
     /// The way to the cores.
     pub lines: Arc<Lines>,
+    /// Captures and traces that run.
+    pub hangings: Hangings,
 }
 
 /// The listening ends, bound before ports are opened so that a second gateway finds out early.
@@ -125,4 +133,9 @@ fn writing() -> Router<Desk> {
         .route("/reload", post(answers::reload))
         .route("/drain_listeners", post(answers::drain))
         .route("/quit", post(answers::quit))
+        // What packets carry is nobody's business but the owner's.
+        .route("/capture", get(capture::capture))
+        .route("/trace", get(trace::trace))
+        .route("/explain", get(explain::explain))
+        .route("/stop", post(hang::stop))
 }

@@ -323,7 +323,8 @@ fn prefix(text: &str) -> Option<IpNet> {
     text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)).map(|net| net.trunc())
 }
 
-fn station(text: &str) -> Option<MacAddr> {
+/// A hardware address.
+pub(crate) fn station(text: &str) -> Option<MacAddr> {
     let mut octets = [0; 6];
     let mut parts = text.split([':', '-']);
     for octet in &mut octets {

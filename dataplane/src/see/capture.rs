@@ -107,12 +107,14 @@ pub struct Capture {
     snap: usize,
     limit: Bucket,
     ring: Producer<Packet>,
-    counts: Arc<Counts>,
+    /// By port.
+    counts: Arc<[Counts]>,
     missed: u64,
 }
 
 impl Capture {
-    /// A capture of at most `rate` packets per second and `waiting` that nobody has taken yet; its reading end and its counts.
+    /// A capture of at most `rate` packets per second and `waiting` that nobody has taken yet; its reading end and its
+    /// counts by port.
     pub fn new(
         points: Points,
         ports: Box<[bool]>,
@@ -120,9 +122,9 @@ impl Capture {
         snap: usize,
         rate: u32,
         waiting: usize,
-    ) -> (Self, Consumer<Packet>, Arc<Counts>) {
+    ) -> (Self, Consumer<Packet>, Arc<[Counts]>) {
         let (ring, reader) = spsc::channel(waiting, || Packet::with_room(snap));
-        let counts = Arc::new(Counts::default());
+        let counts: Arc<[Counts]> = ports.iter().map(|_| Counts::default()).collect();
         let rate = rate.max(1);
         // A tenth of a second's packets may come at once.
         let limit = Bucket::per_second(rate, (rate / 10).max(1));
@@ -137,12 +139,13 @@ impl Capture {
 
     /// Shows it a packet.
     pub(super) fn show(&mut self, point: Point, port: PortId, frame: &Frame, meta: &Meta, facts: &Facts, now: Instant) {
-        if !self.ports.get(port.index()).is_some_and(|wanted| *wanted) || !self.filter.passes(facts) {
+        let Some(counts) = self.counts.get(port.index()).filter(|_| self.ports[port.index()]) else { return };
+        if !self.filter.passes(facts) {
             return;
         }
-        self.counts.passed.add(1);
+        counts.passed.add(1);
         if !self.limit.take(now) {
-            self.counts.limited.add(1);
+            counts.limited.add(1);
             self.missed += 1;
             return;
         }
@@ -169,7 +172,7 @@ impl Capture {
         if written {
             self.missed = 0;
         } else {
-            self.counts.full.add(1);
+            counts.full.add(1);
             self.missed += 1;
         }
     }
@@ -207,12 +210,13 @@ mod tests {
             show(&mut capture, Point::Rx, port, &[7; 60], &meta, now);
         }
         show(&mut capture, Point::Tx, 1, &[7; 60], &meta, now);
-        assert_eq!(counts.passed.value(), 1, "one port, one end");
+        assert_eq!([0, 1].map(|port: usize| counts[port].passed.value()), [0, 1], "one port, one end");
         for _ in 0..20 {
             show(&mut capture, Point::Rx, 1, &[7; 60], &meta, now);
         }
         // Ten at once, of which the ring takes four.
-        assert_eq!((counts.passed.value(), counts.limited.value(), counts.full.value()), (21, 11, 6));
+        let counted = (counts[1].passed.value(), counts[1].limited.value(), counts[1].full.value());
+        assert_eq!(counted, (21, 11, 6));
         let first = reader.pop_with(|packet| packet.clone()).unwrap();
         assert_eq!((&first.data[..], first.length, first.missed, first.at), (&[7; 10][..], 60, 0, now));
         show(&mut capture, Point::Rx, 1, &[8; 60], &meta, Instant::from_millis(2_000));

@@ -7,7 +7,7 @@ use super::{record::Record, watch::Watch};
 use crate::{
     io::park::Waker,
     l2::Neighbor,
-    meta::PortId,
+    meta::{Meta, PortId},
     stats::CoreStats,
     sync::spsc::{self, Consumer, Producer},
     worker::handover::Links,
@@ -47,8 +47,8 @@ pub struct Rehearsal {
     pub packet: Vec<u8>,
     /// The port it would come in by.
     pub port: PortId,
-    /// It would come from another core.
-    pub handed_over: bool,
+    /// It would come from another core, which knew this about it.
+    pub handed: Option<Meta>,
     /// Its way; empty when there was no free frame for it.
     pub record: Record,
     /// Counters that nobody reads.
@@ -68,7 +68,7 @@ impl Rehearsal {
     pub fn new(packet: Vec<u8>, port: PortId, (core, cores): (usize, usize), ports: usize, waker: &Arc<Waker>) -> Self {
         let links = Links::rehearsal(core, cores, packet.len(), waker);
         let (record, stats) = (Record::empty(), CoreStats::new(ports));
-        Self { packet, port, handed_over: false, record, stats, links }
+        Self { packet, port, handed: None, record, stats, links }
     }
 }
 

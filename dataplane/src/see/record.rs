@@ -111,6 +111,8 @@ pub struct Record {
     pub meta: Meta,
     /// Stage by stage.
     pub steps: ArrayVec<Step, STEPS>,
+    /// Where it stood at first.
+    pub stood: Verdict,
     /// Where it stood at the end.
     pub verdict: Verdict,
     /// The neighbour it goes to or waits for, as it was known then.
@@ -139,6 +141,7 @@ impl Record {
             bare: false,
             meta: Meta::default(),
             steps: ArrayVec::new_const(),
+            stood: Verdict::Continue,
             verdict: Verdict::Continue,
             neighbor: None,
             target: None,
@@ -153,8 +156,11 @@ impl Record {
         Facts::of(self.head.bytes(), self.bare.then_some(self.meta.network))
     }
 
-    /// Where it was to go.
-    pub fn destination(&self) -> Option<IpAddr> {
-        self.facts().addresses.map(|(_, destination)| destination)
+    /// Where it was to go when its route was looked up: an answer made in its place goes elsewhere than it did.
+    pub fn routed_to(&self) -> Option<IpAddr> {
+        let before = self.steps.iter().take_while(|step| step.stage != Stage::L3Route);
+        let last = before.filter_map(|step| Some((step.head?, self.bare && step.meta.l3 == 0))).last();
+        let (head, bare) = last.unwrap_or((self.head, self.bare));
+        Facts::of(head.bytes(), bare.then_some(self.meta.network)).addresses.map(|(_, destination)| destination)
     }
 }

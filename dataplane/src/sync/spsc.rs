@@ -123,6 +123,16 @@ impl<T> Consumer<T> {
         Some(out)
     }
 
+    /// Slots in the ring.
+    pub fn capacity(&self) -> usize {
+        self.ring.mask + 1
+    }
+
+    /// Whether the writing end is gone: nothing will be added to what there is.
+    pub fn is_orphaned(&self) -> bool {
+        Arc::strong_count(&self.ring) == 1
+    }
+
     /// Whether nothing waits right now.
     pub fn is_empty(&mut self) -> bool {
         if self.head == self.tail {

@@ -8,6 +8,7 @@ use crate::{
     batch::Egress,
     clock::Instant,
     l7::app::App,
+    meta::{Flags, Meta},
     see::order::{Letter, Order, Rehearsal},
     tables::Generation,
 };
@@ -47,7 +48,7 @@ impl<A: App> Worker<A> {
     /// On copies: nothing of this core's is written to but free frames, and they come back.
     fn rehearse(&mut self, rehearsal: &mut Rehearsal, generation: &Generation, now: Instant) {
         let (mut link, mut net, mut hosts) = (self.link.rehearsal(), self.net.rehearsal(), self.hosts.clone());
-        let Rehearsal { packet, port, handed_over, record, stats, links } = rehearsal;
+        let Rehearsal { packet, port, handed, record, stats, links } = rehearsal;
         let mut egress = Egress::new(REHEARSED);
         let mut way = Way {
             generation,
@@ -64,7 +65,11 @@ impl<A: App> Worker<A> {
             tcp: &self.host.tcp,
             capabilities: self.ports.common_capabilities(),
         };
-        let course = if *handed_over { Course::Mail } else { Course::Wire };
-        watched::rehearse(&mut way, packet, *port, course, record);
+        let meta = Meta { port: *port, ..Meta::default() };
+        let (course, meta) = match handed {
+            Some(meta) => (Course::Mail, Meta { flags: meta.flags | Flags::HANDED_OVER, ..*meta }),
+            None => (Course::Wire, meta),
+        };
+        watched::rehearse(&mut way, packet, course, meta, record);
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     clock::{Clock, Instant},
     frame::Frame,
     l4::TcpHandle,
-    meta::{Flags, Meta, Network, PortId},
+    meta::{Flags, Meta, Network},
     see::{Head, Origin, Record, Step, Watches, record::Made},
     stats::Stage,
     tables::Tables,
@@ -68,9 +68,8 @@ pub(super) fn travel(
 }
 
 /// Tells what would become of a packet, on copies of everything that a stage may write to.
-pub(super) fn rehearse(way: &mut Way<'_>, packet: &[u8], port: PortId, course: Course, record: &mut Record) {
+pub(super) fn rehearse(way: &mut Way<'_>, packet: &[u8], course: Course, meta: Meta, record: &mut Record) {
     let Some(frame) = way.arena.copy_from(packet) else { return };
-    let meta = Meta { port, ..Meta::default() };
     let mut batch = Batch::new();
     batch.push_slot(Slot { frame: Some(frame), meta, verdict: Verdict::Continue });
     begin(record, way, course, &batch);
@@ -116,7 +115,7 @@ fn begin(record: &mut Record, way: &Way<'_>, course: Course, batch: &Batch) {
     record.meta = slot.meta;
     record.head = slot.frame.as_ref().map_or(Head::NONE, |frame| Head::of(frame.data()));
     record.bare = bare(slot).is_some();
-    record.verdict = slot.verdict;
+    (record.stood, record.verdict) = (slot.verdict, slot.verdict);
 }
 
 /// What is known only when all stages have passed: the neighbour, the owner, what was made.
@@ -126,7 +125,7 @@ fn conclude(record: &mut Record, way: &Way<'_>, batch: &Batch, made: usize) {
     let routed = record.steps.iter().rfind(|step| step.stage == Stage::L3Route).map(|step| (step.meta, step.verdict));
     if let Some((meta, Verdict::Continue)) = routed {
         let gateway = way.generation.l3.link().adjacencies().get(meta.next_hop as usize).and_then(|next| next.gateway);
-        let target = gateway.or_else(|| record.destination());
+        let target = gateway.or_else(|| record.routed_to());
         record.target = target;
         record.neighbor = target.and_then(|target| way.link.neighbor(meta.out, target));
     }

@@ -20,7 +20,9 @@ use serde_json::json;
 pub use addresses::{Address, Standing};
 pub use drops::Drop;
 pub use neighbors::Neighbor;
+pub(crate) use neighbors::word as neighbor_word;
 pub use routes::{More, Route};
+pub(crate) use routes::{matched, word as action_word};
 pub(crate) use stream::Chunks;
 
 use super::Desk;

@@ -243,7 +243,7 @@ fn entry(table: &Table, place: usize) -> (IpNet, u32) {
 }
 
 /// The router of a next hop.
-pub(crate) fn gateway_of(table: &Table, hop: u32) -> Option<IpAddr> {
+fn gateway_of(table: &Table, hop: u32) -> Option<IpAddr> {
     table.link().adjacencies().get(hop as usize).and_then(|next| next.gateway)
 }
 

@@ -1,0 +1,136 @@
+//! `/explain`: what would become of a packet, tried out by a real core on the tables and neighbours that it has now.
+
+use std::net::IpAddr;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+use tidegate_dataplane::io::MacAddr;
+use tidegate_dataplane::meta::PortId;
+use tidegate_dataplane::see::Record;
+use tidegate_dataplane::see::order::{Order, Rehearsal};
+
+use super::Desk;
+use super::show::refuse;
+use crate::craft::{CraftError, Draft, group_station};
+use crate::lines::Silent;
+use crate::status::Status;
+use crate::story::{Surroundings, tell};
+
+/// The station that packets are from when nothing else is said.
+const SOMEBODY: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xfe]);
+/// Hop limit, unless said otherwise.
+const HOPS: u8 = 64;
+/// Port that packets are from, unless said otherwise: one of those that hosts choose themselves.
+const SOURCE_PORT: u16 = 49_152;
+const SYN: u8 = 2;
+
+/// `?in=…&src=…&dst=…&proto=…&sport=…&dport=…&ttl=…&length=…&vlan=…&core=…`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wanted {
+    #[serde(rename = "in")]
+    port: String,
+    src: IpAddr,
+    dst: IpAddr,
+    proto: Option<u8>,
+    sport: Option<u16>,
+    dport: Option<u16>,
+    ttl: Option<u8>,
+    tos: Option<u8>,
+    df: Option<bool>,
+    tcp_flags: Option<u8>,
+    length: Option<usize>,
+    /// With commas in between, outermost first.
+    vlan: Option<String>,
+    from_station: Option<String>,
+    to_station: Option<String>,
+    core: Option<usize>,
+}
+
+impl Wanted {
+    fn draft(&self, status: &Status, port: usize) -> Result<Draft, String> {
+        let own = status.tables.l3.link().interfaces().get(port).map_or(MacAddr::default(), |link| link.mac);
+        let vlans = self.vlan.as_deref().map_or(Ok(Vec::new()), |text| text.split(',').map(vlan).collect())?;
+        let to = self.to_station.as_deref().map(station).transpose()?;
+        let from = self.from_station.as_deref().map(station).transpose()?;
+        Ok(Draft {
+            to_station: to.or_else(|| group_station(self.dst)).unwrap_or(own),
+            from_station: from.unwrap_or(SOMEBODY),
+            vlans,
+            source: self.src,
+            destination: self.dst,
+            protocol: self.proto.unwrap_or(if self.dst.is_ipv4() { 1 } else { 58 }),
+            source_port: self.sport.unwrap_or(SOURCE_PORT),
+            destination_port: self.dport.unwrap_or(0),
+            hops: self.ttl.unwrap_or(HOPS),
+            traffic_class: self.tos.unwrap_or(0),
+            dont_fragment: self.df.unwrap_or(false),
+            tcp_flags: self.tcp_flags.unwrap_or(SYN),
+            length: self.length,
+        })
+    }
+}
+
+fn vlan(text: &str) -> Result<u16, String> {
+    let number = text.parse().ok().filter(|number| *number < 4095);
+    number.ok_or_else(|| format!("`{text}` is no VLAN's number: they are 0 to 4094"))
+}
+
+/// A hardware address from six hexadecimal numbers.
+fn station(text: &str) -> Result<MacAddr, String> {
+    crate::filter::station(text).ok_or_else(|| format!("`{text}` is no station: write e.g. 02:00:00:00:00:01"))
+}
+
+pub(super) async fn explain(State(desk): State<Desk>, Query(wanted): Query<Wanted>) -> Response {
+    let status = desk.status.borrow().clone();
+    let names: Vec<&str> = status.config.ports.iter().map(|port| port.name.0.as_str()).collect();
+    let Some(port) = names.iter().position(|name| *name == wanted.port) else {
+        let what = format!("there is no port `{}`; there are: {}", wanted.port, names.join(", "));
+        return refuse(StatusCode::BAD_REQUEST, what);
+    };
+    let core = wanted.core.unwrap_or(0);
+    if core >= desk.lines.cores() {
+        return refuse(StatusCode::BAD_REQUEST, format_args!("there are only {} cores, from 0", desk.lines.cores()));
+    }
+    let packet =
+        wanted.draft(&status, port).and_then(|draft| draft.packet().map_err(|error: CraftError| error.to_string()));
+    let packet = match packet {
+        Ok(packet) => packet,
+        Err(wrong) => return refuse(StatusCode::BAD_REQUEST, wrong),
+    };
+    let around =
+        Surroundings { status: &status, telemetry: &desk.telemetry, unix_origin_ns: desk.lines.unix_origin_ns() };
+    let mut ways = Vec::new();
+    let mut next = Some((core, None));
+    // A packet is handed over once.
+    while let Some((core, handed)) = next.take() {
+        match rehearse(&desk, core, PortId(port as u16), &packet, handed).await {
+            Ok(record) => {
+                let last = record.steps.last().map(|step| step.meta);
+                next = record.handed_to.zip(last).filter(|_| ways.is_empty()).map(|(owner, meta)| (owner, Some(meta)));
+                ways.push(tell(&record, &around));
+            }
+            Err(silent) => return refuse(StatusCode::SERVICE_UNAVAILABLE, silent),
+        }
+    }
+    Json(json!({ "ways": ways })).into_response()
+}
+
+async fn rehearse(
+    desk: &Desk,
+    core: usize,
+    port: PortId,
+    packet: &[u8],
+    handed: Option<tidegate_dataplane::meta::Meta>,
+) -> Result<Record, Silent> {
+    let (cores, ports) = (desk.lines.cores(), desk.telemetry.ports.len());
+    let mut rehearsal = Rehearsal::new(packet.to_vec(), port, (core, cores), ports, desk.lines.waker());
+    rehearsal.handed = handed;
+    match desk.lines.ask(core, Order::Rehearse(Box::new(rehearsal))).await? {
+        Order::Rehearse(rehearsal) => Ok(rehearsal.record),
+        _ => Ok(Record::empty()),
+    }
+}

@@ -1,0 +1,195 @@
+//! What a stage decided, in words.
+
+use std::net::IpAddr;
+
+use tidegate_dataplane::l2::Phase;
+use tidegate_dataplane::l3::Action;
+use tidegate_dataplane::l4::{Fate, Standing};
+use tidegate_dataplane::meta::{Flags, Meta, Network};
+use tidegate_dataplane::see::{Record, Step};
+use tidegate_dataplane::stats::Stage;
+use tidegate_dataplane::verdict::{DropReason, Verdict};
+
+use super::tell::{Surroundings, prefix};
+use crate::admin::show::{action_word, neighbor_word};
+
+/// Whether a stage looks at a packet that stands there.
+pub(super) fn looks(stage: Stage, stands: Verdict) -> bool {
+    match stands {
+        Verdict::Continue => !matches!(stage, Stage::L3Local | Stage::Handover | Stage::Tcp | Stage::Host),
+        Verdict::Deliver => matches!(stage, Stage::L3Local | Stage::Handover | Stage::Tcp | Stage::Host),
+        Verdict::Transmit(_) | Verdict::Taken | Verdict::Consumed | Verdict::Drop(_) => false,
+    }
+}
+
+/// What `step` decided about a packet that stood at `stood` and `was` known as this.
+pub(super) fn notes(
+    record: &Record,
+    step: &Step,
+    stood: Verdict,
+    was: &Meta,
+    around: &Surroundings<'_>,
+) -> Vec<String> {
+    let mut notes = match step.stage {
+        Stage::L2Parse => parsed(step, around),
+        Stage::L2Input => vec![station(&step.meta).to_owned()],
+        Stage::L3Input => vec![addressed(step, stood).to_owned()],
+        Stage::L3Local => local(step),
+        Stage::Handover => match record.handed_to {
+            Some(core) => vec![format!("its flow is core {core}'s")],
+            None => vec!["its flow is this core's".to_owned()],
+        },
+        Stage::Tcp => segment(record),
+        Stage::Host => vec!["the kernel's way".to_owned()],
+        Stage::L3Route => routed(record, step, around),
+        Stage::L3Forward => forwarded(step, was),
+        Stage::L2Output => output(record, step, around),
+        _ => Vec::new(),
+    };
+    match step.verdict {
+        // What did not go well was not what the words above say.
+        Verdict::Drop(reason) => {
+            if !matches!(step.stage, Stage::L3Route | Stage::L2Output | Stage::Tcp) {
+                notes.clear();
+            }
+            notes.push(format!("{reason}: {}", reason.explanation().trim()));
+        }
+        Verdict::Transmit(port) if step.stage == Stage::Host => {
+            notes = vec![format!("nothing here serves it: it goes to the kernel by {}", around.port(port))];
+        }
+        Verdict::Transmit(port) if step.stage == Stage::L2Input => {
+            notes = vec![format!("answered on the spot, out of {}", around.port(port))];
+        }
+        _ => {}
+    }
+    notes.retain(|note| !note.is_empty());
+    notes
+}
+
+fn parsed(step: &Step, around: &Surroundings<'_>) -> Vec<String> {
+    let network = match step.meta.network {
+        Network::Ipv4 => "IPv4",
+        Network::Ipv6 => "IPv6",
+        Network::Arp => "ARP",
+        Network::Other => "another protocol",
+    };
+    vec![format!("{network} on interface {}", around.interface(step.meta.interface))]
+}
+
+fn station(meta: &Meta) -> &'static str {
+    if meta.flags.contains(Flags::LINK_BROADCAST) {
+        "to all stations of the link"
+    } else if meta.flags.contains(Flags::LINK_MULTICAST) {
+        "to a group of stations"
+    } else {
+        "to this station"
+    }
+}
+
+fn addressed(step: &Step, stood: Verdict) -> &'static str {
+    match step.verdict {
+        Verdict::Deliver if step.meta.flags.contains(Flags::LINK_BROADCAST) => "sound, and for all hosts of the link",
+        Verdict::Deliver => "sound, and for this host",
+        _ if stood == Verdict::Continue => "sound, and not for this host: to be routed",
+        _ => "",
+    }
+}
+
+fn local(step: &Step) -> Vec<String> {
+    let note = match step.verdict {
+        Verdict::Continue => "an echo request: turned into its reply, which is routed like any packet",
+        Verdict::Deliver => "left to TCP",
+        Verdict::Consumed => "understood and used up",
+        _ => "",
+    };
+    vec![note.to_owned()]
+}
+
+fn segment(record: &Record) -> Vec<String> {
+    let note = match record.segment {
+        None => "not a TCP segment",
+        Some(Fate::Opens(_)) => "opens a connection: a half-open record is made and a SYN-ACK sent",
+        Some(Fate::Cookie(_)) => {
+            "asks for a connection while many are half open: a SYN cookie answers, nothing is remembered"
+        }
+        Some(Fate::Returns(_)) => "answers a SYN cookie: the connection is made",
+        Some(Fate::Refused { reset: true, .. }) => "for no connection and no listener: a reset answers, up to a rate",
+        Some(Fate::Refused { reset: false, .. }) => "refused without an answer",
+        Some(Fate::Connection(standing)) => match standing {
+            Standing::SynSent => "for a connection that this host is opening",
+            Standing::SynReceived => "for a half-open connection",
+            Standing::Live => "for an open connection; its sequence numbers decide the rest",
+            Standing::AtRest => "for an open connection at rest, which it rouses; its sequence numbers decide the rest",
+            Standing::TimeWait => "for a connection in TIME-WAIT",
+            Standing::Over => "for a connection that is over",
+        },
+    };
+    vec![note.to_owned()]
+}
+
+fn routed(record: &Record, step: &Step, around: &Surroundings<'_>) -> Vec<String> {
+    let Some(tables) = record.tables.as_deref() else { return Vec::new() };
+    let Some(destination) = record.routed_to() else { return Vec::new() };
+    let link_local = matches!(destination, IpAddr::V6(address) if address.is_unicast_link_local());
+    let table = &tables.l3;
+    let hop = table.next_hop(step.meta.next_hop);
+    let by = match prefix(record, tables) {
+        _ if link_local => "a link-local address is on the link the packet names".to_owned(),
+        Some((net, _)) => format!("the longest prefix with {destination} in it is {net}"),
+        None => format!("no prefix has {destination} in it"),
+    };
+    let gateway = table.link().adjacencies().get(step.meta.next_hop as usize).and_then(|next| next.gateway);
+    let to = match (hop.action, gateway) {
+        (Action::Forward, Some(gateway)) => {
+            format!(
+                "by the router {gateway} on {}, which takes {} bytes",
+                around.interface(step.meta.out),
+                step.meta.mtu
+            )
+        }
+        (Action::Forward, None) => {
+            format!("on the link of {}, which takes {} bytes", around.interface(step.meta.out), step.meta.mtu)
+        }
+        (Action::NoRoute, _) => String::new(),
+        (action, _) => format!("its route is `{}`", action_word(action)),
+    };
+    vec![by, to]
+}
+
+fn forwarded(step: &Step, was: &Meta) -> Vec<String> {
+    if was.flags.contains(Flags::ORIGINATED) {
+        return vec!["this host's own: its hop limit stays".to_owned()];
+    }
+    match step.verdict {
+        Verdict::Continue => vec!["one hop more, and it fits".to_owned()],
+        _ => vec!["sent on in pieces".to_owned()],
+    }
+}
+
+fn output(record: &Record, step: &Step, around: &Surroundings<'_>) -> Vec<String> {
+    let Some(target) = record.target else { return Vec::new() };
+    let interface = around.interface(step.meta.out);
+    let note = match (&record.neighbor, step.verdict) {
+        (_, Verdict::Drop(DropReason::NeighborRateLimited | DropReason::NeighborTableFull)) => {
+            format!("{target} on {interface} is not known, and is not asked for")
+        }
+        (_, Verdict::Drop(_)) => format!("{target} on {interface} is not known"),
+        (Some(neighbor), Verdict::Taken) if neighbor.waiting > 1 => {
+            format!(
+                "{target} on {interface} has been asked and has not answered: the packet waits with {} others",
+                neighbor.waiting - 1
+            )
+        }
+        (_, Verdict::Taken) => format!("{target} on {interface} is not known: it is asked for, and the packet waits"),
+        (Some(neighbor), _) => {
+            let doubt = match neighbor.phase {
+                Phase::Stale | Phase::Delay => ", not confirmed lately",
+                Phase::Probe => ", being asked whether it is still there",
+                Phase::Static | Phase::Reachable | Phase::Incomplete => "",
+            };
+            format!("{target} is station {} ({}{doubt})", neighbor.mac, neighbor_word(neighbor.phase))
+        }
+        (None, _) => String::new(),
+    };
+    vec![note]
+}

@@ -1,0 +1,176 @@
+//! The whole way of a packet.
+
+use std::net::SocketAddr;
+
+use tidegate_dataplane::meta::{InterfaceId, Network, PortId};
+use tidegate_dataplane::see::{Origin, Record};
+use tidegate_dataplane::stats::Stage;
+use tidegate_dataplane::tables::Tables;
+use tidegate_dataplane::verdict::{DropReason, Verdict};
+
+use super::{End, Packet, Step, Way, packet, stage};
+use crate::admin::show::{interface_name, matched};
+use crate::status::Status;
+use crate::telemetry::Telemetry;
+
+/// What the names in a story are taken from.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Interfaces.
+    pub status: &'a Status,
+    /// Ports.
+    pub telemetry: &'a Telemetry,
+    /// Nanoseconds since 1970 at the zero of the cores' clock.
+    pub unix_origin_ns: u64,
+}
+
+impl Surroundings<'_> {
+    pub(super) fn interface(&self, id: InterfaceId) -> String {
+        interface_name(self.status, id.index())
+    }
+
+    pub(super) fn port(&self, id: PortId) -> String {
+        let known = self.telemetry.ports.get(id.index());
+        known.map_or_else(|| id.index().to_string(), |port| port.name.clone())
+    }
+}
+
+/// Tells what a core has recorded.
+pub fn tell(record: &Record, around: &Surroundings<'_>) -> Way {
+    let bare = record.bare.then_some(record.meta.network);
+    let first = packet::of(&record.head, bare);
+    let steps = steps(record, around, &first, bare);
+    let made = record.made.iter().map(|made| {
+        let bare = Some(made.network).filter(|network| *network != Network::Other);
+        packet::of(&made.head, bare)
+    });
+    Way {
+        unix_ns: around.unix_origin_ns.saturating_add(record.at.as_nanos()),
+        core: record.core,
+        generation: record.generation,
+        origin: match record.origin {
+            Origin::Wire => "wire",
+            Origin::Core => "core",
+            Origin::Host => "host",
+            Origin::Kernel => "kernel",
+        }
+        .to_owned(),
+        port: (record.origin != Origin::Host).then(|| around.port(record.port)),
+        packet: first,
+        steps,
+        end: end(record, around),
+        made: made.collect(),
+    }
+}
+
+fn steps(record: &Record, around: &Surroundings<'_>, first: &Packet, bare: Option<Network>) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let (mut before, mut was, mut stood) = (first.clone(), record.meta, record.stood);
+    for step in &record.steps {
+        // A stage that does not look at the packet has nothing to tell about it.
+        if step.verdict != stood || step.head.is_some() || stage::looks(step.stage, stood) {
+            let after = step.head.map_or_else(
+                || before.clone(),
+                |head| {
+                    let headless = bare.filter(|_| step.meta.l3 == 0);
+                    packet::of(&head, headless)
+                },
+            );
+            steps.push(Step {
+                stage: step.stage.label().to_owned(),
+                cycles: step.cycles,
+                verdict: word(step.verdict).to_owned(),
+                notes: stage::notes(record, step, stood, &was, around),
+                changes: packet::changes(&before, &after),
+            });
+            before = after;
+        }
+        (was, stood) = (step.meta, step.verdict);
+    }
+    steps
+}
+
+fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Continue => "continue",
+        Verdict::Deliver => "deliver",
+        Verdict::Transmit(_) => "transmit",
+        Verdict::Taken => "taken",
+        Verdict::Consumed => "consumed",
+        Verdict::Drop(_) => "drop",
+    }
+}
+
+/// The prefix by which the tables send a packet to its destination.
+pub(super) fn prefix(record: &Record, tables: &Tables) -> Option<(ipnet::IpNet, u32)> {
+    matched(&tables.l3, record.routed_to()?)
+}
+
+fn end(record: &Record, around: &Surroundings<'_>) -> End {
+    let tables = record.tables.as_deref();
+    let mut end = End { core: record.handed_to, ..End::default() };
+    if record.steps.iter().any(|step| step.stage == Stage::L3Route && step.meta.next_hop != 0) {
+        end.prefix = tables.and_then(|tables| prefix(record, tables)).map(|(net, _)| net.to_string());
+    }
+    end.next_hop = record.target.map(|target| target.to_string());
+    end.listener = listener(record);
+    let last = record.steps.last().map(|step| step.stage);
+    match record.verdict {
+        Verdict::Transmit(port) => {
+            let name = around.port(port);
+            end.verdict = "sent".to_owned();
+            end.text = format!("it leaves by {name}");
+            end.port = Some(name);
+        }
+        Verdict::Taken => {
+            let target = end.next_hop.clone().unwrap_or_else(|| "its next hop".to_owned());
+            end.verdict = "waiting".to_owned();
+            end.text = format!("it waits until {target} has said which station it is");
+            end.hint = Some(format!(
+                "{target} has not answered yet; if it never does, the packet is dropped as {} within three seconds",
+                DropReason::NeighborUnreachable
+            ));
+        }
+        Verdict::Consumed if record.handed_to.is_some() => {
+            end.verdict = "handed-over".to_owned();
+            end.text = format!("it goes on on core {}, which owns its flow", record.handed_to.unwrap_or_default());
+        }
+        Verdict::Consumed => {
+            end.verdict = "absorbed".to_owned();
+            end.text = "this host has used it up".to_owned();
+        }
+        Verdict::Continue | Verdict::Deliver if last.is_none() => {
+            end.verdict = "lost".to_owned();
+            end.text = "the core had no free frame to try it out with".to_owned();
+        }
+        Verdict::Continue | Verdict::Deliver => dropped(&mut end, DropReason::NoListener),
+        Verdict::Drop(reason) => dropped(&mut end, reason),
+    }
+    end
+}
+
+fn dropped(end: &mut End, reason: DropReason) {
+    end.verdict = "dropped".to_owned();
+    end.text = format!("it is dropped: {}", reason.explanation().trim());
+    end.reason = Some(reason.label().to_owned());
+    let target = end.next_hop.as_deref().unwrap_or("the next hop");
+    end.hint = match reason {
+        DropReason::NoRoute => Some("`tidegate show routes --longest ADDRESS` shows what there is".to_owned()),
+        DropReason::NeighborUnreachable | DropReason::NeighborQueueFull => {
+            Some(format!("see that {target} is up and answers ARP or neighbour discovery: `tidegate show neighbours`"))
+        }
+        DropReason::L2WrongAddress => Some("the sender believes another station to be its router".to_owned()),
+        DropReason::NoListener => Some("`[[listener]]` in the configuration says what is served".to_owned()),
+        _ => None,
+    };
+}
+
+/// The listener that took a segment, or serves the address of its connection.
+fn listener(record: &Record) -> Option<String> {
+    let (fate, tables) = (record.segment?, record.tables.as_deref()?);
+    let facts = record.facts();
+    let local = facts.addresses.zip(facts.ports).map(|((_, to), (_, port))| SocketAddr::new(to, port));
+    let index = fate.listener().or_else(|| tables.l7.listener_index(local?));
+    let listener = tables.l7.listeners().get(index? as usize)?;
+    Some(listener.name.to_string())
+}
