@@ -101,6 +101,7 @@ pub struct Worker<A> {
     meter: Meter,
     clock: Clock,
     idler: Idler,
+    joinery: segments::Joinery,
     arena: Arena,
 }
 
@@ -140,6 +141,7 @@ impl<A: App> Worker<A> {
             stats: spec.stats,
             clock: spec.clock,
             idler,
+            joinery: segments::Joinery::default(),
             arena: spec.arena,
         }
     }
@@ -272,8 +274,23 @@ impl<A: App> Worker<A> {
     /// Takes the batch through its stages, and to the ports.
     #[inline(always)]
     fn travel(&mut self, generation: &Generation, now: Instant, course: Course) {
-        let Self { batch, meter, clock, arena, egress, stats, link, net, host, hosts, ports, links, watches, .. } =
-            self;
+        let Self {
+            batch,
+            meter,
+            clock,
+            arena,
+            egress,
+            stats,
+            link,
+            net,
+            host,
+            hosts,
+            ports,
+            links,
+            joinery,
+            watches,
+            ..
+        } = self;
         let n = batch.len();
         let mut way = Way {
             generation,
@@ -288,6 +305,7 @@ impl<A: App> Worker<A> {
             links: &mut links.borrow_mut(),
             hosts,
             tcp: &host.tcp,
+            joinery,
             capabilities: ports.common_capabilities(),
         };
         if !watches.is_empty() {
@@ -356,7 +374,10 @@ impl<A: App> Worker<A> {
     /// What this host wants to send: segments of TCP, and what the stages have made in this turn.
     fn outgoing(&mut self, generation: &Generation, now: Instant) -> usize {
         self.meter.skip();
-        let segments = segments::output(&self.host.tcp, now, &self.arena, &mut self.egress, &self.ports);
+        let capabilities = self.ports.common_capabilities();
+        let mut sink = segments::Sink::new(&self.arena, &mut self.egress, &mut self.joinery.scratch, capabilities);
+        let segments = segments::output(&self.host.tcp, now, &mut sink);
+        self.stats.drops(DropReason::NoFrame).add(sink.lost());
         if segments > 0 {
             self.meter.lap(Stage::TcpOutput, segments);
         }
