@@ -48,7 +48,7 @@ use way::{Course, Way};
 
 /// Packets this host may originate in one turn.
 const EGRESS: usize = 4096;
-/// Session polls in one turn: bounds how long packets wait while sessions run.
+/// Session polls in one turn, unless said otherwise: bounds how long packets wait while sessions run.
 const POLLS: usize = 256;
 
 /// What a worker is made from. All of it belongs to one core.
@@ -101,6 +101,7 @@ pub struct Worker<A> {
     meter: Meter,
     clock: Clock,
     idler: Idler,
+    polls: usize,
     joinery: segments::Joinery,
     arena: Arena,
 }
@@ -141,17 +142,17 @@ impl<A: App> Worker<A> {
             stats: spec.stats,
             clock: spec.clock,
             idler,
+            polls: POLLS,
             joinery: segments::Joinery::default(),
             arena: spec.arena,
         }
     }
 
-    /// Gives ports their ways to the kernel. Kernel ends come after all other ports.
+    /// Has `polls` session polls in one turn. What they write leaves at the end of the turn: few mean that the other end gets work
+    /// early, at the price of more turns and more system calls.
     #[must_use]
-    pub fn with_host_links(mut self, links: &[HostLink]) -> Self {
-        let wires = links.iter().map(|link| link.link.index()).min();
-        self.ports.limit_wires(wires.unwrap_or(usize::MAX));
-        self.hosts = Hosts::new(links);
+    pub fn with_polls(mut self, polls: usize) -> Self {
+        self.polls = polls;
         self
     }
 
@@ -366,7 +367,7 @@ impl<A: App> Worker<A> {
             return accepted;
         }
         self.meter.skip();
-        let polls = self.host.exec.run(POLLS);
+        let polls = self.host.exec.run(self.polls);
         self.meter.lap(Stage::Tasks, polls);
         accepted + polls
     }
