@@ -75,6 +75,9 @@ impl Flags {
     /// Came in by a port with a host link: what nothing here serves is the kernel's, which then also answers it.
     pub const HOST_PATH: Self = Self(1 << 8);
 
+    /// Not a packet: the addresses of a station that another core's bridge has learnt, and the member it is behind.
+    pub const STATION: Self = Self(1 << 9);
+
     /// No facts.
     pub const fn empty() -> Self {
         Self(0)

@@ -26,6 +26,8 @@ stages! {
     Rx = "rx",
     /// Ethernet header to offsets.
     L2Parse = "l2_parse",
+    /// From member to member of a bridge.
+    Bridge = "l2_bridge",
     /// Address filter; ARP.
     L2Input = "l2_input",
     /// IP header checks; for us or in transit.
@@ -116,6 +118,12 @@ pub struct CoreStats {
     pub free_frames: Counter,
     /// Panics of this core that were contained; each restarted it.
     pub restarts: Counter,
+    /// Stations that bridges know (gauge).
+    pub bridge_stations: Counter,
+    /// Stations that moved from one member of a bridge to another.
+    pub bridge_moves: Counter,
+    /// Frames of stations that a bridge did not learn, being at its limit.
+    pub bridge_refused: Counter,
     drops: Box<[Counter]>,
     stages: Box<[StageStats]>,
     ports: Box<[PortStats]>,
@@ -135,6 +143,9 @@ impl CoreStats {
             total_cycles: Counter::new(),
             free_frames: Counter::new(),
             restarts: Counter::new(),
+            bridge_stations: Counter::new(),
+            bridge_moves: Counter::new(),
+            bridge_refused: Counter::new(),
             drops: (0..DropReason::COUNT).map(|_| Counter::new()).collect(),
             stages: Stage::ALL.iter().map(|_| StageStats::default()).collect(),
             ports: (0..ports).map(|_| PortStats::default()).collect(),

@@ -14,6 +14,8 @@ pub enum Verdict {
     Deliver,
     /// Complete with its Ethernet header: goes out on this port.
     Transmit(PortId),
+    /// Complete with its Ethernet header, without tags: goes out by the bridge whose interface is `meta.out`.
+    Bridge,
     /// The frame has a new owner (neighbour queue, another core's ring, a connection): the slot is empty.
     Taken,
     /// Used up by this host: a control message that was understood, a segment that was absorbed. Freed, not a loss.
@@ -74,6 +76,14 @@ drop_reasons! {
     L2UnknownType = "l2_unknown_type",
     /// A VLAN tag that no `[[vlan]]` of the port has, or more tags than two.
     VlanUnknown = "vlan_unknown",
+    /// To a group address that no bridge forwards (IEEE 802.1D): spanning tree, LACP, LLDP. Tidegate takes no part in them.
+    BridgeReserved = "bridge_reserved",
+    /// A frame with a bridge's own address as its source came in by a member: there is a loop, and no spanning tree to cut it.
+    BridgeLoop = "bridge_loop",
+    /// The destination is behind the member by which the frame came, or the bridge has no other member.
+    BridgeSameSide = "bridge_same_side",
+    /// More unknown, broadcast and multicast frames than `flood_limit` of the bridge allows.
+    BridgeFloodLimited = "bridge_flood_limited",
     /// Unicast to another station's address.
     L2WrongAddress = "l2_wrong_address",
     /// The source address is a multicast or zero address, which no station may send from.

@@ -36,9 +36,6 @@ pub(crate) use signal::Stop;
 use tls::TlsFault;
 pub(crate) use wire::{Addresses, Attachment, Wire};
 
-/// Session polls in one turn. Few: what is under test gets work while the rest is still being done, as from many clients, and not
-/// a whole turn's at once while it waits and then the other way round.
-const POLLS: usize = 16;
 /// Frames of one station. A super-segment's worth per connection would be too many; what is under way at a time is this.
 const FRAMES: usize = 16_384;
 /// Bytes of a frame.
@@ -217,7 +214,7 @@ impl<A: App> Station<A> {
             seed: now.as_nanos(),
         };
         Ok(Self {
-            worker: Worker::new(spec, app).with_polls(POLLS),
+            worker: Worker::new(spec, app),
             clock: clock.clone(),
             busy: 0,
             stall: None,
@@ -306,7 +303,7 @@ fn tables(plan: &Plan, info: &PortInfo) -> Result<Tables, SetUpError> {
             advertise: None,
         }],
         routes: routes.collect(),
-        neighbors: Vec::new(),
+        ..l3::Spec::default()
     };
     let l3 = l3::Table::build(spec, None).map_err(SetUpError::Routes)?;
     let listeners = plan.listeners.iter().map(|Listener { address, tls }| ListenerSpec {

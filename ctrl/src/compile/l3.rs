@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tidegate_dataplane::io::MacAddr;
+use tidegate_dataplane::io::{MacAddr, PortInfo};
 use tidegate_dataplane::l2::{self, Presence, StaticNeighbor, Tags, tag};
 use tidegate_dataplane::l3::{Advertise, InterfaceSpec, Route, Spec, Table, Target};
 use tidegate_dataplane::meta::{InterfaceId, PortId};
 
 use super::{CompileError, Inputs};
-use crate::config::model::{self, DuplicateDetection, Link, RouteTarget, RouterAdvertisements, TagProtocol};
+use crate::config::Config;
+use crate::config::model::{self, DuplicateDetection, Link, Name, RouteTarget, RouterAdvertisements, TagProtocol};
 use crate::kernel::{NextHop, Way};
 
 /// Whether both make the same table.
@@ -37,7 +38,7 @@ pub(super) fn build(inputs: &Inputs, previous: Option<&Table>) -> Result<Table, 
         address: neighbor.address,
         mac: MacAddr(neighbor.mac.0),
     });
-    let spec = Spec { interfaces, routes, neighbors: neighbors.collect() };
+    let spec = Spec { interfaces, routes, neighbors: neighbors.collect(), bridges: bridges(config, &ids) };
     Table::build(spec, previous).map_err(CompileError::L3)
 }
 
@@ -51,7 +52,7 @@ fn ids(interfaces: &[model::Interface], previous: Option<&Table>) -> Vec<Interfa
     let mut free = (ports..).filter(|at| known.get(*at).is_none_or(|interface| interface.name.is_empty()));
     let mut number = |(at, interface): (usize, &model::Interface)| match interface.link {
         Link::Port => id(at),
-        Link::Vlan { .. } => {
+        Link::Vlan { .. } | Link::Bridge { .. } => {
             let had = numbers.get(interface.name.0.as_str()).copied();
             id(had.or_else(|| free.next()).unwrap_or(usize::MAX))
         }
@@ -89,6 +90,7 @@ fn spec(inputs: &Inputs, id: InterfaceId, interface: &model::Interface) -> Inter
             let link = l2::Link::Port { port: PortId(self::id(port.index).0), tags };
             (link, inputs.ports[port.index].mac, interface.mtu)
         }
+        Link::Bridge { .. } => (l2::Link::Bridge, mac(&inputs.config, &inputs.ports, interface), interface.mtu),
     };
     InterfaceSpec {
         id,
@@ -101,6 +103,37 @@ fn spec(inputs: &Inputs, id: InterfaceId, interface: &model::Interface) -> Inter
         presence,
         advertise: interface.router_advertisements.as_ref().map(advertise),
     }
+}
+
+/// The hardware address of an interface: its port's, for a bridge that of its first member.
+pub(super) fn mac(config: &Config, ports: &[PortInfo], interface: &model::Interface) -> MacAddr {
+    let below = |name: &Name| config.interfaces.iter().find(|other| other.name == *name);
+    let port = match &interface.link {
+        Link::Port => Some(&interface.name),
+        Link::Vlan { port, .. } => Some(&port.name),
+        Link::Bridge { members, .. } => {
+            members.first().and_then(|member| below(&member.name)).map(|member| match &member.link {
+                Link::Vlan { port, .. } => &port.name,
+                Link::Port | Link::Bridge { .. } => &member.name,
+            })
+        }
+    };
+    let at = port.and_then(|name| config.ports.iter().position(|port| port.name == *name));
+    at.and_then(|at| ports.get(at)).map_or(MacAddr::default(), |info| info.mac)
+}
+
+fn bridges(config: &Config, ids: &[InterfaceId]) -> Vec<l2::Bridge> {
+    let bridge = |(at, interface): (usize, &model::Interface)| {
+        let Link::Bridge { members, mac_limit, mac_age_s, flood_limit } = &interface.link else { return None };
+        Some(l2::Bridge {
+            interface: ids[at],
+            members: members.iter().map(|member| ids[member.index]).collect(),
+            mac_limit: *mac_limit,
+            mac_age: Duration::from_secs(u64::from(*mac_age_s)),
+            flood_limit: *flood_limit,
+        })
+    };
+    config.interfaces.iter().enumerate().filter_map(bridge).collect()
 }
 
 /// The routes of the file and those learnt, each prefix once: a port's own come first, then those of the file unless it says otherwise.
@@ -192,7 +225,6 @@ mod tests {
     use std::path::Path;
     use std::time::SystemTime;
 
-    use tidegate_dataplane::io::PortInfo;
     use tidegate_dataplane::l3::Action;
     use tidegate_dataplane::l7::tls::{TicketKeys, wall_clock};
     use tidegate_dataplane::tables::Phase;

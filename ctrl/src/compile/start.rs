@@ -25,14 +25,12 @@ pub fn ports(config: &Config) -> Vec<PortSpec> {
 pub fn hosts(config: &Config, ports: &[PortInfo]) -> Vec<(PortSpec, HostLink)> {
     let with_host = config.interfaces.iter().enumerate().filter_map(|(at, interface)| {
         let host = interface.host.as_ref()?;
-        let (port, mtu) = match &interface.link {
-            model::Link::Port => (&ports[at], ports[at].mtu),
-            model::Link::Vlan { port, .. } => (&ports[port.index], interface.mtu),
-        };
+        // A port's MTU is the device's.
+        let mtu = ports.get(at).map_or(interface.mtu, |info| info.mtu);
         let spec = PortSpec {
             name: format!("{}.host", interface.name.0),
             driver: DriverSpec::Tap(TapSpec::new(&host.interface)),
-            mac: Some(port.mac),
+            mac: Some(super::l3::mac(config, ports, interface)),
             mtu,
         };
         Some((at, spec, host.limit))

@@ -99,7 +99,7 @@ pub struct Places {
     pub tcp: Span,
     /// Each `[[port]]`.
     pub ports: Vec<Span>,
-    /// Every interface: ports, then VLANs.
+    /// Every interface: ports, then VLANs, then bridges.
     pub interfaces: Vec<Span>,
 }
 
@@ -163,7 +163,7 @@ pub fn check(source: Source, surroundings: &Surroundings<'_>) -> Checked {
         dpdk: raw.dpdk.span,
         tcp: raw.tcp.span,
         ports: raw.port.0.iter().map(|port| port.span).collect(),
-        interfaces: raw.port.0.iter().map(|port| port.span).chain(raw.vlan.0.iter().map(|vlan| vlan.span)).collect(),
+        interfaces: spans(&raw),
     };
     let (config, certs, mut diagnostics) = raw.check(surroundings, decoder.diagnostics);
     let broken = mended.errors(&syntax, &source);
@@ -182,6 +182,13 @@ pub fn check(source: Source, surroundings: &Surroundings<'_>) -> Checked {
     }
     let report = Report::new(source, diagnostics);
     Checked { config: config.filter(|_| report.errors() == 0), certs, places, report }
+}
+
+/// Where the interfaces stand, in the order of their numbers.
+fn spans(raw: &raw::Raw) -> Vec<Span> {
+    let ports = raw.port.0.iter().map(|port| port.span);
+    let vlans = raw.vlan.0.iter().map(|vlan| vlan.span);
+    ports.chain(vlans).chain(raw.bridge.0.iter().map(|bridge| bridge.span)).collect()
 }
 
 /// The directory in which relative paths of a configuration file start.

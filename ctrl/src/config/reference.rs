@@ -13,6 +13,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[tcp]", "Tcp"),
     ("[[port]]", "Port"),
     ("[[vlan]]", "Vlan"),
+    ("[[bridge]]", "Bridge"),
     ("[[route]]", "Route"),
     ("[kernel_routes]", "KernelRoutes"),
     ("[[neighbor]]", "Neighbor"),

@@ -18,6 +18,7 @@ pub(super) fn looks(stage: Stage, stands: Verdict) -> bool {
     match stands {
         Verdict::Continue => !matches!(stage, Stage::L3Local | Stage::Handover | Stage::Tcp | Stage::Host),
         Verdict::Deliver => matches!(stage, Stage::L3Local | Stage::Handover | Stage::Tcp | Stage::Host),
+        Verdict::Bridge => stage == Stage::Bridge,
         Verdict::Transmit(_) | Verdict::Taken | Verdict::Consumed | Verdict::Drop(_) => false,
     }
 }

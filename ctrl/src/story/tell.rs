@@ -95,6 +95,7 @@ fn word(verdict: Verdict) -> &'static str {
         Verdict::Continue => "continue",
         Verdict::Deliver => "deliver",
         Verdict::Transmit(_) => "transmit",
+        Verdict::Bridge => "bridge",
         Verdict::Taken => "taken",
         Verdict::Consumed => "consumed",
         Verdict::Drop(_) => "drop",
@@ -144,6 +145,7 @@ fn end(record: &Record, around: &Surroundings<'_>) -> End {
             end.text = "the core had no free frame to try it out with".to_owned();
         }
         Verdict::Continue | Verdict::Deliver => dropped(&mut end, DropReason::NoListener),
+        Verdict::Bridge => dropped(&mut end, DropReason::TxError),
         Verdict::Drop(reason) => dropped(&mut end, reason),
     }
     end

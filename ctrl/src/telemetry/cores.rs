@@ -24,7 +24,7 @@ pub(super) fn families(telemetry: &Telemetry, tables: &Tables) -> Vec<Family> {
 
 fn per_core(telemetry: &Telemetry) -> Vec<Family> {
     type Of = fn(&CoreStats) -> &Counter;
-    let counters: [(&str, &str, Of); 7] = [
+    let counters: [(&str, &str, Of); 9] = [
         ("tidegate_core_turns_total", "Turns of the poll loop, idle ones included: the heartbeat.", |c| &c.turns),
         ("tidegate_core_idle_turns_total", "Turns that found nothing to do.", |c| &c.idle_turns),
         ("tidegate_core_sleeps_total", "Times the core slept on its ports.", |c| &c.sleeps),
@@ -33,9 +33,16 @@ fn per_core(telemetry: &Telemetry) -> Vec<Family> {
             &c.total_cycles
         }),
         ("tidegate_core_handovers_total", "Packets passed to the core that owns their flow.", |c| &c.handovers),
+        ("tidegate_bridge_moves_total", "Stations that moved from one member of a bridge to another.", |c| {
+            &c.bridge_moves
+        }),
+        ("tidegate_bridge_refused_total", "Frames of stations that a bridge at its limit did not learn.", |c| {
+            &c.bridge_refused
+        }),
         ("tidegate_core_restarts_total", "Panics that were contained; each restarted the core.", |c| &c.restarts),
     ];
-    let gauges: [(&str, &str, Of); 2] = [
+    let gauges: [(&str, &str, Of); 3] = [
+        ("tidegate_bridge_stations", "Stations that bridges know.", |c| &c.bridge_stations),
         ("tidegate_core_free_frames", "Packet buffers that are free.", |c| &c.free_frames),
         ("tidegate_core_generation", "Number of the tables the core runs on.", |c| &c.generation),
     ];
@@ -84,13 +91,17 @@ fn per_port(telemetry: &Telemetry) -> Vec<Family> {
     families
 }
 
-/// What ports do not count: parts of a port's traffic, told by tags.
+/// What ports do not count: parts of a port's traffic, told by tags, and what bridges route.
 fn per_interface(telemetry: &Telemetry, tables: &Tables) -> Vec<Family> {
     type Of = fn(&InterfaceStats) -> &Counter;
     let counters: [(&str, &str, Of); 4] = [
-        ("tidegate_interface_rx_packets_total", "Packets received with the interface's tags.", |i| &i.rx_packets),
+        ("tidegate_interface_rx_packets_total", "Packets received by a VLAN or, from its members, by a bridge.", |i| {
+            &i.rx_packets
+        }),
         ("tidegate_interface_rx_bytes_total", "Bytes of them, Ethernet header and tags included.", |i| &i.rx_bytes),
-        ("tidegate_interface_tx_packets_total", "Packets sent with the interface's tags.", |i| &i.tx_packets),
+        ("tidegate_interface_tx_packets_total", "Packets sent by a VLAN or, to its members, by a bridge.", |i| {
+            &i.tx_packets
+        }),
         ("tidegate_interface_tx_bytes_total", "Bytes of them, Ethernet header and tags included.", |i| &i.tx_bytes),
     ];
     let all = tables.l3.link().interfaces().iter().zip(0u16..);

@@ -1,6 +1,6 @@
 //! The Ethernet header of frames that go out, with the tags of their interface: 14, 18 or 22 bytes, made once per neighbour.
 
-use super::{Interface, table::Link, tag};
+use super::{Interface, tag};
 use crate::{
     frame::Frame,
     io::MacAddr,
@@ -31,10 +31,7 @@ impl Header {
         let tags = tags.as_bytes();
         bytes[12..12 + tags.len()].copy_from_slice(tags);
         bytes[12 + tags.len()..PLAIN + tags.len()].copy_from_slice(&ethertype.to_be_bytes());
-        let exit = match interface.link {
-            Link::Port { port, .. } => Verdict::Transmit(port),
-            Link::None => Verdict::Drop(DropReason::TxError),
-        };
+        let exit = interface.exit();
         Self { bytes, len: (PLAIN + tags.len()) as u8, exit }
     }
 
@@ -122,6 +119,7 @@ mod tests {
     use super::*;
     use crate::{
         frame::Arena,
+        l2::table::Link,
         l2::tag::{CUSTOMER, SERVICE, Tags},
         meta::PortId,
     };

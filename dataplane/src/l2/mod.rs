@@ -1,11 +1,14 @@
 //! Ethernet: what came in and for whom, who our neighbours are, and the header on the way out.
 //!
-//! Stages in packet order: [`parse`], [`input`] (with [`arp`] answered in place), and at the end of the pipeline [`output`].
+//! Stages in packet order: [`parse`], [`bridge`], [`input`] (with [`arp`] answered in place), and at the end of the pipeline [`output`]
+//! and [`bridge`] once more, for what goes out by one.
 //! What the configuration says is in the immutable [`Table`]; what a core has learnt from the link is in its own [`State`].
 //! Cores share nothing: the worker copies each [neighbour message](is_neighbor_message) to all cores, and each learns for itself.
 
 pub mod tag; // VLAN tags, and the interfaces they name
 pub mod parse; // Ethernet header to offsets
+pub mod bridge; // from member to member of a bridge
+mod stations; // which member leads to whom
 pub mod input; // is it for this station?
 pub mod arp; // RFC 826: who has an IPv4 address
 pub mod neighbor; // what a core knows about the stations on its links
@@ -23,7 +26,8 @@ pub use entries::{Neighbor, Phase};
 pub use header::Header;
 pub use neighbor::{Limits, State};
 pub use presence::{Conflict, Presence};
-pub use table::{Adjacency, Interface, Link, StaticNeighbor, Table};
+pub(crate) use stations::News;
+pub use table::{Adjacency, Bridge, Interface, Link, StaticNeighbor, Table};
 pub use tag::Tags;
 
 use crate::{

@@ -11,12 +11,13 @@ use core::{net::IpAddr, time::Duration};
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::{
-    Adjacency, Header, Table, Turn, arp,
+    Adjacency, Header, News, Table, Turn, arp,
     bucket::Bucket,
     entries::{Entries, NONE, Phase},
     pending::Pending,
     presence::{Announcer, Conflict},
     solicit,
+    stations::Stations,
 };
 use crate::{
     clock::Instant,
@@ -86,6 +87,7 @@ pub struct State {
     /// When an address of ours was last defended, by interface.
     defended: Vec<Option<Instant>>,
     announcer: Announcer,
+    pub(super) stations: Stations,
 }
 
 impl core::fmt::Debug for State {
@@ -107,6 +109,7 @@ impl State {
             questions: QUESTIONS,
             defended: Vec::new(),
             announcer: Announcer::new(seed),
+            stations: Stations::new(seed),
         }
     }
 
@@ -144,6 +147,7 @@ impl State {
         self.adjacent.resize(table.adjacencies().len(), (NONE, 0));
         self.defended.resize(table.interfaces().len(), None);
         self.announcer.adopt(table);
+        self.stations.adopt(table.bridges());
     }
 
     /// The way to a next hop that needs no second look: the fast path of a routed packet.
@@ -251,6 +255,8 @@ impl State {
     /// Does what is due: asks again, confirms, gives up. Packets whose neighbour did not answer are then in [`State::take_failed`].
     pub fn tick(&mut self, table: &Table, turn: &mut Turn<'_>) {
         self.announcer.tick(table, turn);
+        self.stations.sweep(table.bridges(), turn.now);
+        turn.stats.bridge_stations.set(self.stations.len() as u64);
         for _ in 0..EXPIRIES_PER_TURN {
             let Some(&Reverse((at, slot))) = self.timers.peek() else { return };
             if at > turn.now {
@@ -287,7 +293,7 @@ impl State {
     /// When [`State::tick`] next has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         let aging = self.timers.peek().map(|Reverse((at, _))| *at);
-        [aging, self.announcer.next_deadline()].into_iter().flatten().min()
+        [aging, self.announcer.next_deadline(), self.stations.next_deadline()].into_iter().flatten().min()
     }
 
     /// A conflict about one of our addresses, for the management thread.
@@ -298,6 +304,11 @@ impl State {
     /// Another station uses an address of ours: the management thread will hear of it.
     pub(crate) fn report(&mut self, conflict: Conflict, tentative: bool, now: Instant) {
         self.announcer.conflict(conflict, tentative, now);
+    }
+
+    /// A station that was learnt here, for the other cores.
+    pub(crate) fn take_news(&mut self) -> Option<News> {
+        self.stations.take_news()
     }
 
     /// A packet that waited for a neighbour that did not answer.

@@ -1,10 +1,13 @@
 //! What the configuration says about links: our own addresses, the next hops that routes use, static neighbours.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::{Presence, Tags, header::retag, tag::Vlans};
+use super::{HEADER, Presence, Tags, header::retag, tag::Vlans};
 use crate::{
     frame::Frame,
     io::MacAddr,
@@ -25,6 +28,8 @@ pub enum Link {
         /// The tags.
         tags: Tags,
     },
+    /// The members of a bridge: see [`Bridge`].
+    Bridge,
 }
 
 impl Link {
@@ -37,7 +42,7 @@ impl Link {
     pub const fn tags(&self) -> Tags {
         match self {
             Self::Port { tags, .. } => *tags,
-            Self::None => Tags::NONE,
+            Self::None | Self::Bridge => Tags::NONE,
         }
     }
 }
@@ -80,16 +85,26 @@ impl Interface {
 
     /// Whether it has counters of its own: a port's untagged side has those of the port.
     pub fn has_counters(&self) -> bool {
-        self.link.tags() != Tags::NONE
+        self.link == Link::Bridge || self.link.tags() != Tags::NONE
     }
 
-    /// Sends a frame without tags, whose addresses are in place, out of this interface.
+    /// Where its frames go.
+    pub(super) const fn exit(&self) -> Verdict {
+        match self.link {
+            Link::Port { port, .. } => Verdict::Transmit(port),
+            Link::Bridge => Verdict::Bridge,
+            Link::None => Verdict::Drop(DropReason::TxError),
+        }
+    }
+
+    /// Sends a frame whose addresses are in place out of this interface, with its tags instead of those it has.
     pub(crate) fn send_framed(&self, frame: &mut Frame, meta: &mut Meta) -> Verdict {
-        let Link::Port { port, tags } = self.link else { return Verdict::Drop(DropReason::TxError) };
-        if tags != Tags::NONE && !retag(frame, meta, &tags) {
+        let tags = self.link.tags();
+        let as_they_are = tags == Tags::NONE && usize::from(meta.l3) == HEADER;
+        if !as_they_are && !retag(frame, meta, &tags) {
             return Verdict::Drop(DropReason::TooLong);
         }
-        Verdict::Transmit(port)
+        self.exit()
     }
 
     /// Whether `address` is ours on this interface, to be used and answered for.
@@ -189,6 +204,21 @@ pub struct StaticNeighbor {
     pub mac: MacAddr,
 }
 
+/// A bridge: what it joins, and within which limits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bridge {
+    /// Its own interface.
+    pub interface: InterfaceId,
+    /// What it joins; an interface is a member of one bridge at most.
+    pub members: Vec<InterfaceId>,
+    /// Stations it learns.
+    pub mac_limit: u32,
+    /// How long it remembers one that is silent.
+    pub mac_age: Duration,
+    /// Frames per second that a core floods; `None` for no limit.
+    pub flood_limit: Option<u32>,
+}
+
 /// The links of one generation. Immutable; made by `l3::Table::build`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Table {
@@ -198,6 +228,9 @@ pub struct Table {
     /// By port.
     vlans: Box<[Vlans]>,
     no_vlans: Vlans,
+    bridges: Box<[Bridge]>,
+    /// By interface: the bridge of which it is a member, as an index.
+    bridge_of: Box<[Option<u16>]>,
     absent: Interface,
 }
 
@@ -211,6 +244,8 @@ impl Table {
             neighbors: neighbors.into(),
             vlans,
             no_vlans: Vlans::default(),
+            bridges: Box::default(),
+            bridge_of: Box::default(),
             absent: Interface::absent(),
         }
     }
@@ -224,6 +259,34 @@ impl Table {
     /// All interfaces.
     pub fn interfaces(&self) -> &[Interface] {
         &self.interfaces
+    }
+
+    /// The same with bridges.
+    #[must_use]
+    pub fn with_bridges(mut self, bridges: Vec<Bridge>) -> Self {
+        let mut bridge_of = vec![None; self.interfaces.len()];
+        for (bridge, number) in bridges.iter().zip(0u16..) {
+            for member in &bridge.members {
+                if let Some(of) = bridge_of.get_mut(member.index()) {
+                    *of = Some(number);
+                }
+            }
+        }
+        (self.bridges, self.bridge_of) = (bridges.into(), bridge_of.into());
+        self
+    }
+
+    /// The bridges.
+    #[inline]
+    pub fn bridges(&self) -> &[Bridge] {
+        &self.bridges
+    }
+
+    /// The bridge that an interface is a member of, with its index.
+    #[inline]
+    pub(super) fn bridge_of(&self, member: InterfaceId) -> Option<(u16, &Bridge)> {
+        let number = (*self.bridge_of.get(member.index())?)?;
+        Some((number, self.bridges.get(usize::from(number))?))
     }
 
     /// What the tags of frames on a port mean.

@@ -87,6 +87,8 @@ pub struct Spec {
     pub routes: Vec<Route>,
     /// Static neighbours.
     pub neighbors: Vec<StaticNeighbor>,
+    /// Bridges, in any order; their interfaces and members are among the interfaces.
+    pub bridges: Vec<l2::Bridge>,
 }
 
 /// Why a specification makes no table: always the operator's to correct.
@@ -162,7 +164,7 @@ impl Table {
         let fib4 = previous.map(|table| &table.fib4).filter(|fib| fib.entries() == v4).cloned();
         let fib6 = previous.map(|table| &table.fib6).filter(|fib| fib.entries() == v6).cloned();
         Ok(Self {
-            link: Arc::new(l2::Table::new(interfaces, adjacencies, spec.neighbors)),
+            link: Arc::new(l2::Table::new(interfaces, adjacencies, spec.neighbors).with_bridges(spec.bridges)),
             addresses,
             fib4: fib4.unwrap_or_else(|| Arc::new(Fib4::new(v4))),
             fib6: fib6.unwrap_or_else(|| Arc::new(Fib6::new(v6))),

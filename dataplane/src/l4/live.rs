@@ -3,7 +3,7 @@
 use smoltcp::{
     iface::{Interface, SocketHandle, SocketSet},
     socket::tcp,
-    time::{Duration as SocketDuration, Instant as SocketInstant},
+    time::Duration as SocketDuration,
 };
 
 use crate::clock::Instant;
@@ -172,19 +172,17 @@ impl Live {
 
     /// Next octet expected, as far as data goes: a FIN is one more.
     pub(super) fn rcv_nxt(&self) -> Seq {
-        let socket = self.socket_ref();
         let fin = matches!(
-            socket.state(),
+            self.socket_ref().state(),
             tcp::State::CloseWait | tcp::State::LastAck | tcp::State::Closing | tcp::State::TimeWait
         );
-        self.record.rcv_nxt.plus(self.consumed).plus(socket.recv_queue() as u32).plus(u32::from(fin))
+        self.record.rcv_nxt.plus(self.consumed).plus(self.socket_ref().recv_queue() as u32).plus(u32::from(fin))
     }
 
     /// The peer's last cumulative acknowledgement: [`Self::snd_una`], and the FIN once it is acknowledged.
     pub(super) fn acknowledged(&self) -> Seq {
-        let socket = self.socket_ref();
-        let fin_acked = matches!(socket.state(), tcp::State::FinWait2 | tcp::State::TimeWait);
-        self.record.snd_nxt.plus(self.written).minus(socket.send_queue() as u32).plus(u32::from(fin_acked))
+        let fin_acked = matches!(self.socket_ref().state(), tcp::State::FinWait2 | tcp::State::TimeWait);
+        self.snd_una().plus(u32::from(fin_acked))
     }
 
     /// Sent and not acknowledged, a FIN included.
@@ -322,44 +320,39 @@ impl Live {
         }
     }
 
-    /// Sends what the socket has to send. Tells whether it has more, and when it wants to be polled again.
+    /// Sends what the socket has to send. True if it has more.
     pub(super) fn emit<S: SegmentSink>(
         &mut self,
         interface: &mut Interface,
         sink: &mut S,
         now: Instant,
         mtu: usize,
-    ) -> (bool, Option<SocketInstant>) {
+    ) -> bool {
         self.track.now = now;
         let at = self.egress_time(now);
         let first = self.track.segments;
-        let due = loop {
+        loop {
             let before = self.track.segments;
             let unsent = (self.record.snd_nxt.plus(self.written)).since(self.track.snd_max);
             let mss = i32::from(self.record.mss);
             // Nagle's rule only while a whole segment waits: it keeps smoltcp from cutting small ones off a full queue, and does
             // not hold the end of a message back.
             self.socket().set_nagle_enabled(unsent >= mss);
-            // Asked first: half of all looks at a connection find nothing to send, and the answer is its next deadline.
-            let due = interface.poll_at(at, &self.sockets);
-            if due.is_none_or(|due| due > at) {
-                break due;
-            }
             let mut wire = Wire { packet: None, sink, track: &mut self.track, mtu };
             interface.poll_egress(at, &mut wire, &mut self.sockets);
             let sent = self.track.segments;
             if sent == before {
-                break due;
+                break;
             }
             self.active = now;
             if sent.wrapping_sub(first) >= TURN_SEGMENTS {
-                return (true, due);
+                return true;
             }
-        };
+        }
         if self.waiting_since.is_none() && self.outstanding() > 0 {
             self.waiting_since = Some(now);
         }
-        (!sink.has_room(), due)
+        !sink.has_room()
     }
 
     /// Everything is acknowledged in both directions and nothing is buffered: the socket can be replaced.

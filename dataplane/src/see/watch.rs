@@ -120,6 +120,8 @@ impl Watches {
                 Verdict::Continue | Verdict::Deliver => {
                     self.lost(links, DropReason::NoListener, frame, &slot.meta, now);
                 }
+                // No bridge took it, see `worker::ports`.
+                Verdict::Bridge => self.lost(links, DropReason::TxError, frame, &slot.meta, now),
                 Verdict::Taken | Verdict::Consumed => {}
             }
         }

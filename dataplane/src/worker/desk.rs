@@ -63,7 +63,6 @@ impl<A: App> Worker<A> {
             links,
             hosts: &mut hosts,
             tcp: &self.host.tcp,
-            joinery: &mut self.joinery,
             capabilities: self.ports.common_capabilities(),
         };
         let meta = Meta { port: *port, ..Meta::default() };

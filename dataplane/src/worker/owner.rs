@@ -5,10 +5,11 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{handover::Links, segments::is_segment};
 use crate::{
     batch::Batch,
-    frame::Frame,
-    l2::{self, Turn},
+    frame::{Arena, Frame},
+    io::MacAddr,
+    l2::{self, News, Turn},
     l3, l4,
-    meta::{Meta, Network},
+    meta::{Flags, Meta, Network},
     stats::CoreStats,
     verdict::{DropReason, Verdict},
 };
@@ -26,6 +27,26 @@ pub(super) fn share_neighbor_messages(links: &mut Links, stats: &CoreStats, batc
         }
         Verdict::Continue
     });
+}
+
+/// Tells the other cores what stations bridges have learnt here.
+pub(super) fn share_stations(links: &mut Links, arena: &Arena, stats: &CoreStats, link: &mut l2::State) {
+    while let Some(News { bridge, member, mac }) = link.take_news() {
+        if links.cores() <= 1 {
+            continue;
+        }
+        let [a, b] = bridge.to_be_bytes();
+        let [c, d, e, f, g, h] = mac.0;
+        let Some(frame) = arena.copy_from(&[a, b, c, d, e, f, g, h]) else { continue };
+        let meta = Meta { interface: member, flags: Flags::STATION, ..Meta::default() };
+        stats.drops(DropReason::HandoverFull).add(links.send_all(&frame, meta));
+    }
+}
+
+/// What [`share_stations`] sent.
+fn station(frame: &Frame, meta: &Meta) -> Option<News> {
+    let [a, b, c, d, e, f, g, h] = *frame.data().first_chunk::<8>()?;
+    Some(News { bridge: u16::from_be_bytes([a, b]), member: meta.interface, mac: MacAddr([c, d, e, f, g, h]) })
 }
 
 /// Passes segments for this host, and ICMP errors about segments of this host, to the core that owns the flow. Returns whether
@@ -59,7 +80,12 @@ pub(super) fn receive(
     batch: &mut Batch,
 ) {
     batch.each(Verdict::Continue, |frame, meta| {
-        if l2::is_neighbor_message(frame, meta) {
+        if meta.flags.contains(Flags::STATION) {
+            if let Some(news) = station(frame, meta) {
+                l2::bridge::learn(table.link(), link, turn, news);
+            }
+            Verdict::Consumed
+        } else if l2::is_neighbor_message(frame, meta) {
             l3::learn(table, net, link, turn, frame, meta);
             Verdict::Consumed
         } else {

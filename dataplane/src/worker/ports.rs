@@ -111,6 +111,8 @@ impl Ports {
                 }
                 Verdict::Drop(reason) => self.stats.drops(reason).add(1),
                 Verdict::Taken | Verdict::Consumed => {}
+                // The stage for it has been: the bridge has gone since.
+                Verdict::Bridge => self.stats.drops(DropReason::TxError).add(1),
                 // Nobody claimed it: a packet for this host that no stage serves.
                 Verdict::Continue | Verdict::Deliver => self.stats.drops(DropReason::NoListener).add(1),
             }
@@ -137,8 +139,7 @@ impl Ports {
         let most = self.ports.get(port.index()).map_or(0, |attached| attached.capabilities.tx_segment as usize);
         if meta.segment_size != 0 && frame.len() > usize::from(meta.l3) + most {
             // A super-segment from a port that has them, to one that has not.
-            let cut =
-                segment::cut(frame.data(), &meta, arena, |part, meta| self.queue_packet(arena, port, part, meta, lost));
+            let cut = segment::cut(&frame, &meta, arena, |part, meta| self.queue_packet(arena, port, part, meta, lost));
             if let Err(reason) = cut {
                 self.stats.drops(reason).add(1);
                 lost.lost(reason, &frame, &meta);

@@ -13,7 +13,6 @@ use crate::{
     meta::InterfaceId,
     stats::{CoreStats, Stage},
     tables::{Generation, Tables},
-    verdict::DropReason,
 };
 
 /// Looks at a batch after each stage.
@@ -62,7 +61,6 @@ pub(super) struct Way<'a> {
     pub(super) links: &'a mut Links,
     pub(super) hosts: &'a mut Hosts,
     pub(super) tcp: &'a TcpHandle,
-    pub(super) joinery: &'a mut segments::Joinery,
     /// What every port on a wire can do.
     pub(super) capabilities: Capabilities,
 }
@@ -79,7 +77,10 @@ impl Way<'_> {
             Course::Mail => self.mail(batch, probe),
             Course::Own => self.transit(batch, probe),
             Course::Kernel(interface) => {
-                Hosts::send(self.generation.l3.link(), interface, batch);
+                let Self { generation, now, arena, egress, stats, link, .. } = self;
+                let table = generation.l3.link();
+                Hosts::send(table, interface, batch);
+                l2::bridge::send(table, link, &mut Turn { now: *now, arena, egress, stats }, batch);
                 probe.after(Stage::Host, batch.len(), batch);
             }
         }
@@ -89,11 +90,16 @@ impl Way<'_> {
     #[inline]
     fn arrive<P: Probe>(&mut self, batch: &mut Batch, probe: &mut P) {
         let n = batch.len();
-        let Self { generation, now, arena, egress, stats, link, net, links, hosts, joinery, .. } = self;
+        let Self { generation, now, arena, egress, stats, link, net, links, hosts, .. } = self;
         let table = &*generation.l3;
         let mut turn = Turn { now: *now, arena, egress, stats };
         l2::parse::run(table.link(), stats, batch);
         probe.after(Stage::L2Parse, n, batch);
+        if !table.link().bridges().is_empty() {
+            l2::bridge::receive(table.link(), link, &mut turn, batch);
+            owner::share_stations(links, turn.arena, turn.stats, link);
+            probe.after(Stage::Bridge, n, batch);
+        }
         hosts.mark(batch);
         owner::share_neighbor_messages(links, stats, batch);
         l2::input::run(table.link(), link, &mut turn, batch);
@@ -109,9 +115,8 @@ impl Way<'_> {
             }
             let mut segments = 0;
             if probe.segments(self.tcp, *now, generation, batch) {
-                let mut sink = segments::Sink::new(arena, egress, &mut joinery.scratch, self.capabilities);
-                segments = segments::input(self.tcp, *now, generation, batch, &mut joinery.joint, &mut sink);
-                stats.drops(DropReason::NoFrame).add(sink.lost());
+                let mut sink = segments::Sink::new(arena, egress, self.capabilities);
+                segments = segments::input(self.tcp, *now, generation, batch, &mut sink);
             }
             probe.after(Stage::Tcp, segments, batch);
         }
@@ -134,19 +139,22 @@ impl Way<'_> {
         probe.after(Stage::L3Forward, n, batch);
         l2::output::run(table.link(), link, &mut turn, batch);
         probe.after(Stage::L2Output, n, batch);
+        if !table.link().bridges().is_empty() {
+            l2::bridge::send(table.link(), link, &mut turn, batch);
+            probe.after(Stage::Bridge, n, batch);
+        }
     }
 
     /// From another core: neighbour messages are learnt, segments go to TCP.
     #[inline]
     fn mail<P: Probe>(&mut self, batch: &mut Batch, probe: &mut P) {
-        let Self { generation, now, arena, egress, stats, link, net, hosts, joinery, .. } = self;
+        let Self { generation, now, arena, egress, stats, link, net, hosts, .. } = self;
         let table = &*generation.l3;
         owner::receive(table, net, link, &mut Turn { now: *now, arena, egress, stats }, batch);
         let mut segments = 0;
         if probe.segments(self.tcp, *now, generation, batch) {
-            let mut sink = segments::Sink::new(arena, egress, &mut joinery.scratch, self.capabilities);
-            segments = segments::input(self.tcp, *now, generation, batch, &mut joinery.joint, &mut sink);
-            stats.drops(DropReason::NoFrame).add(sink.lost());
+            let mut sink = segments::Sink::new(arena, egress, self.capabilities);
+            segments = segments::input(self.tcp, *now, generation, batch, &mut sink);
         }
         probe.after(Stage::Tcp, segments, batch);
         let claimed = hosts.claim(table.link(), *now, batch);

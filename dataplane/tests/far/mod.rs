@@ -88,6 +88,7 @@ pub(crate) fn links() -> l3::Spec {
         interfaces: vec![port(0), port(1)],
         routes: vec![clients("10.64.0.0/10", "10.0.0.254"), clients("fd64::/16", "fd00:0::254")],
         neighbors,
+        ..l3::Spec::default()
     }
 }
 

@@ -86,6 +86,7 @@ fn tables() -> Tables {
             neighbor(2, "10.0.3.11"),
             neighbor(1, "fd00:2::11"),
         ],
+        ..l3::Spec::default()
     };
     let listener = ListenerSpec {
         name: "web".into(),

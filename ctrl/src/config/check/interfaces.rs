@@ -1,7 +1,7 @@
 //! What IP does on an interface: the keys that ports and everything else with addresses have in common.
 
 use super::ports::{device_name, mtu_of};
-use super::{Checker, Names, vlans};
+use super::{Checker, Names, bridges, vlans};
 use crate::config::model::{self, Link};
 use crate::config::raw::{Capture, InterfaceKeys, Raw, RouterAdvertisements};
 use crate::config::scalar::Name;
@@ -16,7 +16,8 @@ impl Raw {
     /// Everything that is an interface, in the order of its numbers: ports first, each with the index of its port.
     pub(super) fn interfaces(&self) -> impl Iterator<Item = (&Required<Name>, &InterfaceKeys)> {
         let ports = self.port.0.iter().map(|port| (&port.name, &port.ip));
-        ports.chain(self.vlan.0.iter().map(|vlan| (&vlan.name, &vlan.ip)))
+        let vlans = self.vlan.0.iter().map(|vlan| (&vlan.name, &vlan.ip));
+        ports.chain(vlans).chain(self.bridge.0.iter().map(|bridge| (&bridge.name, &bridge.ip)))
     }
 }
 
@@ -30,6 +31,10 @@ pub(super) fn check(raw: &Raw, names: &Names, cx: &mut Checker<'_>) -> Vec<model
     let links = vlans::links(raw, names, cx);
     for (vlan, link) in raw.vlan.0.iter().zip(links) {
         interfaces.extend(interface(&vlan.name, &vlan.ip, link, None, cx));
+    }
+    let links = bridges::links(raw, &interfaces, names, cx);
+    for (bridge, link) in raw.bridge.0.iter().zip(links) {
+        interfaces.extend(interface(&bridge.name, &bridge.ip, link, None, cx));
     }
     interfaces
 }

@@ -1,5 +1,6 @@
 //! What the file means: names resolved, addresses placed, files read. Each mistake is recorded and the check goes on.
 
+mod bridges;
 mod certificates;
 mod clusters;
 mod interfaces;
@@ -148,7 +149,7 @@ impl NameTable {
     /// What is to be added to have another of the kind.
     fn table(&self) -> String {
         match self.kind {
-            "interface" => "a `[[port]]` or a `[[vlan]]`".to_owned(),
+            "interface" => "a `[[port]]`, a `[[vlan]]` or a `[[bridge]]`".to_owned(),
             kind => format!("a `[[{kind}]]`"),
         }
     }

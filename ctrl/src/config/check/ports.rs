@@ -58,8 +58,8 @@ pub(super) fn check(raw: &Raw, cx: &mut Checker<'_>) -> Vec<model::Port> {
             });
         }
     }
-    for vlan in &raw.vlan.0 {
-        own(vlan.ip.host.ok(), &mut interfaces, cx);
+    for (_, keys) in raw.interfaces().skip(raw.port.0.len()) {
+        own(keys.host.ok(), &mut interfaces, cx);
     }
     ports
 }

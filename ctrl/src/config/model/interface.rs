@@ -45,6 +45,17 @@ pub enum Link {
         /// Identifier of the tag, or of the inner of two.
         id: u16,
     },
+    /// Ports and VLANs as one Ethernet.
+    Bridge {
+        /// What it joins.
+        members: Vec<Reference>,
+        /// Stations it learns.
+        mac_limit: u32,
+        /// Seconds it remembers a silent one.
+        mac_age_s: u32,
+        /// Frames per second and core that are flooded; `None` for no limit.
+        flood_limit: Option<u32>,
+    },
 }
 
 /// A TAP beside an interface, whose other end looks to the kernel like the interface.

@@ -3,6 +3,7 @@
 //! Each declaration here is at once the decoder, the JSON Schema and the reference manual (`docs/configuration.md` is made from
 //! it by a test), so a key's doc comment says unit, effect and cost.
 
+mod bridge;
 mod cluster;
 mod interface;
 mod kernel;
@@ -12,6 +13,7 @@ mod process;
 mod route;
 mod vlan;
 
+pub use bridge::Bridge;
 pub use cluster::{Balance, Cluster, UpstreamTls};
 pub use interface::{DuplicateDetection, InterfaceKeys, RouterAdvertisements};
 pub use kernel::{KernelRoutes, RouteProtocol};
@@ -44,6 +46,8 @@ table! {
         port: Tables<Port>;
         /// Interfaces made of frames with VLAN tags.
         vlan: Tables<Vlan>;
+        /// Ports and VLANs as one Ethernet.
+        bridge: Tables<Bridge>;
         /// Static routes. The subnets of the ports are routes already.
         route: Tables<Route>;
         /// Routes learnt from daemons on this machine.

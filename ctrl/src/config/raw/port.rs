@@ -106,7 +106,7 @@ table! {
         to: Required<Prefix>;
         /// Next router; it must be in the subnet of an interface.
         via: Optional<IpAddr>;
-        /// Interface that leads there: the name of a port or a VLAN. Without it, the one whose subnet has `via`.
+        /// Interface that leads there: the name of a port, a VLAN or a bridge. Without it, the one whose subnet has `via`.
         interface: Optional<Name>;
         /// Drop these packets (counted) and tell nobody.
         blackhole: At<bool> = false, "false";
@@ -118,7 +118,7 @@ table! {
 table! {
     /// A neighbour whose Ethernet address is known and never asked for.
     pub struct Neighbor("[[neighbor]]") {
-        /// The interface it is on: the name of a port or a VLAN.
+        /// The interface it is on: the name of a port, a VLAN or a bridge.
         interface: Required<Name>;
         /// Its address, in a subnet of the interface.
         address: Required<IpAddr>;

@@ -12,7 +12,7 @@ table! {
     /// Without `mtu` the interface takes packets as long as the port's, with `outer` 4 bytes less: links carry one tag beyond
     /// their MTU, not two.
     pub struct Vlan("[[vlan]]") {
-        /// Name in metrics, logs and other tables; unique among ports and VLANs.
+        /// Name in metrics, logs and other tables; unique among interfaces.
         name: Required<Name>;
         /// The port that carries the frames.
         port: Required<Name>;

@@ -8,4 +8,5 @@ mod neighbors; // ARP and the neighbour table
 mod discovery; // ND
 mod presence; // our own addresses on their links, and what hosts are told
 mod vlans; // interfaces with tags
+mod bridges; // from member to member
 mod anything; // random bytes

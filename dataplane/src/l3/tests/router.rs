@@ -75,6 +75,7 @@ pub(crate) fn spec() -> Spec {
         neighbors: (0..3)
             .flat_map(|p| [neighbor(p, format!("10.77.1{p}.2")), neighbor(p, format!("fd77:1{p}::2"))])
             .collect(),
+        bridges: Vec::new(),
     }
 }
 
@@ -125,6 +126,7 @@ impl Router {
         let Self { table, link, state, arena, egress, stats, now, .. } = self;
         let turn = &mut Turn { now: *now, arena, egress, stats };
         l2::parse::run(table.link(), turn.stats, &mut batch);
+        l2::bridge::receive(table.link(), link, turn, &mut batch);
         l2::input::run(table.link(), link, turn, &mut batch);
         l3::input::run(table, state, turn, &mut batch);
         l3::local::run(table, state, link, turn, &mut batch);
@@ -176,6 +178,7 @@ impl Router {
         l3::route::run(table, state, turn, batch);
         l3::forward::run(table, state, turn, batch);
         l2::output::run(table.link(), link, turn, batch);
+        l2::bridge::send(table.link(), link, turn, batch);
         for slot in batch.drain() {
             match slot.verdict {
                 Verdict::Transmit(port) => sent.push((port, slot.frame.unwrap().data().to_vec())),
@@ -183,7 +186,7 @@ impl Router {
                 Verdict::Drop(reason) => stats.drops(reason).add(1),
                 Verdict::Consumed => assert!(slot.frame.is_some()),
                 Verdict::Taken => assert!(slot.frame.is_none()),
-                Verdict::Continue => panic!("a packet without an end: {slot:?}"),
+                Verdict::Continue | Verdict::Bridge => panic!("a packet without an end: {slot:?}"),
             }
         }
     }
