@@ -1,0 +1,146 @@
+# shellcheck shell=bash
+# A bridge over two wires and a VLAN of the third: the backends' wires are one Ethernet, the client's VLAN 10 is part of it (tags.py),
+# and the gateway routes it by its own address. The other ends are the Linux stack.
+
+stats() { admin "$STATE" /metrics | sed -n "s/^tidegate_$1\({[^}]*}\)\? //p" | head -1; }
+dropped() { admin "$STATE" /metrics | sed -n "s/^tidegate_drops_total{reason=\"$1\"} //p"; }
+
+# The backends' ports become members; what named their addresses goes.
+becomes_a_bridge() {
+  local before
+  before=$(generation "$STATE")
+  "$PYTHON" - "$STATE/gateway.toml" <<'EOF'
+import re, sys
+text = open(sys.argv[1]).read()
+head, *tables = re.split(r"(?m)^(?=\[\[)", text)
+kept = [head]
+for table in tables:
+    if table.startswith("[[port]]"):
+        if 'name = "web' in table:
+            table = re.sub(r"(?m)^addresses = .*\n", "", table)
+        kept.append(table)
+kept.append('''
+[[vlan]]
+name = "ten"
+port = "lan"
+id = 10
+
+[[bridge]]
+name = "site"
+ports = ["web0", "web1", "ten"]
+addresses = ["10.50.0.1/24", "fd50::1/64"]
+mac_age_s = 4
+mac_limit = 50
+''')
+open(sys.argv[1] + ".new", "w").write("".join(kept))
+EOF
+  mv "$STATE/gateway.toml.new" "$STATE/gateway.toml"
+  await 3 generation_above "$STATE" "$before" || { tail -n 12 "$STATE/gateway.log"; return 1; }
+  spawn client "$STATE/tags.log" "$PYTHON" "$ROOT/tests/e2e/tags.py" eth0 v10=10
+  echo "$SPAWNED" >"$STATE/tags.pid"
+  await 5 grep -q ready "$STATE/tags.log" || { cat "$STATE/tags.log"; return 1; }
+  ns client ip link set v10 up
+  ns client ip address add 10.50.0.100/24 dev v10
+  ns client ip address add fd50::100/64 dev v10 nodad
+  local number=1 host
+  for host in b1 b2; do
+    ns "$host" ip address add "10.50.0.1$number/24" dev eth0
+    ns "$host" ip address add "fd50::1$number/64" dev eth0 nodad
+    number=$((number + 1))
+  done
+}
+
+all_reach_all() {
+  local size
+  for size in 0 46 1000 1472; do
+    ns b1 ping -q -c1 -W2 -s "$size" 10.50.0.12 >/dev/null || { echo "b1 to b2, $size"; return 1; }
+    ns b1 ping -q -c1 -W2 -s "$size" 10.50.0.100 >/dev/null || { echo "b1 to the VLAN, $size"; return 1; }
+    ns client ping -q -c1 -W2 -s "$size" 10.50.0.12 >/dev/null || { echo "the VLAN to b2, $size"; return 1; }
+    ns b2 ping -q -c1 -W2 -s "$size" 10.50.0.1 >/dev/null || { echo "b2 to the bridge, $size"; return 1; }
+    ns client ping -q -c1 -W2 -s "$size" 10.50.0.1 >/dev/null || { echo "the VLAN to the bridge, $size"; return 1; }
+  done
+  ns b1 ping -q -c1 -W2 fd50::12 && ns client ping -q -c1 -W2 fd50::11 && ns b2 ping -q -c1 -W2 fd50::1
+}
+
+# Not one hop in between, and one from outside.
+bridged_and_routed() {
+  ns b1 ping -c1 -W2 10.50.0.12 | grep -q 'ttl=64' || { echo "a bridge takes no hop"; return 1; }
+  ns b1 ip route add 10.0.1.0/24 via 10.50.0.1
+  ns client ip route add 10.50.0.11/32 via 10.0.1.1
+  local status=0
+  ns client ping -c1 -W2 10.50.0.11 | grep -q 'ttl=63' || { echo "a router takes one"; status=1; }
+  ns client ip route del 10.50.0.11/32
+  ns b1 ip route del 10.0.1.0/24
+  return "$status"
+}
+
+stations_are_learnt_and_forgotten() {
+  local known
+  known=$(stats bridge_stations)
+  ((known >= 2)) || { echo "$known stations"; return 1; }
+  # Kernels confirm their neighbours for some seconds more; then nobody speaks.
+  await 30 forgotten "$known" || { echo "still $(stats bridge_stations)"; return 1; }
+}
+forgotten() { (($(stats bridge_stations) < $1)); }
+
+# b2's address appears behind b1: frames follow it.
+a_station_moves() {
+  local mac before
+  mac=$(ns b2 cat /sys/class/net/eth0/address)
+  before=$(stats bridge_moves_total)
+  ns b2 ping -q -c1 -W2 10.50.0.1 >/dev/null
+  ns b1 "$PYTHON" -c "
+from scapy.all import Ether, sendp
+sendp(Ether(src='$mac', dst='02:00:00:00:77:77', type=0x88b5) / (b'moved' * 10), iface='eth0', verbose=0)"
+  await 3 moved "$before" || { echo "no move is counted"; return 1; }
+  ns b2 ping -q -c1 -W2 10.50.0.1 || { echo "it does not come back"; return 1; }
+}
+moved() { (($(stats bridge_moves_total) > $1)); }
+
+made_up_addresses_reach_the_limit() {
+  ns b1 "$PYTHON" -c "
+from scapy.all import Ether, sendp
+sendp([Ether(src=f'02:00:00:01:{n >> 8:02x}:{n & 255:02x}', dst='02:00:00:00:77:77', type=0x88b5) / bytes(50) for n in range(300)],
+      iface='eth0', verbose=0)"
+  (($(stats bridge_stations) <= 50)) || { echo "$(stats bridge_stations) stations"; return 1; }
+  (($(stats bridge_refused_total) >= 200)) || { echo "$(stats bridge_refused_total) refused"; return 1; }
+  ns b1 ping -q -c1 -W2 10.50.0.12
+}
+
+spanning_tree_ends_here() {
+  local before
+  before=$(dropped bridge_reserved)
+  ns b1 "$PYTHON" -c "
+from scapy.all import Dot3, LLC, STP, sendp
+sendp(Dot3(dst='01:80:c2:00:00:00', src='02:00:00:00:00:99') / LLC() / STP(), iface='eth0', verbose=0)"
+  await 3 more_dropped bridge_reserved "$before"
+}
+more_dropped() { (($(dropped "$1") > $2)); }
+
+# A member goes while the others talk.
+reload_moves_only_what_it_names() {
+  spawn client "$STATE/ping.log" ping -q -i 0.02 -c 200 -W1 10.50.0.11
+  local pinger=$SPAWNED status=0 before
+  before=$(generation "$STATE")
+  sleep 1
+  edit "$STATE" 's|^ports = \["web0", "web1", "ten"\]|ports = ["web0", "ten"]|' || status=1
+  await 3 generation_above "$STATE" "$before" || { echo "the edit was not taken"; status=1; }
+  refuse ns b2 ping -q -c1 -W1 10.50.0.1 >/dev/null || { echo "b2 is still a member"; status=1; }
+  wait "$pinger" || status=1
+  grep -q ' 0% packet loss' "$STATE/ping.log" || { cat "$STATE/ping.log"; status=1; }
+  return "$status"
+}
+
+check becomes-a-bridge becomes_a_bridge
+check all-reach-all all_reach_all
+check bridged-and-routed bridged_and_routed
+check a-station-moves a_station_moves
+check stations-are-learnt-and-forgotten stations_are_learnt_and_forgotten
+check made-up-addresses-reach-the-limit made_up_addresses_reach_the_limit
+check spanning-tree-ends-here spanning_tree_ends_here
+check reload-moves-only-what-it-names reload_moves_only_what_it_names
+kill "$(cat "$STATE/tags.pid")" 2>/dev/null || true
+for host in b1 b2; do
+  ns "$host" ip address flush dev eth0 to 10.50.0.0/24
+  ns "$host" ip address flush dev eth0 to fd50::/64
+done
