@@ -36,6 +36,9 @@ pub(crate) use signal::Stop;
 use tls::TlsFault;
 pub(crate) use wire::{Addresses, Attachment, Wire};
 
+/// Session polls in one turn. Few: what is under test gets work while the rest is still being done, as from many clients, and not
+/// a whole turn's at once while it waits and then the other way round.
+const POLLS: usize = 16;
 /// Frames of one station. A super-segment's worth per connection would be too many; what is under way at a time is this.
 const FRAMES: usize = 16_384;
 /// Bytes of a frame.
@@ -214,7 +217,7 @@ impl<A: App> Station<A> {
             seed: now.as_nanos(),
         };
         Ok(Self {
-            worker: Worker::new(spec, app),
+            worker: Worker::new(spec, app).with_polls(POLLS),
             clock: clock.clone(),
             busy: 0,
             stall: None,

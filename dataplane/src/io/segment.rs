@@ -15,14 +15,14 @@ const FIN: u8 = 0x01;
 const PSH: u8 = 0x08;
 const CWR: u8 = 0x80;
 
-/// Cuts `frame`, whose headers are where `meta` says, into packets of at most [`Meta::segment_size`] bytes of payload, in order.
+/// Cuts the packet `data`, whose headers are where `meta` says, into packets of at most [`Meta::segment_size`] bytes of payload, in order.
 /// Each has its own length, IPv4 identification, sequence number, flags and complete checksums.
 ///
 /// # Errors
 /// The headers are not where `meta` says ([`DropReason::TcpMalformed`]), or memory ran out ([`DropReason::NoFrame`],
 /// [`DropReason::TooLong`]): what was emitted until then is good, the rest is lost, and TCP will send it again.
-pub fn cut(frame: &Frame, meta: &Meta, arena: &Arena, mut emit: impl FnMut(Frame, Meta)) -> Result<(), DropReason> {
-    let packet = SuperSegment::parse(frame.data(), meta).ok_or(DropReason::TcpMalformed)?;
+pub fn cut(data: &[u8], meta: &Meta, arena: &Arena, mut emit: impl FnMut(Frame, Meta)) -> Result<(), DropReason> {
+    let packet = SuperSegment::parse(data, meta).ok_or(DropReason::TcpMalformed)?;
     let size = usize::from(meta.segment_size);
     let count = packet.payload.len().div_ceil(size);
     let mut meta = Meta { segment_size: 0, checksum_start: 0, checksum_offset: 0, ..*meta };
@@ -151,11 +151,11 @@ mod tests {
             v4: bool, options in 0usize..10, size in 1u16..1400, payload in prop::collection::vec(any::<u8>(), 1..9000),
         ) {
             let count = payload.len().div_ceil(usize::from(size));
-            let (big, arena) = (Arena::new(1, 16384).unwrap(), Arena::new(count, 2048).unwrap());
+            let arena = Arena::new(count, 2048).unwrap();
             let (bytes, meta) = super_segment(v4, options, &payload);
             let meta = Meta { segment_size: size, ..meta };
             let mut parts = Vec::new();
-            cut(&big.copy_from(&bytes).unwrap(), &meta, &arena, |frame, meta| parts.push((frame, meta))).unwrap();
+            cut(&bytes, &meta, &arena, |frame, meta| parts.push((frame, meta))).unwrap();
             prop_assert_eq!(parts.len(), count);
             let mut seen = Vec::new();
             for (index, (frame, meta)) in parts.iter().enumerate() {
@@ -193,7 +193,7 @@ mod tests {
         let frame = big.copy_from(&bytes).unwrap();
         let try_cut = |meta: Meta| {
             let mut count = 0;
-            (cut(&frame, &meta, &arena, |_, _| count += 1), count)
+            (cut(frame.data(), &meta, &arena, |_, _| count += 1), count)
         };
         assert_eq!(
             try_cut(Meta { segment_size: 1448, ..meta }),
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(try_cut(Meta { segment_size: 1448, l4: 8000, ..meta }), (Err(DropReason::TcpMalformed), 0));
         assert_eq!(try_cut(Meta { segment_size: 3000, ..meta }), (Err(DropReason::TooLong), 0));
         let mut held = Vec::new();
-        let cut = cut(&frame, &Meta { segment_size: 1448, ..meta }, &arena, |frame, _| held.push(frame));
+        let cut = cut(frame.data(), &Meta { segment_size: 1448, ..meta }, &arena, |frame, _| held.push(frame));
         assert_eq!((cut, held.len()), (Err(DropReason::NoFrame), 2));
         drop(held);
         assert_eq!(arena.available(), 2);

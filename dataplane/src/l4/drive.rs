@@ -1,6 +1,6 @@
 //! What a touched connection does in the output of a turn: time-outs, loss probe, segments, and the change of state that follows.
 
-use smoltcp::socket::tcp::State as SocketState;
+use smoltcp::{socket::tcp::State as SocketState, time::Instant as SocketInstant};
 
 use super::{
     conn::State,
@@ -58,7 +58,7 @@ impl Tcp {
         if live.window_update_due() {
             live.announce(&mut core.interface, conn.flow, sink, mtu);
         }
-        let more = live.emit(&mut core.interface, sink, now, mtu);
+        let (more, due) = live.emit(&mut core.interface, sink, now, mtu);
         let (again, by_timer) = live.note_retransmits();
         core.stats.timer_retransmits.add(u64::from(by_timer));
         core.stats.retransmits.add(u64::from(again));
@@ -73,11 +73,11 @@ impl Tcp {
         if more {
             core.touch(conn, index);
         }
-        self.settle(index, sink);
+        self.settle(index, due, sink);
     }
 
-    /// After sending: larger buffers, rest, or the next deadline.
-    fn settle<S: SegmentSink>(&mut self, index: u32, sink: &mut S) {
+    /// After sending: larger buffers, rest, or the next deadline, of which `due` is the socket's.
+    fn settle<S: SegmentSink>(&mut self, index: u32, due: Option<SocketInstant>, sink: &mut S) {
         let core = &mut self.core;
         let now = core.now;
         let conn = self.conns.at(index);
@@ -110,7 +110,7 @@ impl Tcp {
             return self.end(index, End::TimedOut);
         }
         let deadlines = [
-            live.socket_deadline(&mut core.interface, now),
+            live.socket_deadline(due, now),
             live.probe_deadline(),
             live.give_up_at(conn.attached, core.options.user_timeout),
             live.keepalive_at(conn.attached, &core.options),

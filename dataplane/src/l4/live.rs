@@ -3,7 +3,7 @@
 use smoltcp::{
     iface::{Interface, SocketHandle, SocketSet},
     socket::tcp,
-    time::Duration as SocketDuration,
+    time::{Duration as SocketDuration, Instant as SocketInstant},
 };
 
 use crate::clock::Instant;
@@ -172,17 +172,19 @@ impl Live {
 
     /// Next octet expected, as far as data goes: a FIN is one more.
     pub(super) fn rcv_nxt(&self) -> Seq {
+        let socket = self.socket_ref();
         let fin = matches!(
-            self.socket_ref().state(),
+            socket.state(),
             tcp::State::CloseWait | tcp::State::LastAck | tcp::State::Closing | tcp::State::TimeWait
         );
-        self.record.rcv_nxt.plus(self.consumed).plus(self.socket_ref().recv_queue() as u32).plus(u32::from(fin))
+        self.record.rcv_nxt.plus(self.consumed).plus(socket.recv_queue() as u32).plus(u32::from(fin))
     }
 
     /// The peer's last cumulative acknowledgement: [`Self::snd_una`], and the FIN once it is acknowledged.
     pub(super) fn acknowledged(&self) -> Seq {
-        let fin_acked = matches!(self.socket_ref().state(), tcp::State::FinWait2 | tcp::State::TimeWait);
-        self.snd_una().plus(u32::from(fin_acked))
+        let socket = self.socket_ref();
+        let fin_acked = matches!(socket.state(), tcp::State::FinWait2 | tcp::State::TimeWait);
+        self.record.snd_nxt.plus(self.written).minus(socket.send_queue() as u32).plus(u32::from(fin_acked))
     }
 
     /// Sent and not acknowledged, a FIN included.
@@ -320,39 +322,44 @@ impl Live {
         }
     }
 
-    /// Sends what the socket has to send. True if it has more.
+    /// Sends what the socket has to send. Tells whether it has more, and when it wants to be polled again.
     pub(super) fn emit<S: SegmentSink>(
         &mut self,
         interface: &mut Interface,
         sink: &mut S,
         now: Instant,
         mtu: usize,
-    ) -> bool {
+    ) -> (bool, Option<SocketInstant>) {
         self.track.now = now;
         let at = self.egress_time(now);
         let first = self.track.segments;
-        loop {
+        let due = loop {
             let before = self.track.segments;
             let unsent = (self.record.snd_nxt.plus(self.written)).since(self.track.snd_max);
             let mss = i32::from(self.record.mss);
             // Nagle's rule only while a whole segment waits: it keeps smoltcp from cutting small ones off a full queue, and does
             // not hold the end of a message back.
             self.socket().set_nagle_enabled(unsent >= mss);
+            // Asked first: half of all looks at a connection find nothing to send, and the answer is its next deadline.
+            let due = interface.poll_at(at, &self.sockets);
+            if due.is_none_or(|due| due > at) {
+                break due;
+            }
             let mut wire = Wire { packet: None, sink, track: &mut self.track, mtu };
             interface.poll_egress(at, &mut wire, &mut self.sockets);
             let sent = self.track.segments;
             if sent == before {
-                break;
+                break due;
             }
             self.active = now;
             if sent.wrapping_sub(first) >= TURN_SEGMENTS {
-                return true;
+                return (true, due);
             }
-        }
+        };
         if self.waiting_since.is_none() && self.outstanding() > 0 {
             self.waiting_since = Some(now);
         }
-        !sink.has_room()
+        (!sink.has_room(), due)
     }
 
     /// Everything is acknowledged in both directions and nothing is buffered: the socket can be replaced.

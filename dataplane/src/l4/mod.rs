@@ -14,6 +14,7 @@ mod flow; // five-tuples and their owners
 mod handshake; // SYNs
 mod hydrate; // record to socket
 mod isn; // sequence numbers and cookies
+mod join; // segments that belong together
 mod keepalive; // is the peer still there?
 mod live; // a connection with a socket
 mod options; // settings
@@ -35,6 +36,7 @@ mod tests;
 pub use fate::{Fate, Standing};
 pub use flow::{Flow, FlowTable, owner};
 pub use handshake::ConnectError;
+pub use join::{Joint, Part};
 pub use options::{Congestion, Secrets, SynCookies, TcpOptions};
 pub use record::End;
 pub use sink::{Capabilities, SegmentSink, Sent};

@@ -128,17 +128,20 @@ impl Live {
 
     /// When silence becomes suspicious, if anything is unacknowledged that the peer has room for.
     pub(super) fn probe_deadline(&self) -> Option<Instant> {
-        if self.only_fin() {
+        let (outstanding, queued) = (self.outstanding(), self.socket_ref().send_queue());
+        if outstanding == 0 {
+            return None;
+        }
+        if outstanding == 1 && queued == 0 {
             let patience = FIN_PATIENCE.max(Duration::from_micros(3 * u64::from(self.rtt_us)));
             let since = self.waiting_since?.max(self.track.data_at);
             return Some(since + patience * (1 << self.repair.probes.min(MAX_BACKOFF)));
         }
-        let data = self.outstanding() > 0 && self.socket_ref().send_queue() > 0;
-        if !data || self.rtt_us == 0 || !self.peer_has_room() || self.repair.probes >= MAX_PROBES {
+        if queued == 0 || self.rtt_us == 0 || !self.peer_has_room() || self.repair.probes >= MAX_PROBES {
             return None;
         }
         let silent_since = self.waiting_since?.max(self.track.data_at);
-        let delayed = if self.outstanding() <= u32::from(self.record.mss) { PEER_ACK_DELAY } else { Duration::ZERO };
+        let delayed = if outstanding <= u32::from(self.record.mss) { PEER_ACK_DELAY } else { Duration::ZERO };
         let patience = Duration::from_micros(2 * u64::from(self.rtt_us)).max(PROBE_FLOOR) + delayed;
         Some(silent_since + patience)
     }

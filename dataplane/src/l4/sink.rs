@@ -5,7 +5,7 @@
 pub struct Capabilities {
     /// The port completes a TCP checksum whose field holds the pseudo-header sum.
     pub checksum: bool,
-    /// Longest IP packet, in octets, that the port cuts into segments itself; 0 if it cuts none. Needs `checksum`.
+    /// Longest IP packet, in octets, that is cut into segments on the way out, and its checksum completed; 0 if none is.
     pub super_segment: u32,
 }
 

@@ -15,6 +15,7 @@ use super::{
     conn::{ConnId, State},
     flow::Flow,
     handshake::ConnectError,
+    join::Joint,
     options::{Secrets, TcpOptions},
     record::End,
     sink::SegmentSink,
@@ -65,6 +66,19 @@ impl TcpHandle {
             tcp.core.now = now;
             tcp.input(packet, tcp_at, checksum_good, listen, sink)
         })
+    }
+
+    /// Takes in what was joined of several packets.
+    pub fn input_joint<S: SegmentSink>(
+        &self,
+        now: Instant,
+        joint: &mut Joint,
+        listen: &impl Listen,
+        sink: &mut S,
+    ) -> Outcome {
+        let (packet, tcp_at, parts) = joint.finish();
+        self.0.stats.segments_in.add(u64::from(parts.saturating_sub(1)));
+        self.input(now, packet, (tcp_at, true), listen, sink)
     }
 
     /// Fires timers and sends what segments and users have made sendable. Once per turn, after the users ran.

@@ -52,14 +52,13 @@ impl Live {
         still.map_or(socket_time(now), |still| still.min(socket_time(now)))
     }
 
-    /// When the socket wants to be polled again.
-    pub(super) fn socket_deadline(&mut self, interface: &mut Interface, now: Instant) -> Option<Instant> {
+    /// When to look at the socket again if it says `due`.
+    pub(super) fn socket_deadline(&self, due: Option<SocketInstant>, now: Instant) -> Option<Instant> {
         if self.unread_since.is_some_and(|since| socket_time(since) + HELD < socket_time(now)) {
             return None; // Until the user reads.
         }
-        let at = interface.poll_at(socket_time(now), &self.sockets)?;
         // "Now" although nothing was sent just before: smoltcp is waiting for a window. Look again, but do not spin.
-        Some(wall_time(at).max(now + Duration::from_millis(1)))
+        Some(wall_time(due?).max(now + Duration::from_millis(1)))
     }
 
     /// A segment as the peer would send it now, without data: base of what is played.

@@ -105,14 +105,16 @@ impl Track {
         } else {
             Sum::new().add_pseudo(&packet[8..24], &packet[24..40], 6, tcp_len)
         };
-        let sum = if port.checksum { pseudo.folded() } else { pseudo.add(&packet[tcp_at..]).finish() };
+        // Who cuts a packet computes the checksums of its parts.
+        let partial = port.checksum || segment_size != 0;
+        let sum = if partial { pseudo.folded() } else { pseudo.add(&packet[tcp_at..]).finish() };
         packet[tcp_at + 16..tcp_at + 18].copy_from_slice(&sum.to_be_bytes());
         if v4 {
             packet[10..12].fill(0);
             let sum = Sum::new().add(&packet[..IPV4_HEADER]).finish();
             packet[10..12].copy_from_slice(&sum.to_be_bytes());
         }
-        Sent { tcp_at, checksum_partial: port.checksum, segment_size }
+        Sent { tcp_at, checksum_partial: partial, segment_size }
     }
 
     fn on_sent(&mut self, seq: Seq, payload: u32, fin: bool) {

@@ -63,6 +63,7 @@ impl<A: App> Worker<A> {
             links,
             hosts: &mut hosts,
             tcp: &self.host.tcp,
+            joinery: &mut self.joinery,
             capabilities: self.ports.common_capabilities(),
         };
         let meta = Meta { port: *port, ..Meta::default() };

@@ -7,12 +7,14 @@
 
 use core::net::IpAddr;
 
+use super::Worker;
 use crate::{
     batch::{Batch, Slot},
     clock::Instant,
     frame::Frame,
     io::MacAddr,
     l2::{self, Bucket},
+    l7::app::App,
     meta::{Flags, InterfaceId, Meta, Network, PortId},
     verdict::{DropReason, Verdict},
 };
@@ -231,4 +233,15 @@ fn is_link_scope(frame: &Frame, meta: &Meta) -> bool {
 fn is_to(own: MacAddr, frame: &Frame) -> bool {
     let destination = frame.data().first_chunk::<6>().copied().map(MacAddr);
     destination.is_some_and(|to| to == own || to.is_multicast())
+}
+
+impl<A: App> Worker<A> {
+    /// Gives ports their ways to the kernel. Kernel ends come after all other ports.
+    #[must_use]
+    pub fn with_host_links(mut self, links: &[HostLink]) -> Self {
+        let wires = links.iter().map(|link| link.link.index()).min();
+        self.ports.limit_wires(wires.unwrap_or(usize::MAX));
+        self.hosts = Hosts::new(links);
+        self
+    }
 }

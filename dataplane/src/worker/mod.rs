@@ -48,7 +48,7 @@ use way::{Course, Way};
 
 /// Packets this host may originate in one turn.
 const EGRESS: usize = 4096;
-/// Session polls in one turn: bounds how long packets wait while sessions run.
+/// Session polls in one turn, unless said otherwise: bounds how long packets wait while sessions run.
 const POLLS: usize = 256;
 
 /// What a worker is made from. All of it belongs to one core.
@@ -101,6 +101,8 @@ pub struct Worker<A> {
     meter: Meter,
     clock: Clock,
     idler: Idler,
+    polls: usize,
+    joinery: segments::Joinery,
     arena: Arena,
 }
 
@@ -140,16 +142,17 @@ impl<A: App> Worker<A> {
             stats: spec.stats,
             clock: spec.clock,
             idler,
+            polls: POLLS,
+            joinery: segments::Joinery::default(),
             arena: spec.arena,
         }
     }
 
-    /// Gives ports their ways to the kernel. Kernel ends come after all other ports.
+    /// Has `polls` session polls in one turn. What they write leaves at the end of the turn: few mean that the other end gets work
+    /// early, at the price of more turns and more system calls.
     #[must_use]
-    pub fn with_host_links(mut self, links: &[HostLink]) -> Self {
-        let wires = links.iter().map(|link| link.link.index()).min();
-        self.ports.limit_wires(wires.unwrap_or(usize::MAX));
-        self.hosts = Hosts::new(links);
+    pub fn with_polls(mut self, polls: usize) -> Self {
+        self.polls = polls;
         self
     }
 
@@ -272,8 +275,23 @@ impl<A: App> Worker<A> {
     /// Takes the batch through its stages, and to the ports.
     #[inline(always)]
     fn travel(&mut self, generation: &Generation, now: Instant, course: Course) {
-        let Self { batch, meter, clock, arena, egress, stats, link, net, host, hosts, ports, links, watches, .. } =
-            self;
+        let Self {
+            batch,
+            meter,
+            clock,
+            arena,
+            egress,
+            stats,
+            link,
+            net,
+            host,
+            hosts,
+            ports,
+            links,
+            joinery,
+            watches,
+            ..
+        } = self;
         let n = batch.len();
         let mut way = Way {
             generation,
@@ -288,6 +306,7 @@ impl<A: App> Worker<A> {
             links: &mut links.borrow_mut(),
             hosts,
             tcp: &host.tcp,
+            joinery,
             capabilities: ports.common_capabilities(),
         };
         if !watches.is_empty() {
@@ -348,7 +367,7 @@ impl<A: App> Worker<A> {
             return accepted;
         }
         self.meter.skip();
-        let polls = self.host.exec.run(POLLS);
+        let polls = self.host.exec.run(self.polls);
         self.meter.lap(Stage::Tasks, polls);
         accepted + polls
     }
@@ -356,7 +375,10 @@ impl<A: App> Worker<A> {
     /// What this host wants to send: segments of TCP, and what the stages have made in this turn.
     fn outgoing(&mut self, generation: &Generation, now: Instant) -> usize {
         self.meter.skip();
-        let segments = segments::output(&self.host.tcp, now, &self.arena, &mut self.egress, &self.ports);
+        let capabilities = self.ports.common_capabilities();
+        let mut sink = segments::Sink::new(&self.arena, &mut self.egress, &mut self.joinery.scratch, capabilities);
+        let segments = segments::output(&self.host.tcp, now, &mut sink);
+        self.stats.drops(DropReason::NoFrame).add(sink.lost());
         if segments > 0 {
             self.meter.lap(Stage::TcpOutput, segments);
         }

@@ -139,7 +139,8 @@ impl Ports {
         let most = self.ports.get(port.index()).map_or(0, |attached| attached.capabilities.tx_segment as usize);
         if meta.segment_size != 0 && frame.len() > usize::from(meta.l3) + most {
             // A super-segment from a port that has them, to one that has not.
-            let cut = segment::cut(&frame, &meta, arena, |part, meta| self.queue_packet(arena, port, part, meta, lost));
+            let cut =
+                segment::cut(frame.data(), &meta, arena, |part, meta| self.queue_packet(arena, port, part, meta, lost));
             if let Err(reason) = cut {
                 self.stats.drops(reason).add(1);
                 lost.lost(reason, &frame, &meta);

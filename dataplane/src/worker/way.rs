@@ -13,6 +13,7 @@ use crate::{
     meta::InterfaceId,
     stats::{CoreStats, Stage},
     tables::{Generation, Tables},
+    verdict::DropReason,
 };
 
 /// Looks at a batch after each stage.
@@ -61,6 +62,7 @@ pub(super) struct Way<'a> {
     pub(super) links: &'a mut Links,
     pub(super) hosts: &'a mut Hosts,
     pub(super) tcp: &'a TcpHandle,
+    pub(super) joinery: &'a mut segments::Joinery,
     /// What every port on a wire can do.
     pub(super) capabilities: Capabilities,
 }
@@ -90,7 +92,7 @@ impl Way<'_> {
     #[inline]
     fn arrive<P: Probe>(&mut self, batch: &mut Batch, probe: &mut P) {
         let n = batch.len();
-        let Self { generation, now, arena, egress, stats, link, net, links, hosts, .. } = self;
+        let Self { generation, now, arena, egress, stats, link, net, links, hosts, joinery, .. } = self;
         let table = &*generation.l3;
         let mut turn = Turn { now: *now, arena, egress, stats };
         l2::parse::run(table.link(), stats, batch);
@@ -115,8 +117,9 @@ impl Way<'_> {
             }
             let mut segments = 0;
             if probe.segments(self.tcp, *now, generation, batch) {
-                let mut sink = segments::Sink::new(arena, egress, self.capabilities);
-                segments = segments::input(self.tcp, *now, generation, batch, &mut sink);
+                let mut sink = segments::Sink::new(arena, egress, &mut joinery.scratch, self.capabilities);
+                segments = segments::input(self.tcp, *now, generation, batch, &mut joinery.joint, &mut sink);
+                stats.drops(DropReason::NoFrame).add(sink.lost());
             }
             probe.after(Stage::Tcp, segments, batch);
         }
@@ -148,13 +151,14 @@ impl Way<'_> {
     /// From another core: neighbour messages are learnt, segments go to TCP.
     #[inline]
     fn mail<P: Probe>(&mut self, batch: &mut Batch, probe: &mut P) {
-        let Self { generation, now, arena, egress, stats, link, net, hosts, .. } = self;
+        let Self { generation, now, arena, egress, stats, link, net, hosts, joinery, .. } = self;
         let table = &*generation.l3;
         owner::receive(table, net, link, &mut Turn { now: *now, arena, egress, stats }, batch);
         let mut segments = 0;
         if probe.segments(self.tcp, *now, generation, batch) {
-            let mut sink = segments::Sink::new(arena, egress, self.capabilities);
-            segments = segments::input(self.tcp, *now, generation, batch, &mut sink);
+            let mut sink = segments::Sink::new(arena, egress, &mut joinery.scratch, self.capabilities);
+            segments = segments::input(self.tcp, *now, generation, batch, &mut joinery.joint, &mut sink);
+            stats.drops(DropReason::NoFrame).add(sink.lost());
         }
         probe.after(Stage::Tcp, segments, batch);
         let claimed = hosts.claim(table.link(), *now, batch);

@@ -68,5 +68,7 @@ wire_checksums() {
     load_uses_kernel || { ns "gw-$1" ethtool -K lan0 tx off && ns "gw-$1" ethtool -K web0 tx off; } >/dev/null
   elif load_uses_kernel && [[ $PORT != tap ]]; then
     { ns "load-$1" ethtool -K load0 tx off && ns "load-$1" ethtool -K origin0 tx off; } >/dev/null
+    # An end that could send super-segments makes its peer do without NAPI: all of the load's TCP would run on the program's CPU.
+    { ns "gw-$1" ethtool -K lan0 tso off && ns "gw-$1" ethtool -K web0 tso off; } >/dev/null
   fi
 }

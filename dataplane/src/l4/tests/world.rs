@@ -98,7 +98,7 @@ impl Out {
             return self.packets.push(frame.data().to_vec());
         }
         self.cut += 1;
-        segment::cut(&frame, &meta, &small, |frame, _| self.packets.push(frame.data().to_vec()))
+        segment::cut(frame.data(), &meta, &small, |frame, _| self.packets.push(frame.data().to_vec()))
             .expect("a super-segment");
     }
 }
