@@ -2,7 +2,10 @@
 
 use core::time::Duration;
 
-use tidegate_dataplane::{batch::BATCH, l3::Route};
+use tidegate_dataplane::{
+    batch::BATCH,
+    l3::{ReversePath, Route},
+};
 
 use crate::{
     Missed,
@@ -26,6 +29,10 @@ pub(crate) struct Options {
     /// IPv6 routes; as many runs; 0 is none.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 1_000, 250_000])]
     routes6: Vec<usize>,
+    /// What is asked of the sources of packets; as many runs. Asked, they are random ones that a route leads to (loose), or of one
+    /// network behind the port (strict).
+    #[arg(long, value_delimiter = ',', default_values_t = ["off".to_owned()], value_parser = ["off", "loose", "strict"])]
+    reverse_path: Vec<String>,
 }
 
 /// Turns between two looks at the clock.
@@ -55,11 +62,13 @@ pub(crate) fn run(options: &Options, rounds: usize, report: &mut Report) -> Resu
     let mut splits = Vec::new();
     let mut allocations = 0;
     for (v6, counts) in [(false, &options.routes), (true, &options.routes6)] {
-        for count in counts.iter().filter(|count| **count > 0) {
-            let mut bench = Bench::new(*count, v6);
+        let counts = counts.iter().filter(|count| **count > 0);
+        for (count, asked) in counts.flat_map(|count| options.reverse_path.iter().map(move |asked| (count, asked))) {
+            let mut bench = Bench::new(*count, v6, reverse_path(asked));
             for mix in mixes(v6) {
                 let (split, cost) = bench.measure(mix, options.packets.div_ceil(BATCH), rounds);
-                let case = format!("IPv{}, {count} routes, {}", if v6 { 6 } else { 4 }, mix.name);
+                let asked = if asked == "off" { String::new() } else { format!(", sources {asked}") };
+                let case = format!("IPv{}, {count} routes, {}{asked}", if v6 { 6 } else { 4 }, mix.name);
                 let packets = (options.packets.div_ceil(BATCH) * BATCH * rounds) as f64;
                 allocations += cost.allocations;
                 whole.row(
@@ -83,9 +92,17 @@ pub(crate) fn run(options: &Options, rounds: usize, report: &mut Report) -> Resu
     Err(Missed { goal: "forwarding a packet allocates nothing", measured: allocations as f64 })
 }
 
+fn reverse_path(word: &str) -> ReversePath {
+    match word {
+        "loose" => ReversePath::Loose,
+        "strict" => ReversePath::Strict,
+        _ => ReversePath::Off,
+    }
+}
+
 /// IPv4 packets of 64 bytes per second of the processor's time, 1000 routes: what `scale` compares between cores.
 pub(crate) fn rate(length: Duration) -> f64 {
-    let mut bench = Bench::new(1_000, false);
+    let mut bench = Bench::new(1_000, false, ReversePath::Off);
     let ticks = ticks_per_nanosecond(&bench.rig.clock);
     let (mut packets, mut cycles, begun) = (0, 0, bench.rig.clock.now());
     while bench.rig.clock.now() - begun < length {
@@ -98,21 +115,35 @@ pub(crate) fn rate(length: Duration) -> f64 {
 struct Bench {
     rig: Rig<Nothing>,
     destinations: Vec<u128>,
+    /// As many sources, where they are looked at.
+    sources: Vec<u128>,
     at: usize,
     v6: bool,
 }
 
 impl Bench {
-    fn new(count: usize, v6: bool) -> Self {
+    fn new(count: usize, v6: bool, reverse_path: ReversePath) -> Self {
         let (mut random, prefixes) = (Random::new(), routes::prefixes(count, v6));
         // As many destinations as there are routes, up to what is more than a cache holds.
         let wanted = count.clamp(1 << 12, 1 << 20);
         let destinations = (0..wanted).map(|_| routes::within(&prefixes[random.below(count)], &mut random)).collect();
+        let within = |random: &mut Random| routes::within(&prefixes[random.below(count)], random);
+        // Within what the port's neighbour leads to.
+        let near = |random: &mut Random| {
+            let host = random.below(1 << 16) as u128;
+            if v6 { 0xfd64 << 112 | host } else { 0x0a40_0000 | host }
+        };
+        let sources = match reverse_path {
+            ReversePath::Off => Vec::new(),
+            ReversePath::Loose => (0..wanted).map(|_| within(&mut random)).collect(),
+            ReversePath::Strict => (0..wanted).map(|_| near(&mut random)).collect(),
+        };
         let mut l3 = far::links();
+        l3.interfaces[0].reverse_path = reverse_path;
         let route = |(number, to): (usize, &ipnet::IpNet)| Route { to: *to, target: far::gateway(number, v6) };
         l3.routes.extend(prefixes.iter().enumerate().map(route));
         let rig = Rig::new(Shape { l3, ..Shape::default() }, |_| Nothing);
-        Self { rig, destinations, at: 0, v6 }
+        Self { rig, destinations, sources, at: 0, v6 }
     }
 
     /// Rounds of `turns` batches, after one to warm up.
@@ -137,7 +168,12 @@ impl Bench {
                 let to = self.destinations[self.at % self.destinations.len()];
                 self.at += 1;
                 let len = mix.lengths[slot % mix.lengths.len()];
-                let frame = udp::packet(self.rig.worker.arena(), self.v6, to, len);
+                let from = self.sources.get(self.at % self.destinations.len());
+                let arena = self.rig.worker.arena();
+                let frame = match from {
+                    None => udp::packet(arena, self.v6, to, len),
+                    Some(from) => udp::packet_from(arena, self.v6, *from, to, len),
+                };
                 self.rig.send(0, frame.unwrap_or_else(|| panic!("frames leak")));
             }
             self.rig.turn();

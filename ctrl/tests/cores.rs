@@ -50,7 +50,7 @@ fn tables(device: &Device, phase: Phase) -> Arc<Tables> {
         v4: vec!["192.0.2.1/24".parse().unwrap()],
         v6: vec![],
         presence: tidegate_dataplane::l2::Presence::default(),
-        advertise: None,
+        ..l3::InterfaceSpec::default()
     };
     let l3 = l3::Table::build(l3::Spec { interfaces: vec![port], ..l3::Spec::default() }, None).unwrap();
     Arc::new(Tables { phase, l3: Arc::new(l3), l7: Arc::default() })

@@ -120,6 +120,9 @@ drop_reasons! {
     IpMartian = "ip_martian",
     /// The source is one of our own addresses: a loop or a spoofed packet.
     IpOwnSource = "ip_own_source",
+    /// There is no way to the source, or none by the interface the packet came in by (`reverse_path`): a spoofed packet, or routes that
+    /// are not symmetric where `strict` asks for it (RFC 3704).
+    ReversePath = "reverse_path",
     /// Hop limit used up; the sender is told by ICMP (RFC 1812 §5.3.1).
     TtlExceeded = "ttl_exceeded",
     /// No route to the destination; the sender is told by ICMP.

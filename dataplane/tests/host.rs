@@ -64,6 +64,7 @@ fn tables() -> Arc<Tables> {
         v6,
         presence,
         advertise,
+        ..l3::InterfaceSpec::default()
     };
     let l3 = l3::Table::build(l3::Spec { interfaces: vec![port], ..l3::Spec::default() }, None).unwrap();
     let listener = ListenerSpec {

@@ -68,7 +68,7 @@ fn tables(mac: MacAddr, address: &str, listen: Option<SocketAddr>) -> Arc<Tables
         v4: vec![address.parse().unwrap()],
         v6: vec![],
         presence: tidegate_dataplane::l2::Presence::default(),
-        advertise: None,
+        ..l3::InterfaceSpec::default()
     };
     let l3 = l3::Table::build(l3::Spec { interfaces: vec![port], ..l3::Spec::default() }, None).unwrap();
     let listener = |address| ListenerSpec {

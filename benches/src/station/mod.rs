@@ -303,7 +303,7 @@ fn tables(plan: &Plan, info: &PortInfo) -> Result<Tables, SetUpError> {
             v4,
             v6,
             presence: Presence::default(),
-            advertise: None,
+            ..InterfaceSpec::default()
         }],
         routes: routes.collect(),
         ..l3::Spec::default()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tidegate_dataplane::io::{MacAddr, PortInfo};
 use tidegate_dataplane::l2::{self, Presence, StaticNeighbor, Tags, tag};
-use tidegate_dataplane::l3::{Advertise, InterfaceSpec, Route, Spec, Table, Target};
+use tidegate_dataplane::l3::{self, Advertise, InterfaceSpec, Route, Spec, Table, Target};
 use tidegate_dataplane::meta::{InterfaceId, PortId};
 
 use super::{CompileError, Inputs};
@@ -101,6 +101,11 @@ fn spec(inputs: &Inputs, id: InterfaceId, interface: &model::Interface) -> Inter
         v4,
         v6,
         presence,
+        reverse_path: match interface.reverse_path {
+            model::ReversePath::Off => l3::ReversePath::Off,
+            model::ReversePath::Loose => l3::ReversePath::Loose,
+            model::ReversePath::Strict => l3::ReversePath::Strict,
+        },
         advertise: interface.router_advertisements.as_ref().map(advertise),
     }
 }

@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer};
 
 pub use super::raw::{
     AccessLog, Alpn, Balance, Capture, ClientAuth, Congestion, DuplicateDetection, ForwardedField, Idle, LogLevel,
-    Protocol, RetryOn, SynCookies, TagProtocol, TlsVersion, XdpMode, ZeroCopy,
+    Protocol, RetryOn, ReversePath, SynCookies, TagProtocol, TlsVersion, XdpMode, ZeroCopy,
 };
 pub use super::scalar::{InterfaceAddress, Mac, Name};
 pub use interface::{HostLink, Interface, Link, RouterAdvertisements};

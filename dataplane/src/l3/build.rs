@@ -17,6 +17,7 @@ use super::{
     advertise::Advertise,
     fib4::{self, Fib4},
     fib6::{self, Fib6},
+    reverse_path::ReversePath,
     table::{Action, NextHop, Table},
 };
 use crate::{
@@ -47,6 +48,8 @@ pub struct InterfaceSpec {
     pub v6: Vec<Ipv6Net>,
     /// How it shows itself on the link. A tentative address is listed above as well.
     pub presence: Presence,
+    /// What it asks of the sources of packets.
+    pub reverse_path: ReversePath,
     /// What it tells hosts that configure themselves (RFC 4861 §6.2); `None` for nothing.
     pub advertise: Option<Advertise>,
 }
@@ -170,9 +173,21 @@ impl Table {
             fib6: fib6.unwrap_or_else(|| Arc::new(Fib6::new(v6))),
             next_hops: next_hops.into(),
             on_link: on_link.into(),
+            reverse_paths: reverse_paths(&spec.interfaces),
             advertise: advertise_by_interface(&spec.interfaces),
         })
     }
+}
+
+/// What each interface asks of sources, by index; nothing when nobody asks.
+fn reverse_paths(interfaces: &[InterfaceSpec]) -> Box<[ReversePath]> {
+    let asking = || interfaces.iter().filter(|interface| interface.reverse_path != ReversePath::Off);
+    let count = asking().map(|interface| interface.id.index() + 1).max().unwrap_or(0);
+    let mut by_index = vec![ReversePath::Off; count];
+    for interface in asking() {
+        by_index[interface.id.index()] = interface.reverse_path;
+    }
+    by_index.into()
 }
 
 /// What each interface advertises, by index.

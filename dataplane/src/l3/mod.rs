@@ -16,6 +16,7 @@ pub mod icmp4; // RFC 792
 pub mod icmp6; // RFC 4443
 pub mod nd; // RFC 4861: neighbour discovery
 pub mod advertise; // RFC 4861: what hosts are told about us as a router
+pub mod reverse_path; // RFC 3704: does the source lie where the packet came from?
 pub mod route; // longest-prefix match
 pub mod forward; // TTL, MTU
 pub mod fragment; // RFC 791: a packet in pieces
@@ -31,6 +32,7 @@ mod tests; // what a router must do, packet in and packet out
 pub use advertise::Advertise;
 pub use build::{BuildError, InterfaceSpec, Route, Spec, Target};
 pub use icmp::State;
+pub use reverse_path::ReversePath;
 pub use table::{Action, NextHop, Table};
 
 use crate::{

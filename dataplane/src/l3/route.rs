@@ -14,32 +14,32 @@ use crate::{
     verdict::{DropReason, Verdict},
 };
 
-/// IPv6 packets whose next hops are looked up together.
-struct Lookups {
+/// IPv6 packets whose next hops are looked up together: for their destinations, or for their sources.
+pub(super) struct Lookups {
     /// Their slots.
     at: [u8; BATCH],
-    destinations: [u128; BATCH],
+    addresses: [u128; BATCH],
     next_hops: [u32; BATCH],
     len: usize,
 }
 
 impl Lookups {
     #[inline]
-    fn new() -> Self {
-        Self { at: [0; BATCH], destinations: [0; BATCH], next_hops: [NO_ROUTE; BATCH], len: 0 }
+    pub(super) fn new() -> Self {
+        Self { at: [0; BATCH], addresses: [0; BATCH], next_hops: [NO_ROUTE; BATCH], len: 0 }
     }
 
     #[inline]
-    fn push(&mut self, slot: usize, destination: u128) {
+    pub(super) fn push(&mut self, slot: usize, address: u128) {
         self.at[self.len] = slot as u8;
-        self.destinations[self.len] = destination;
+        self.addresses[self.len] = address;
         self.len += 1;
     }
 
     /// Slots and their next hops, as found by `lookup`.
     #[inline]
-    fn resolve(&mut self, lookup: impl FnOnce(&[u128], &mut [u32])) -> impl Iterator<Item = (usize, u32)> {
-        lookup(&self.destinations[..self.len], &mut self.next_hops[..self.len]);
+    pub(super) fn resolve(&mut self, lookup: impl FnOnce(&[u128], &mut [u32])) -> impl Iterator<Item = (usize, u32)> {
+        lookup(&self.addresses[..self.len], &mut self.next_hops[..self.len]);
         self.at[..self.len].iter().zip(&self.next_hops).map(|(at, next_hop)| (usize::from(*at), *next_hop))
     }
 }
@@ -96,6 +96,12 @@ fn run_v6(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Bat
 #[inline]
 fn destination(slot: &Slot, within: core::ops::Range<usize>) -> Option<&[u8]> {
     slot.frame.as_ref()?.data().get(usize::from(slot.meta.l3)..)?.get(within)
+}
+
+/// An address in the header: [`destination`] under the name that fits.
+#[inline]
+pub(super) fn source(slot: &Slot, within: core::ops::Range<usize>) -> Option<&[u8]> {
+    destination(slot, within)
 }
 
 #[inline]

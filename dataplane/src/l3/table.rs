@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::{addresses::Addresses, advertise::Advertise, fib4::Fib4, fib6::Fib6};
+use super::{addresses::Addresses, advertise::Advertise, fib4::Fib4, fib6::Fib6, reverse_path::ReversePath};
 use crate::{
     l2::{self, table::is_link_local},
     meta::InterfaceId,
@@ -48,6 +48,8 @@ pub struct Table {
     pub(super) next_hops: Box<[NextHop]>,
     /// Index of the connected next hop of each interface.
     pub(super) on_link: Box<[u32]>,
+    /// What each interface asks of sources; empty when none asks for anything.
+    pub(super) reverse_paths: Box<[ReversePath]>,
     /// What each interface advertises to hosts.
     pub(super) advertise: Box<[Option<Advertise>]>,
 }
@@ -76,6 +78,25 @@ impl Table {
     #[inline]
     pub fn on_link(&self, interface: InterfaceId) -> u32 {
         self.on_link.get(interface.index()).copied().unwrap_or(NO_ROUTE)
+    }
+
+    /// Whether any interface asks where sources lie.
+    #[inline]
+    pub fn checks_sources(&self) -> bool {
+        !self.reverse_paths.is_empty()
+    }
+
+    /// What `interface` asks of the sources of what it receives.
+    #[inline]
+    pub fn reverse_path(&self, interface: InterfaceId) -> ReversePath {
+        self.reverse_paths.get(interface.index()).copied().unwrap_or_default()
+    }
+
+    /// Whether packets for the next hop of this index go out by `interface`.
+    #[inline]
+    pub fn leads_to(&self, index: u32, interface: InterfaceId) -> bool {
+        let hop = self.next_hop(index);
+        hop.action == Action::Forward && hop.interface == interface
     }
 
     /// Longest-prefix match; the index of a next hop.

@@ -107,6 +107,9 @@ impl Way<'_> {
         l2::input::run(table.link(), link, &mut turn, batch);
         probe.after(Stage::L2Input, n, batch);
         let ours = l3::input::run(table, net, &mut turn, batch);
+        if table.checks_sources() {
+            l3::reverse_path::run(table, batch);
+        }
         probe.after(Stage::L3Input, n, batch);
         // A router's batch is mostly in transit from end to end: what is for this host is not looked for where there is nothing.
         if ours {

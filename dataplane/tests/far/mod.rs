@@ -64,7 +64,7 @@ pub(crate) fn links() -> l3::Spec {
         v4: vec![format!("10.0.{id}.1/24").parse().unwrap()],
         v6: vec![format!("fd00:{id}::1/64").parse().unwrap()],
         presence: Presence::default(),
-        advertise: None,
+        ..InterfaceSpec::default()
     };
     let neighbor = |port, address: String| StaticNeighbor {
         interface: InterfaceId(port),

@@ -103,7 +103,7 @@ fn build_l3(who: Who, mtu: [u16; 2]) -> l3::Table {
         v4: vec![format!("{}/24", who.address(*link, false)).parse().expect("a prefix")],
         v6: vec![format!("{}/64", who.address(*link, true)).parse().expect("a prefix")],
         presence: tidegate_dataplane::l2::Presence::default(),
-        advertise: None,
+        ..InterfaceSpec::default()
     });
     let link = who.links()[0];
     let default = |to: &str, v6| Route {

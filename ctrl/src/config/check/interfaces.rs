@@ -58,6 +58,7 @@ fn interface(
         host,
         announce: keys.announce.value,
         duplicate_detection: keys.duplicate_detection.value,
+        reverse_path: keys.reverse_path.value,
         router_advertisements,
     })
 }

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use serde::Serialize;
 
-use super::{DuplicateDetection, InterfaceAddress, Name, Reference, TagProtocol};
+use super::{DuplicateDetection, InterfaceAddress, Name, Reference, ReversePath, TagProtocol};
 
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,6 +24,8 @@ pub struct Interface {
     pub announce: bool,
     /// Whether others are asked for them.
     pub duplicate_detection: DuplicateDetection,
+    /// What is asked of the sources of packets.
+    pub reverse_path: ReversePath,
     /// What hosts on the link are told.
     pub router_advertisements: Option<RouterAdvertisements>,
 }

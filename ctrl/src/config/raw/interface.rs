@@ -26,6 +26,8 @@ table! {
         announce: At<bool> = true, "true";
         /// Whether to ask if another station has an address already (RFC 5227, RFC 4862).
         duplicate_detection: At<DuplicateDetection> = DuplicateDetection::Report, "\"report\"";
+        /// Whether packets are dropped whose source does not lie where they come from (RFC 3704).
+        reverse_path: At<ReversePath> = ReversePath::Off, "\"off\"";
         /// What hosts on the link are told, so that they configure themselves. Without it they are told nothing.
         router_advertisements: Optional<RouterAdvertisements>;
     }
@@ -64,5 +66,17 @@ words! {
         Withhold = "withhold",
         /// Do not ask. A conflict that is noticed later is still logged, counted and defended against.
         Off = "off",
+    }
+}
+
+words! {
+    /// What is asked of the sources of packets (unicast reverse path forwarding).
+    pub enum ReversePath {
+        /// Nothing.
+        Off = "off",
+        /// There is a way to the source, the default route included; a blackhole is none. For networks with more than one way out.
+        Loose = "loose",
+        /// There is a way to the source by the interface itself. For links with hosts or networks that are reached by it alone.
+        Strict = "strict",
     }
 }

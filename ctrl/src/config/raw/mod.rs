@@ -15,7 +15,7 @@ mod vlan;
 
 pub use bridge::Bridge;
 pub use cluster::{Balance, Cluster, UpstreamTls};
-pub use interface::{DuplicateDetection, InterfaceKeys, RouterAdvertisements};
+pub use interface::{DuplicateDetection, InterfaceKeys, ReversePath, RouterAdvertisements};
 pub use kernel::{KernelRoutes, RouteProtocol};
 pub use listener::{Alpn, CertifiedKey, ClientAuth, ForwardedField, Listener, ListenerTls, Protocol, TlsVersion};
 pub use port::{Capture, Driver, Neighbor, Port, Route, XdpMode, ZeroCopy};

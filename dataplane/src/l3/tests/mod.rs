@@ -3,6 +3,7 @@
 pub(crate) mod router; // the stages wired as the worker does
 mod packets; // packets to send, and how to read what comes back
 mod forwarding; // what a router does with packets in transit
+mod reverse_path; // whether sources lie where packets come from
 mod local; // ICMP and what is for the router itself
 mod neighbors; // ARP and the neighbour table
 mod discovery; // ND

@@ -50,7 +50,7 @@ pub(crate) fn spec() -> Spec {
         v4: vec![format!("10.77.1{p}.1/24").parse().unwrap()],
         v6: vec![format!("fd77:1{p}::1/64").parse().unwrap()],
         presence: l2::Presence::default(),
-        advertise: None,
+        ..InterfaceSpec::default()
     };
     let via = |to: &str, gateway: &str| Route {
         to: to.parse().unwrap(),
@@ -129,6 +129,9 @@ impl Router {
         l2::bridge::receive(table.link(), link, turn, &mut batch);
         l2::input::run(table.link(), link, turn, &mut batch);
         l3::input::run(table, state, turn, &mut batch);
+        if table.checks_sources() {
+            l3::reverse_path::run(table, &mut batch);
+        }
         l3::local::run(table, state, link, turn, &mut batch);
         let mut sent = Vec::new();
         self.finish(&mut batch, &mut sent);
