@@ -10,7 +10,7 @@ table! {
     /// What IP does on an interface.
     pub struct InterfaceKeys("an interface") {
         /// Largest IP packet in bytes. Longer ones are refused with "packet too big" or fragmented, as RFC 1812 asks.
-        /// 1500 by default.
+        /// 1500 by default on a port; a VLAN has its port's, a bridge the least of its members'.
         mtu: Optional<Int<1280, 65_000>>;
         /// Own addresses with the prefix length of their subnet. Each subnet is a route.
         addresses: At<List<InterfaceAddress>> = Vec::new(), "[]";
