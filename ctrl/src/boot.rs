@@ -104,7 +104,6 @@ pub fn run(loaded: Loaded, set_level: Box<dyn Fn(model::LogLevel)>) -> Result<()
             config: Arc::clone(&config),
             certs: Arc::new(loaded.certs),
             ports: Arc::clone(&ports),
-            learnt: Arc::default(),
             tickets: Arc::new(tickets),
             tentative,
             clock: wall_clock(),

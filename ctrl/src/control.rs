@@ -370,15 +370,15 @@ fn picture(
     (stalled, disputes): (Vec<u16>, &Arc<Disputes>),
 ) -> Status {
     let publication = parts.reloader.publication();
-    let inputs = publication.inputs();
     Status {
         phase,
         generation: publication.generation(),
         retired,
-        config: Arc::clone(&inputs.config),
-        certificates: inputs.certs.summaries.clone(),
+        config: Arc::clone(&publication.inputs().config),
+        certificates: publication.inputs().certs.summaries.clone(),
         tables: Arc::clone(publication.tables()),
-        learnt: Arc::clone(&inputs.learnt),
+        learnt: publication.learnt(),
+        routes: Arc::clone(publication.routes()),
         disputes: Arc::clone(disputes),
         kernel: parts.monitor.as_ref().map(Monitor::counts).unwrap_or_default(),
         stalled,

@@ -1,17 +1,31 @@
 //! The tables in use and those before them. The only writer: every change of what cores see goes through here, as one swap.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use tidegate_dataplane::l3::{self, Learnt};
 use tidegate_dataplane::l7::tls::TicketKeys;
 use tidegate_dataplane::sync::snapshot::{Publisher, Subscription};
 use tidegate_dataplane::tables::{Phase, Tables};
 
-use crate::compile::{CompileError, Compiled, Inputs, Learnt, Tentative, compile};
+use crate::compile::{CompileError, Compiled, Inputs, Tentative, compile};
+
+/// All routes, and the table in which their next hops have the numbers that they have now.
+#[derive(Debug)]
+pub struct Routes {
+    /// The routes.
+    pub builder: l3::Builder,
+    /// The table made from them last.
+    pub table: Arc<l3::Table>,
+}
 
 /// The published generation, with what it was made from.
 pub struct Publication {
     publisher: Publisher<Tables>,
     compiled: Compiled,
+    /// All routes, those learnt among them. Whoever shows them holds the lock for some thousands of them at a time.
+    routes: Arc<Mutex<Routes>>,
+    /// How many are learnt.
+    learnt: usize,
 }
 
 impl std::fmt::Debug for Publication {
@@ -26,8 +40,10 @@ impl Publication {
     /// # Errors
     /// See [`compile`].
     pub fn first(inputs: Inputs) -> Result<Self, CompileError> {
-        let compiled = compile(inputs, None)?;
-        Ok(Self { publisher: Publisher::new(Arc::clone(&compiled.tables)), compiled })
+        let mut builder = l3::Builder::default();
+        let compiled = compile(inputs, &mut builder, None)?;
+        let routes = Arc::new(Mutex::new(Routes { builder, table: Arc::clone(&compiled.tables.l3) }));
+        Ok(Self { publisher: Publisher::new(Arc::clone(&compiled.tables)), compiled, routes, learnt: 0 })
     }
 
     /// Compiles and publishes the next generation; returns its number.
@@ -35,7 +51,10 @@ impl Publication {
     /// # Errors
     /// See [`compile`]; the published generation stays as it is.
     pub fn publish(&mut self, inputs: Inputs) -> Result<u64, CompileError> {
-        let compiled = compile(inputs, Some(&self.compiled))?;
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let compiled = compile(inputs, &mut routes.builder, Some(&self.compiled))?;
+        routes.table = Arc::clone(&compiled.tables.l3);
+        drop(routes);
         let generation = self.publisher.publish(Arc::clone(&compiled.tables));
         self.compiled = compiled;
         Ok(generation)
@@ -65,12 +84,26 @@ impl Publication {
         self.publish(Inputs { tentative: Arc::new(tentative), ..self.inputs().clone() })
     }
 
-    /// Publishes the same configuration with other learnt routes, in order of prefixes.
-    ///
-    /// # Errors
-    /// See [`compile`]; the published generation stays as it is.
-    pub fn set_learnt(&mut self, learnt: Vec<Learnt>) -> Result<u64, CompileError> {
-        self.publish(Inputs { learnt: Arc::new(learnt), ..self.inputs().clone() })
+    /// Publishes the same configuration with changes of what is learnt, after which there are `learnt` such routes. Costs what the
+    /// changes cost, not what is there.
+    pub fn learn(&mut self, changes: &[Learnt], learnt: usize) -> u64 {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.builder.learn(changes);
+        self.learnt = learnt;
+        self.compiled = self.compiled.with_routes(&mut routes.builder);
+        routes.table = Arc::clone(&self.compiled.tables.l3);
+        drop(routes);
+        self.publisher.publish(Arc::clone(&self.compiled.tables))
+    }
+
+    /// Prefixes whose way was learnt.
+    pub fn learnt(&self) -> usize {
+        self.learnt
+    }
+
+    /// All routes, for show.
+    pub fn routes(&self) -> &Arc<Mutex<Routes>> {
+        &self.routes
     }
 
     /// What the published generation was made from.

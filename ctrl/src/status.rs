@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tidegate_dataplane::tables::Tables;
 
-use crate::compile::Learnt;
 use crate::config::Config;
 use crate::config::pem::Summary;
 use crate::conflicts::Disputes;
 use crate::kernel::monitor::Counts;
+use crate::publish::Routes;
 
 /// What the process is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +55,10 @@ pub struct Status {
     pub certificates: BTreeMap<PathBuf, Vec<Summary>>,
     /// The tables.
     pub tables: Arc<Tables>,
-    /// Routes learnt from the kernel, in order of prefixes.
-    pub learnt: Arc<Vec<Learnt>>,
+    /// Prefixes whose way was learnt from the kernel.
+    pub learnt: usize,
+    /// All routes.
+    pub routes: Arc<Mutex<Routes>>,
     /// Other stations that use our addresses.
     pub disputes: Arc<Disputes>,
     /// How learning them went.

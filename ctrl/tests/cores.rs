@@ -52,7 +52,7 @@ fn tables(device: &Device, phase: Phase) -> Arc<Tables> {
         presence: tidegate_dataplane::l2::Presence::default(),
         ..l3::InterfaceSpec::default()
     };
-    let l3 = l3::Table::build(l3::Spec { interfaces: vec![port], ..l3::Spec::default() }, None).unwrap();
+    let l3 = l3::Table::build(l3::Spec { interfaces: vec![port], ..l3::Spec::default() }).unwrap();
     Arc::new(Tables { phase, l3: Arc::new(l3), l7: Arc::default() })
 }
 

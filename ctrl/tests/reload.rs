@@ -65,7 +65,6 @@ impl Bench {
             config: Arc::new(loaded.config),
             certs: Arc::new(loaded.certs),
             ports: [info].into(),
-            learnt: Arc::default(),
             tickets: Arc::new(TicketKeys::generate().expect("random")),
             tentative: Arc::default(),
             clock: wall_clock(),

@@ -36,6 +36,21 @@ impl InterfaceId {
     }
 }
 
+/// Number of a routing domain; 0 is the main one, to which every interface belongs that no other has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Debug)]
+pub struct VrfId(pub u16);
+
+impl VrfId {
+    /// The main one.
+    pub const MAIN: Self = Self(0);
+
+    /// As an index.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// What follows the Ethernet header.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Network {
@@ -77,6 +92,9 @@ impl Flags {
 
     /// Not a packet: the addresses of a station that another core's bridge has learnt, and the member it is behind.
     pub const STATION: Self = Self(1 << 9);
+    /// [`Meta::next_hop`] is where the look-up of the destination begins, in the tables of this turn: `l3::input` has
+    /// asked for it. Whoever changes the destination clears this.
+    pub const LOOKED_AHEAD: Self = Self(1 << 10);
 
     /// No facts.
     pub const fn empty() -> Self {
@@ -146,6 +164,8 @@ pub struct Meta {
     pub mtu: u16,
     /// Next hop found by `l3::route`: index into the generation's next-hop table.
     pub next_hop: u32,
+    /// Routing domain: that of the interface by which the packet came in, or of what it answers. Set by `l3::input`.
+    pub vrf: VrfId,
 }
 
 const _: () = assert!(size_of::<Meta>() <= 28);

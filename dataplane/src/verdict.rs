@@ -129,6 +129,8 @@ drop_reasons! {
     NoRoute = "no_route",
     /// The route is a blackhole.
     Blackhole = "blackhole",
+    /// The route says that it is forbidden to go there; the sender is told by ICMP.
+    Prohibited = "prohibited",
     /// Longer than the way out allows and may not be fragmented; the sender is told by ICMP.
     PacketTooBig = "packet_too_big",
     /// A multicast or broadcast packet, or one with an address that counts on its link only: no router forwards it without multicast

@@ -66,7 +66,7 @@ fn tables() -> Arc<Tables> {
         advertise,
         ..l3::InterfaceSpec::default()
     };
-    let l3 = l3::Table::build(l3::Spec { interfaces: vec![port], ..l3::Spec::default() }, None).unwrap();
+    let l3 = l3::Table::build(l3::Spec { interfaces: vec![port], ..l3::Spec::default() }).unwrap();
     let listener = ListenerSpec {
         name: "web".into(),
         address: SocketAddr::from((OWN4, LISTENER)),

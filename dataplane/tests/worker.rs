@@ -70,7 +70,7 @@ fn tables(mac: MacAddr, address: &str, listen: Option<SocketAddr>) -> Arc<Tables
         presence: tidegate_dataplane::l2::Presence::default(),
         ..l3::InterfaceSpec::default()
     };
-    let l3 = l3::Table::build(l3::Spec { interfaces: vec![port], ..l3::Spec::default() }, None).unwrap();
+    let l3 = l3::Table::build(l3::Spec { interfaces: vec![port], ..l3::Spec::default() }).unwrap();
     let listener = |address| ListenerSpec {
         name: "echo".into(),
         address,

@@ -112,7 +112,7 @@ struct Bench {
 impl Bench {
     fn new(at: Stage, v6: bool) -> Self {
         let (spec, destinations) = table(v6);
-        let table = l3::Table::build(spec, None).unwrap_or_else(|error| panic!("{error}"));
+        let table = l3::Table::build(spec).unwrap_or_else(|error| panic!("{error}"));
         let mut link = l2::State::new(l2::Limits::default(), 7);
         link.adopt(table.link());
         Self {

@@ -1,6 +1,7 @@
 //! Tables that packets are looked up in: prefixes, flows.
 
 use core::{hint::black_box, net::IpAddr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use tidegate_dataplane::{
@@ -68,7 +69,7 @@ pub(super) fn kernels() -> Vec<Kernel> {
     ]
 }
 
-fn v4() -> (Fib4, Vec<u32>) {
+fn v4() -> (Arc<Fib4>, Vec<u32>) {
     let prefixes = routes::prefixes(PREFIXES, false);
     let entries = prefixes.iter().zip(1..).filter_map(|(net, hop)| match net {
         IpNet::V4(net) => Some((*net, hop)),
@@ -78,7 +79,7 @@ fn v4() -> (Fib4, Vec<u32>) {
     (Fib4::new(entries.collect()), destinations.collect())
 }
 
-fn v6() -> (Fib6, Vec<u128>) {
+fn v6() -> (Arc<Fib6>, Vec<u128>) {
     let prefixes = routes::prefixes(PREFIXES, true);
     let entries = prefixes.iter().zip(1..).filter_map(|(net, hop)| match net {
         IpNet::V6(net) => Some((*net, hop)),

@@ -308,7 +308,7 @@ fn tables(plan: &Plan, info: &PortInfo) -> Result<Tables, SetUpError> {
         routes: routes.collect(),
         ..l3::Spec::default()
     };
-    let l3 = l3::Table::build(spec, None).map_err(SetUpError::Routes)?;
+    let l3 = l3::Table::build(spec).map_err(SetUpError::Routes)?;
     let listeners = plan.listeners.iter().map(|Listener { address, tls }| ListenerSpec {
         name: address.to_string(),
         address: *address,

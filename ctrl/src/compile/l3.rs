@@ -1,20 +1,18 @@
 //! Interfaces and their addresses, routes and neighbours.
 
-use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use tidegate_dataplane::io::{MacAddr, PortInfo};
 use tidegate_dataplane::l2::{self, Presence, StaticNeighbor, Tags, tag};
-use tidegate_dataplane::l3::{self, Advertise, InterfaceSpec, Route, Spec, Table, Target};
+use tidegate_dataplane::l3::{self, Advertise, Hop, InterfaceSpec, Learnt, Route, Spec, Table, Target, VrfId};
 use tidegate_dataplane::meta::{InterfaceId, PortId};
 
-use super::{CompileError, Inputs};
+use super::Inputs;
 use crate::config::Config;
 use crate::config::model::{self, DuplicateDetection, Link, Name, RouteTarget, RouterAdvertisements, TagProtocol};
-use crate::kernel::{NextHop, Way};
+use crate::kernel::{NextHop, RouteChange, Way};
 
 /// Whether both make the same table.
 pub(super) fn same(a: &Inputs, b: &Inputs) -> bool {
@@ -22,24 +20,30 @@ pub(super) fn same(a: &Inputs, b: &Inputs) -> bool {
         && a.config.interfaces == b.config.interfaces
         && a.tentative == b.tentative
         && a.config.routes == b.config.routes
-        && Arc::ptr_eq(&a.learnt, &b.learnt)
         && a.config.kernel_routes.override_static == b.config.kernel_routes.override_static
         && a.config.neighbors == b.config.neighbors
 }
 
-pub(super) fn build(inputs: &Inputs, previous: Option<&Table>) -> Result<Table, CompileError> {
+/// What the configuration says.
+pub(super) fn spec(inputs: &Inputs, previous: Option<&Table>) -> Spec {
     let config = &inputs.config;
     let ids = ids(&config.interfaces, previous);
-    let interfaces = config.interfaces.iter().enumerate().map(|(at, interface)| spec(inputs, ids[at], interface));
+    let interfaces = config.interfaces.iter().enumerate().map(|(at, item)| interface(inputs, ids[at], item));
     let interfaces: Vec<_> = interfaces.collect();
-    let routes = routes(inputs, &ids, &interfaces);
+    let routes = config.routes.iter().map(|route| Route { to: route.to, target: target(&route.target, &ids) });
     let neighbors = config.neighbors.iter().map(|neighbor| StaticNeighbor {
         interface: ids[neighbor.interface.index],
         address: neighbor.address,
         mac: MacAddr(neighbor.mac.0),
     });
-    let spec = Spec { interfaces, routes, neighbors: neighbors.collect(), bridges: bridges(config, &ids) };
-    Table::build(spec, previous).map_err(CompileError::L3)
+    Spec {
+        interfaces,
+        routes: routes.collect(),
+        neighbors: neighbors.collect(),
+        bridges: bridges(config, &ids),
+        learnt_wins: config.kernel_routes.override_static,
+        vrfs: Vec::new(),
+    }
 }
 
 /// The numbers of interfaces. A port's untagged side has that of the port; what the previous table knows by its name keeps its number,
@@ -61,7 +65,7 @@ fn ids(interfaces: &[model::Interface], previous: Option<&Table>) -> Vec<Interfa
 }
 
 /// An interface of the file, by its number.
-fn spec(inputs: &Inputs, id: InterfaceId, interface: &model::Interface) -> InterfaceSpec {
+fn interface(inputs: &Inputs, id: InterfaceId, interface: &model::Interface) -> InterfaceSpec {
     let (mut v4, mut v6) = (Vec::new(), Vec::new());
     for address in &interface.addresses {
         match address.0 {
@@ -141,69 +145,26 @@ fn bridges(config: &Config, ids: &[InterfaceId]) -> Vec<l2::Bridge> {
     config.interfaces.iter().enumerate().filter_map(bridge).collect()
 }
 
-/// The routes of the file and those learnt, each prefix once: a port's own come first, then those of the file unless it says otherwise.
-fn routes(inputs: &Inputs, ids: &[InterfaceId], interfaces: &[InterfaceSpec]) -> Vec<Route> {
-    let config = &inputs.config;
-    let mut taken = own_prefixes(interfaces);
-    let own: HashSet<IpAddr> =
-        config.interfaces.iter().flat_map(|interface| &interface.addresses).map(|net| net.0.addr()).collect();
-    let learnt = inputs.learnt.iter().filter_map(|(to, way)| Some(Route { to: *to, target: target(*to, way, &own)? }));
-    let given = config.routes.iter().map(|route| Route {
-        to: route.to,
-        target: match &route.target {
-            RouteTarget::Via { gateway, interface } => {
-                Target::Via { gateway: *gateway, interface: Some(ids[interface.index]) }
-            }
-            RouteTarget::OnLink { interface } => Target::Link(ids[interface.index]),
-            RouteTarget::Blackhole => Target::Blackhole,
-            RouteTarget::Unreachable => Target::Unreachable,
-        },
+fn target(target: &RouteTarget, ids: &[InterfaceId]) -> Target {
+    match target {
+        RouteTarget::Via { gateway, interface } => {
+            Target::Via { gateway: *gateway, interface: Some(ids[interface.index]) }
+        }
+        RouteTarget::OnLink { interface } => Target::Link(ids[interface.index]),
+        RouteTarget::Blackhole => Target::Blackhole,
+        RouteTarget::Unreachable => Target::Unreachable,
+    }
+}
+
+/// A learnt route's change, in the data plane's words.
+pub fn learnt(change: &RouteChange) -> Learnt {
+    let hop = |hop: &NextHop| Hop { gateway: hop.gateway, interface: Some(id(hop.port)), weight: hop.weight };
+    let target = change.way.as_ref().map(|way| match way {
+        Way::Hops(hops) => Target::Spread(hops.iter().map(hop).collect()),
+        Way::Blackhole => Target::Blackhole,
+        Way::Unreachable => Target::Unreachable,
     });
-    let mut routes = Vec::with_capacity(config.routes.len() + inputs.learnt.len());
-    if config.kernel_routes.override_static {
-        // The few of the file are looked up in the many that are learnt, not the other way round.
-        let both = |route: &Route| inputs.learnt.binary_search_by_key(&route.to, |(to, _)| *to).is_ok();
-        routes.extend(given.filter(|route| !both(route)));
-    } else {
-        routes.extend(given);
-        taken.extend(routes.iter().map(|route| route.to));
-    }
-    routes.extend(learnt.filter(|route| !taken.contains(&route.to)));
-    routes
-}
-
-/// Prefixes that the interfaces' addresses stand for.
-fn own_prefixes(interfaces: &[InterfaceSpec]) -> HashSet<IpNet> {
-    let mut own = HashSet::from([IpNet::from(IpAddr::from([255; 4]))]);
-    for interface in interfaces {
-        for net in &interface.v4 {
-            own.insert(net.trunc().into());
-            own.extend([net.addr(), net.broadcast(), net.network()].map(|address| IpNet::from(IpAddr::V4(address))));
-        }
-        for net in &interface.v6 {
-            own.insert(net.trunc().into());
-            own.insert(IpAddr::V6(net.addr()).into());
-        }
-    }
-    own
-}
-
-/// What the table takes of a way: the first of the hops with the largest share. `None` if it takes none of them.
-fn target(to: IpNet, way: &Way, own: &HashSet<IpAddr>) -> Option<Target> {
-    let hops = match way {
-        Way::Blackhole => return Some(Target::Blackhole),
-        Way::Unreachable => return Some(Target::Unreachable),
-        Way::Hops(hops) => hops,
-    };
-    let usable = |hop: &&NextHop| {
-        hop.gateway.is_none_or(|gateway| {
-            let wrong = own.contains(&gateway) || gateway.is_multicast() || gateway.is_unspecified();
-            !wrong && gateway.is_ipv4() == to.addr().is_ipv4()
-        })
-    };
-    let hop = hops.iter().filter(usable).max_by_key(|hop| (hop.weight, std::cmp::Reverse(**hop)))?;
-    let interface = id(hop.port);
-    Some(hop.gateway.map_or(Target::Link(interface), |gateway| Target::Via { gateway, interface: Some(interface) }))
+    Learnt { vrf: VrfId::MAIN, to: change.to, target }
 }
 
 fn advertise(config: &RouterAdvertisements) -> Advertise {
@@ -227,10 +188,12 @@ pub(super) fn id(index: usize) -> InterfaceId {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
     use std::path::Path;
+    use std::sync::Arc;
     use std::time::SystemTime;
 
-    use tidegate_dataplane::l3::Action;
+    use tidegate_dataplane::l3::{Action, Builder};
     use tidegate_dataplane::l7::tls::{TicketKeys, wall_clock};
     use tidegate_dataplane::tables::Phase;
 
@@ -255,19 +218,21 @@ mod tests {
             capabilities: Default::default(),
             driver: "memory".into(),
         };
-        let mut learnt: Vec<_> = learnt.iter().map(|(to, way)| (to.parse().unwrap(), way.clone())).collect();
-        learnt.sort_unstable_by_key(|(to, _)| *to);
+        let change = |(to, way): &(&str, Way)| RouteChange { to: to.parse().unwrap(), way: Some(way.clone()) };
+        let changes: Vec<_> = learnt.iter().map(|one| super::learnt(&change(one))).collect();
         let inputs = Inputs {
             config: Arc::new(checked.config.expect("good")),
             certs: Arc::default(),
             ports: [info.clone(), info].into(),
-            learnt: Arc::new(learnt),
             tickets: Arc::new(TicketKeys::generate().unwrap()),
             tentative: Arc::default(),
             clock: wall_clock(),
             phase: Phase::Serve,
         };
-        build(&inputs, None).expect("whatever is learnt, the table is made")
+        let mut builder = Builder::default();
+        builder.configure(spec(&inputs, None)).expect("good");
+        builder.learn(&changes);
+        builder.table()
     }
 
     fn by(hops: &[(usize, Option<&str>, u16)]) -> Way {
@@ -307,7 +272,11 @@ mod tests {
             ],
         );
         assert_eq!(lookup(&table, "10.77.1.1"), (Action::Forward, 1, gateway("10.0.2.9")));
-        assert_eq!(lookup(&table, "10.78.1.1"), (Action::Forward, 1, gateway("10.0.2.9")), "the larger share");
+        let (Action::Spread(group), ..) = lookup(&table, "10.78.1.1") else { panic!("two ways") };
+        let group = table.group(group).unwrap();
+        let shares: Vec<_> =
+            group.members().iter().map(|member| (member.weight, group.share(member.next_hop))).collect();
+        assert!(shares.iter().all(|(weight, share)| share.abs_diff(usize::from(*weight) * 512) < 60), "{shares:?}");
         assert_eq!(lookup(&table, "10.79.1.1"), (Action::Forward, 1, None));
         assert_eq!(lookup(&table, "10.80.1.1").0, Action::Blackhole);
         assert_eq!(lookup(&table, "10.81.1.1").0, Action::Unreachable);

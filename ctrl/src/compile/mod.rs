@@ -1,7 +1,8 @@
 //! From a checked configuration to the data plane's tables. Pure functions; all or nothing; what has not changed is shared with the
 //! previous generation.
 
-mod l3;
+/// Interfaces, routes, neighbours.
+pub mod l3;
 mod l7;
 /// Ports and TCP: what cannot change while the gateway runs.
 pub mod start;
@@ -13,19 +14,15 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use rustls::time_provider::TimeProvider;
 use tidegate_dataplane::io::PortInfo;
+use tidegate_dataplane::l3::Builder;
 use tidegate_dataplane::l7::tls::{TicketKeys, TlsConfigError};
 use tidegate_dataplane::tables::{Phase, Tables};
 
 use crate::config::Config;
 use crate::config::model::Name;
 use crate::config::pem::Certs;
-use crate::kernel::Way;
-
-/// A prefix and its way, as a daemon has it.
-pub type Learnt = (IpNet, Way);
 
 /// Everything that tables are made from.
 #[derive(Clone, Debug)]
@@ -36,8 +33,6 @@ pub struct Inputs {
     pub certs: Arc<Certs>,
     /// The open ports, in the order of the file.
     pub ports: Arc<[PortInfo]>,
-    /// Routes learnt from the kernel, each prefix once.
-    pub learnt: Arc<Vec<Learnt>>,
     /// Keys for session tickets.
     pub tickets: Arc<TicketKeys>,
     /// Addresses that are not used until it is known that nobody else has them.
@@ -111,19 +106,16 @@ pub struct Compiled {
     tls: l7::Cache,
 }
 
-/// Compiles. With `previous`, parts whose inputs are equal are the same `Arc`.
+/// Compiles. With `previous`, parts whose inputs are equal are the same `Arc`. `routes` has what is learnt, and remembers what is
+/// configured.
 ///
 /// # Errors
 /// The first part that cannot be built; nothing has changed then.
-pub fn compile(inputs: Inputs, previous: Option<&Compiled>) -> Result<Compiled, CompileError> {
+pub fn compile(inputs: Inputs, routes: &mut Builder, previous: Option<&Compiled>) -> Result<Compiled, CompileError> {
     let (configured, open) = (inputs.config.ports.len(), inputs.ports.len());
     if configured != open {
         return Err(CompileError::Ports { configured, open });
     }
-    let l3 = match previous.filter(|previous| l3::same(&previous.inputs, &inputs)) {
-        Some(previous) => Arc::clone(&previous.tables.l3),
-        None => Arc::new(l3::build(&inputs, previous.map(|previous| &*previous.tables.l3))?),
-    };
     let (l7, tls) = match previous.filter(|previous| l7::same(&previous.inputs, &inputs)) {
         Some(previous) => (Arc::clone(&previous.tables.l7), previous.tls.clone()),
         None => {
@@ -131,11 +123,26 @@ pub fn compile(inputs: Inputs, previous: Option<&Compiled>) -> Result<Compiled, 
             (Arc::new(table), tls)
         }
     };
+    // Last of all, since this changes what later routes are added to.
+    let l3 = match previous.filter(|previous| l3::same(&previous.inputs, &inputs)) {
+        Some(previous) => Arc::clone(&previous.tables.l3),
+        None => {
+            let before = previous.map(|previous| &*previous.tables.l3);
+            routes.configure(l3::spec(&inputs, before)).map_err(CompileError::L3)?;
+            Arc::new(routes.table())
+        }
+    };
     let tables = Arc::new(Tables { phase: inputs.phase, l3, l7 });
     Ok(Compiled { tables, inputs, tls })
 }
 
 impl Compiled {
+    /// The same with other learnt routes.
+    pub fn with_routes(&self, routes: &mut Builder) -> Self {
+        let tables = Tables { l3: Arc::new(routes.table()), ..(*self.tables).clone() };
+        Self { tables: Arc::new(tables), ..self.clone() }
+    }
+
     /// What it was made from.
     pub fn inputs(&self) -> &Inputs {
         &self.inputs

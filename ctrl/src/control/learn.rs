@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::{Control, Parts};
+use crate::compile::l3::learnt;
 use crate::config::model::KernelRoutes;
-use crate::kernel::{Filter, Monitor};
+use crate::kernel::{Filter, Monitor, RouteChange};
 
 impl Control {
     /// Publishes what the kernel's routes have become.
@@ -15,24 +16,13 @@ impl Control {
             return;
         }
         let began = Instant::now();
-        let learnt: Vec<_> = monitor.routes().map(|(to, way)| (*to, way.clone())).collect();
-        let routes = learnt.len();
-        let published = self.parts.reloader.publication().set_learnt(learnt);
+        let routes = monitor.routes().len();
+        let changes: Vec<_> = changes.iter().map(learnt).collect();
+        let generation = self.parts.reloader.publication().learn(&changes, routes);
         let ended = Instant::now();
         let took = ended.duration_since(began);
         monitor.published(ended, took);
-        match published {
-            Ok(generation) => {
-                tracing::debug!(
-                    generation,
-                    changes = changes.len(),
-                    routes,
-                    took_us = took.as_micros(),
-                    "routes learnt"
-                );
-            }
-            Err(error) => tracing::error!("routes of the kernel are not taken over: {error}"),
-        }
+        tracing::debug!(generation, changes = changes.len(), routes, took_us = took.as_micros(), "routes learnt");
     }
 
     /// Learns by the new rules, or forgets everything.
@@ -45,12 +35,12 @@ impl Control {
         match (&filter, &mut *monitor) {
             (Some(filter), Some(monitor)) => monitor.refilter(filter.clone(), Instant::now()),
             (Some(filter), None) => *monitor = Monitor::for_hosts(filter.clone(), hosts),
-            (None, _) => {
+            (None, Some(known)) => {
+                let gone = known.routes().keys().map(|to| learnt(&RouteChange { to: *to, way: None }));
+                reloader.publication().learn(&gone.collect::<Vec<_>>(), 0);
                 *monitor = None;
-                if let Err(error) = reloader.publication().set_learnt(Vec::new()) {
-                    tracing::error!("routes of the kernel are not forgotten: {error}");
-                }
             }
+            (None, None) => {}
         }
         self.filter = filter;
     }

@@ -3,11 +3,12 @@
 //! One socket for questions and news: the kernel then orders what a reading shows and what happens meanwhile. A reading shows
 //! links, next-hop objects and routes, one dump after the other; what was known and is not shown is gone at its end.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::io;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use netlink_sys::{AsyncSocket as _, TokioSocket, protocols::NETLINK_ROUTE};
 
 use super::link::HostInterface;
@@ -149,8 +150,8 @@ impl Monitor {
     }
 
     /// All prefixes that have a way.
-    pub fn routes(&self) -> impl Iterator<Item = (&ipnet::IpNet, &Way)> {
-        self.rib.told().iter()
+    pub fn routes(&self) -> &BTreeMap<IpNet, Way> {
+        self.rib.told()
     }
 
     /// Says when a publication ended and how long it took: the next leaves as much time to others.

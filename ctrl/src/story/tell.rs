@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 
-use tidegate_dataplane::meta::{InterfaceId, Network, PortId};
+use tidegate_dataplane::meta::{InterfaceId, Network, PortId, VrfId};
 use tidegate_dataplane::see::{Origin, Record};
 use tidegate_dataplane::stats::Stage;
 use tidegate_dataplane::tables::Tables;
 use tidegate_dataplane::verdict::{DropReason, Verdict};
 
 use super::{End, Packet, Step, Way, packet, stage};
-use crate::admin::show::{interface_name, matched};
+use crate::admin::show::interface_name;
 use crate::status::Status;
 use crate::telemetry::Telemetry;
 
@@ -104,7 +104,7 @@ fn word(verdict: Verdict) -> &'static str {
 
 /// The prefix by which the tables send a packet to its destination.
 pub(super) fn prefix(record: &Record, tables: &Tables) -> Option<(ipnet::IpNet, u32)> {
-    matched(&tables.l3, record.routed_to()?)
+    tables.l3.matched(VrfId::MAIN, record.routed_to()?)
 }
 
 fn end(record: &Record, around: &Surroundings<'_>) -> End {

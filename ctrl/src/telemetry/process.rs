@@ -46,7 +46,7 @@ pub(super) fn families(telemetry: &Telemetry, status: &Status) -> Vec<Family> {
         .with(&[], status.reloads.last_accepted_unix_s),
         expiry,
         Family::gauge("tidegate_learnt_routes", "Prefixes whose way was learnt from the kernel.")
-            .with(&[], status.learnt.len() as u64),
+            .with(&[], status.learnt as u64),
         Family::counter("tidegate_kernel_route_readings_total", "Times all routes of the kernel were read.")
             .with(&[], status.kernel.readings),
         Family::counter("tidegate_kernel_route_overruns_total", "Times the kernel had more news than its socket held.")

@@ -1,7 +1,12 @@
 //! Where large blocks of memory come from, and on what pages they lie.
-#![allow(unsafe_code)] // mallopt belongs to the C library and madvise to the kernel; std has no such things.
+#![allow(unsafe_code)] // mallopt belongs to the C library, mmap and madvise to the kernel; std has no such things.
 
-use core::mem::MaybeUninit;
+use core::alloc::Layout;
+use core::ops::Deref;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, AtomicU64};
+use std::alloc::handle_alloc_error;
+use std::sync::Arc;
 
 /// Blocks of this many bytes and more get pages of their own: the size of the smallest socket buffers.
 pub const MAPPED_FROM: usize = 16 << 10;
@@ -27,35 +32,115 @@ pub fn map_large_blocks() -> bool {
 /// A huge page of this architecture's kernels, in bytes. Where it is another size, small tables keep small pages or large ones ask in vain.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// `items` in memory that the kernel is asked to map with huge pages, when they fill at least one; else as they are.
+/// What may begin as zero bytes and is shared by threads: the cells of tables that one thread writes and others read.
+///
+/// # Safety
+/// All-zero bytes are a value of the type, it has no destructor, and it is no larger than a cache line, with an alignment that a page has.
+pub unsafe trait Cell: Sync + Send {}
+
+// SAFETY: an integer, which zero bytes are.
+unsafe impl Cell for AtomicU32 {}
+// SAFETY: as above, four times.
+unsafe impl Cell for [AtomicU64; 4] {}
+
+/// Cells that begin as zero, on huge pages where the kernel has some. A clone is the same memory, given back with the last of them.
 ///
 /// A table larger than what the processor's translation buffers cover costs two misses per look-up: one for the data, one for where
-/// the data is. With huge pages the second is rare.
-pub fn on_huge_pages<T: Copy>(items: Vec<T>) -> Vec<T> {
-    if size_of_val(&*items) < HUGE_PAGE {
-        return items;
+/// the data is; with huge pages the second is rare. Memory comes from the kernel when it is first written: room that is not used
+/// costs nothing.
+pub struct Cells<T: Cell> {
+    at: NonNull<T>,
+    len: usize,
+    mapping: Arc<Mapping>,
+}
+
+// SAFETY: `Cells` only hands out shared references to `T`s, which are Sync; the mapping outlives them (its `Arc`) and never moves.
+unsafe impl<T: Cell> Sync for Cells<T> {}
+// SAFETY: as above; the last clone may unmap on any thread.
+unsafe impl<T: Cell> Send for Cells<T> {}
+
+/// A mapping of the process.
+struct Mapping {
+    start: usize,
+    len: usize,
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping that `Cells::zeros` made, whole, and its last user is gone: every `Cells` holds the `Arc` of this.
+        unsafe { libc::munmap(self.start as *mut libc::c_void, self.len) };
     }
-    let mut moved = Vec::with_capacity(items.len());
-    prefer_huge_pages(moved.spare_capacity_mut());
-    moved.extend_from_slice(&items);
-    moved
 }
 
-/// `count` zeros, on huge pages where the kernel has some.
-pub fn zeros_on_huge_pages(count: usize) -> Vec<u32> {
-    // Zeroed memory comes from the kernel page by page, so that what is never written costs nothing: asked before the first write.
-    let mut zeros = vec![0; count];
-    // SAFETY: the same memory, as one that may also hold anything else; nothing is written through it.
-    prefer_huge_pages(unsafe { &mut *(core::ptr::from_mut(zeros.as_mut_slice()) as *mut [MaybeUninit<u32>]) });
-    zeros
+impl<T: Cell> Cells<T> {
+    /// `len` zeros.
+    pub fn zeros(len: usize) -> Self {
+        let layout = Layout::array::<T>(len.max(1)).unwrap_or_else(|_| handle_alloc_error(Layout::new::<T>()));
+        let large = layout.size() >= HUGE_PAGE;
+        // Room to begin at a huge page.
+        let size = layout.size() + if large { HUGE_PAGE } else { 0 };
+        let (access, kind) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
+        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing that exists.
+        let start = unsafe { libc::mmap(core::ptr::null_mut(), size, access, kind, -1, 0) };
+        let Some(first) = NonNull::new(start.cast::<u8>()).filter(|_| start != libc::MAP_FAILED) else {
+            handle_alloc_error(layout)
+        };
+        let skip = if large { first.align_offset(HUGE_PAGE).min(HUGE_PAGE) } else { 0 };
+        // SAFETY: `skip` is at most `HUGE_PAGE`, by which the mapping is longer than the cells; the address is a page's or a huge page's,
+        // which is aligned for every `Cell`.
+        let at = unsafe { first.add(skip) }.cast::<T>();
+        if large {
+            // The kernel may have none, or be told by the operator to give none: the memory works all the same.
+            // SAFETY: advice about whole pages of this mapping; it changes where they lie, not what they hold.
+            unsafe { libc::madvise(at.as_ptr().cast(), layout.size(), libc::MADV_HUGEPAGE) };
+        }
+        Self { at, len, mapping: Arc::new(Mapping { start: start as usize, len: size }) }
+    }
 }
 
-/// Advises the kernel; it may have none, or be told by the operator to give none, and the block works all the same.
-fn prefer_huge_pages<T>(block: &mut [MaybeUninit<T>]) {
-    let range = block.as_mut_ptr_range();
-    let (start, end) = ((range.start as usize).next_multiple_of(4096), range.end as usize & !4095);
-    if end.saturating_sub(start) >= HUGE_PAGE {
-        // SAFETY: whole pages within a block that the caller owns; the advice changes where they lie, not what they hold.
-        unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_HUGEPAGE) };
+impl<T: Cell> Clone for Cells<T> {
+    fn clone(&self) -> Self {
+        Self { at: self.at, len: self.len, mapping: Arc::clone(&self.mapping) }
+    }
+}
+
+impl<T: Cell> Deref for Cells<T> {
+    type Target = [T];
+    #[inline]
+    fn deref(&self) -> &[T] {
+        // SAFETY: `len` cells of the mapping, which `self.mapping` keeps; zero bytes are values (`Cell`), and cells change only by
+        // their own atomic operations.
+        unsafe { core::slice::from_raw_parts(self.at.as_ptr(), self.len) }
+    }
+}
+
+impl<T: Cell> core::fmt::Debug for Cells<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{} cells", self.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn clones_are_the_same_memory_and_outlive_each_other() {
+        for len in [0, 1, 5000, HUGE_PAGE] {
+            let cells = Cells::<AtomicU32>::zeros(len);
+            assert_eq!(cells.len(), len);
+            assert!(cells.iter().step_by(4096).all(|cell| cell.load(Ordering::Relaxed) == 0));
+            let same = cells.clone();
+            if let Some(cell) = cells.last() {
+                cell.store(7, Ordering::Relaxed);
+            }
+            drop(cells);
+            assert_eq!(same.last().map(|cell| cell.load(Ordering::Relaxed)), (len > 0).then_some(7));
+        }
+        let wide = Cells::<[AtomicU64; 4]>::zeros(1 << 17);
+        assert_eq!(wide.as_ptr().align_offset(HUGE_PAGE), 0, "two to a cache line, and none across two");
     }
 }

@@ -61,6 +61,12 @@ pub struct Addresses {
     filter6: Filter,
 }
 
+impl Default for Addresses {
+    fn default() -> Self {
+        Self::new(&[])
+    }
+}
+
 impl Addresses {
     /// Of a list of addresses; the first entry of an address counts.
     pub fn new(list: &[(IpAddr, Kind, InterfaceId)]) -> Self {

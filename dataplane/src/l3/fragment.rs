@@ -49,8 +49,14 @@ pub(super) fn split(frame: &mut Frame, meta: &mut Meta, mtu: usize, turn: &mut T
         bytes[later_len..].copy_from_slice(part);
         finish_header(&mut bytes[..later_len], part.len(), more | offset);
         let flags = Flags::FRAGMENT | Flags::LATER_FRAGMENT;
-        let meta =
-            Meta { interface: meta.interface, l4: later_len as u16, protocol: meta.protocol, flags, ..Meta::default() };
+        let meta = Meta {
+            interface: meta.interface,
+            vrf: meta.vrf,
+            l4: later_len as u16,
+            protocol: meta.protocol,
+            flags,
+            ..Meta::default()
+        };
         turn.egress.push_ip(copy, Network::Ipv4, meta);
     }
     frame.truncate(at + header_len + first);

@@ -79,6 +79,8 @@ pub enum Unreachable {
     Net,
     /// The next hop does not answer, or a route says so.
     Host,
+    /// A route says that it is forbidden to go there (RFC 1812 §5.2.7.1, code 13; RFC 4443 §3.1, code 1).
+    Prohibited,
     /// Nobody serves the protocol.
     Protocol,
     /// Nobody serves the port.
@@ -145,7 +147,7 @@ pub(super) fn complain(
     }
     match (source, destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            icmp4::complain(table, state, turn, packet, source, destination, complaint);
+            icmp4::complain(table, state, turn, packet, meta, source, destination, complaint);
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
             icmp6::complain(table, state, turn, packet, meta, source, destination, complaint);

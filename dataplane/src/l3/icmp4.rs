@@ -10,7 +10,7 @@ use crate::{
     frame::Frame,
     io::checksum::{self, Sum},
     l2::Turn,
-    meta::{Flags, Meta, Network},
+    meta::{Flags, Meta, Network, VrfId},
     verdict::{DropReason, Verdict},
 };
 
@@ -46,7 +46,9 @@ pub(super) fn receive(
         ECHO_REQUEST if !state.may_reply(turn.now) => Verdict::Drop(DropReason::IcmpRateLimited),
         ECHO_REQUEST => echo(frame, meta),
         UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM
-            if quoted_flow(message).is_some_and(|flow| table.addresses.contains(flow.local.ip())) =>
+            // Connections are in the main domain.
+            if meta.vrf == VrfId::MAIN
+                && quoted_flow(message).is_some_and(|flow| table.main.addresses.contains(flow.local.ip())) =>
         {
             Verdict::Deliver
         }
@@ -87,12 +89,14 @@ fn echo(frame: &mut Frame, meta: &mut Meta) -> Verdict {
     Verdict::Continue
 }
 
-/// Sends an error about `packet` to its sender.
+/// Sends an error about `packet`, which came in as `meta` says, to its sender.
+#[expect(clippy::too_many_arguments, reason = "a packet, its addresses and what is to be said about it")]
 pub(super) fn complain(
     table: &Table,
     state: &mut State,
     turn: &mut Turn<'_>,
     packet: &[u8],
+    meta: &Meta,
     to: Ipv4Addr,
     about: Ipv4Addr,
     complaint: Complaint,
@@ -100,6 +104,7 @@ pub(super) fn complain(
     let (kind, code, rest) = match complaint {
         Complaint::Unreachable(Unreachable::Net) => (UNREACHABLE, 0, 0),
         Complaint::Unreachable(Unreachable::Host | Unreachable::BeyondScope) => (UNREACHABLE, 1, 0),
+        Complaint::Unreachable(Unreachable::Prohibited) => (UNREACHABLE, 13, 0),
         Complaint::Unreachable(Unreachable::Protocol) => (UNREACHABLE, 2, 0),
         Complaint::Unreachable(Unreachable::Port) => (UNREACHABLE, 3, 0),
         Complaint::TooBig { mtu } => (UNREACHABLE, 4, u32::from(mtu)), // RFC 1191 §4
@@ -110,10 +115,10 @@ pub(super) fn complain(
         return;
     }
     // A host speaks from the address that was spoken to; a router from that of the port it answers by (RFC 1812 §4.3.2.4).
-    let source = if table.addresses.contains(IpAddr::V4(about)) {
+    let source = if table.vrf(meta.vrf).addresses.contains(IpAddr::V4(about)) {
         about
     } else {
-        let Some((IpAddr::V4(source), _)) = table.source_for(IpAddr::V4(to)) else { return };
+        let Some((IpAddr::V4(source), _)) = table.source_in(meta.vrf, IpAddr::V4(to)) else { return };
         source
     };
     if !state.may_complain(turn.now) {
@@ -137,7 +142,8 @@ pub(super) fn complain(
     message[8..].copy_from_slice(quoted);
     let sum = Sum::new().add(message).finish();
     message[2..4].copy_from_slice(&sum.to_be_bytes());
-    turn.egress.push_ip(frame, Network::Ipv4, Meta { l4: 20, protocol: 1, ..Meta::default() });
+    let meta = Meta { interface: meta.interface, vrf: meta.vrf, l4: 20, protocol: 1, ..Meta::default() };
+    turn.egress.push_ip(frame, Network::Ipv4, meta);
 }
 
 /// Whether the packet is itself an ICMP error, or one too short to tell: never answered (RFC 1122 §3.2.2).

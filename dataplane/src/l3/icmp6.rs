@@ -12,7 +12,7 @@ use crate::{
     frame::Frame,
     io::checksum::Sum,
     l2::{self, Turn, solicit::write_header, table::is_link_local},
-    meta::{Flags, Meta, Network},
+    meta::{Flags, Meta, Network, VrfId},
     verdict::{DropReason, Verdict},
 };
 
@@ -53,7 +53,9 @@ pub(super) fn receive(
         nd::SOLICITATION | nd::ADVERTISEMENT => nd::receive(table, link, turn, frame, meta, source, destination),
         nd::ROUTER_SOLICITATION => nd::solicited(table, state, link, turn, frame, meta, source),
         UNREACHABLE..=PARAMETER_PROBLEM
-            if quoted_flow(message).is_some_and(|flow| table.addresses.contains(flow.local.ip())) =>
+            // Connections are in the main domain.
+            if meta.vrf == VrfId::MAIN
+                && quoted_flow(message).is_some_and(|flow| table.main.addresses.contains(flow.local.ip())) =>
         {
             Verdict::Deliver
         }
@@ -113,6 +115,7 @@ pub(super) fn complain(
 ) {
     let (kind, code, rest) = match complaint {
         Complaint::Unreachable(Unreachable::Net) => (UNREACHABLE, 0, 0),
+        Complaint::Unreachable(Unreachable::Prohibited) => (UNREACHABLE, 1, 0),
         Complaint::Unreachable(Unreachable::BeyondScope) => (UNREACHABLE, 2, 0),
         Complaint::Unreachable(Unreachable::Host | Unreachable::Protocol) => (UNREACHABLE, 3, 0),
         Complaint::Unreachable(Unreachable::Port) => (UNREACHABLE, 4, 0),
@@ -136,20 +139,21 @@ pub(super) fn complain(
     message[4..8].copy_from_slice(&rest.to_be_bytes());
     message[8..].copy_from_slice(quoted);
     write_header(ip, source, to, HOP_LIMIT, message);
-    let meta = Meta { out: meta.interface, l4: 40, protocol: PROTOCOL, ..Meta::default() };
+    let (interface, vrf) = (meta.interface, meta.vrf);
+    let meta = Meta { interface, vrf, out: interface, l4: 40, protocol: PROTOCOL, ..Meta::default() };
     turn.egress.push_ip(frame, Network::Ipv6, meta);
 }
 
 /// RFC 4443 §2.2: the address that was spoken to if it is ours, else one of the port that the error leaves by.
 fn source(table: &Table, meta: &Meta, to: Ipv6Addr, about: Ipv6Addr) -> Option<Ipv6Addr> {
     let link = table.link().interface(meta.interface);
-    if table.addresses.v6(about) || about == link.link_local {
+    if table.vrf(meta.vrf).addresses.v6(about) || about == link.link_local {
         return Some(about);
     }
     if is_link_local(to) {
         return link.source_v6(to);
     }
-    match table.source_for(IpAddr::V6(to))? {
+    match table.source_in(meta.vrf, IpAddr::V6(to))? {
         (IpAddr::V6(source), _) => Some(source),
         (IpAddr::V4(_), _) => None,
     }

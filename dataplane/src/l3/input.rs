@@ -5,7 +5,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
-    State, Table,
+    State, Table, Vrf,
     addresses::Kind,
     extension,
     icmp::{self, Complaint, Unreachable},
@@ -52,7 +52,11 @@ const fn classes() -> [u8; 256] {
 #[inline]
 pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) -> bool {
     let mut ours = false;
+    let one_domain = table.others.is_empty();
     batch.each(Verdict::Continue, |frame, meta| {
+        if !one_domain {
+            meta.vrf = table.vrf_of(meta.interface);
+        }
         let verdict = match meta.network {
             Network::Ipv4 => ipv4(table, state, turn, frame, meta),
             Network::Ipv6 => ipv6(table, state, turn, frame, meta),
@@ -99,16 +103,21 @@ fn ipv4(table: &Table, state: &mut State, turn: &mut Turn<'_>, frame: &mut Frame
     if fragment & 0x3fff != 0 && !is_honest_fragment(fragment, header_len, total, meta) {
         return Verdict::Drop(DropReason::BadFragment);
     }
+    let vrf = table.vrf(meta.vrf);
     if from | to != 0
-        && let Some(verdict) = unusual_v4(table, from, to, source, destination, meta)
+        && let Some(verdict) = unusual_v4(vrf, from, to, source, destination, meta)
     {
         return verdict;
     }
     // The packet will be routed, by a table that may be too large for a cache.
-    table.fib4.prefetch(destination.to_bits());
-    let is_special = table.addresses.may_hold_v4(source, destination)
+    let ahead = vrf.fib4.prefetch(destination.to_bits());
+    let is_special = vrf.addresses.may_hold_v4(source, destination)
         || meta.flags.intersects(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST);
-    let verdict = if is_special { ours_v4(table, source, destination, meta) } else { Verdict::Continue };
+    let verdict = if is_special { ours_v4(vrf, source, destination, meta) } else { Verdict::Continue };
+    if verdict == Verdict::Continue {
+        meta.next_hop = ahead.to_bits();
+        meta.flags |= Flags::LOOKED_AHEAD;
+    }
     if header_len != 20 && !matches!(verdict, Verdict::Drop(_)) {
         return with_options(table, state, turn, frame, meta, verdict);
     }
@@ -153,13 +162,13 @@ fn with_options(
 
 /// What is to us, pretends to be from us, or came to all stations on the link.
 #[inline(never)]
-fn ours_v4(table: &Table, source: Ipv4Addr, destination: Ipv4Addr, meta: &mut Meta) -> Verdict {
-    match table.addresses.v4(source) {
+fn ours_v4(vrf: &Vrf, source: Ipv4Addr, destination: Ipv4Addr, meta: &mut Meta) -> Verdict {
+    match vrf.addresses.v4(source) {
         None => {}
         Some((Kind::Unicast, _)) => return Verdict::Drop(DropReason::IpOwnSource),
         Some((Kind::Broadcast, _)) => return Verdict::Drop(DropReason::IpMartian),
     }
-    match table.addresses.v4(destination) {
+    match vrf.addresses.v4(destination) {
         None if meta.flags.intersects(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST) => {
             // RFC 1812 §5.3.4: unicast that came by link broadcast is not forwarded.
             Verdict::Drop(DropReason::NotForwardable)
@@ -192,7 +201,7 @@ fn word(header: &[u8; 20], at: usize) -> [u8; 4] {
 /// Addresses that never are in transit; `None` when they only begin like one.
 #[cold]
 fn unusual_v4(
-    table: &Table,
+    vrf: &Vrf,
     from: u8,
     to: u8,
     source: Ipv4Addr,
@@ -204,7 +213,7 @@ fn unusual_v4(
     if from & NOT_A_SOURCE != 0 && !bootstraps || to & NOT_A_DESTINATION != 0 && !destination.is_broadcast() {
         return Some(Verdict::Drop(DropReason::IpMartian));
     }
-    match table.addresses.v4(source) {
+    match vrf.addresses.v4(source) {
         None => {}
         Some((Kind::Unicast, _)) => return Some(Verdict::Drop(DropReason::IpOwnSource)),
         Some((Kind::Broadcast, _)) => return Some(Verdict::Drop(DropReason::IpMartian)),
@@ -218,7 +227,7 @@ fn unusual_v4(
     }
     // RFC 3927 §2.7: whoever has an address of the link only may speak to us, and through us to nobody.
     let on_link_only = source.is_link_local() || destination.is_link_local();
-    let is_ours = table.addresses.v4(destination).is_some();
+    let is_ours = vrf.addresses.v4(destination).is_some();
     (on_link_only && !is_ours).then_some(Verdict::Drop(DropReason::NotForwardable))
 }
 
@@ -244,7 +253,7 @@ fn ipv6(table: &Table, state: &mut State, turn: &mut Turn<'_>, frame: &mut Frame
         frame.truncate(at + total);
     }
     if plain
-        && !table.addresses.may_hold_v6(source, destination)
+        && !table.vrf(meta.vrf).addresses.may_hold_v6(source, destination)
         && !meta.flags.intersects(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST)
     {
         return Verdict::Continue;
@@ -268,7 +277,8 @@ fn unusual_v6(
         return Verdict::Drop(DropReason::IpMartian);
     }
     let link = table.link().interface(meta.interface);
-    if table.addresses.v6(source) || source == link.link_local {
+    let own = &table.vrf(meta.vrf).addresses;
+    if own.v6(source) || source == link.link_local {
         return Verdict::Drop(DropReason::IpOwnSource);
     }
     let ours = if destination.is_multicast() {
@@ -276,7 +286,7 @@ fn unusual_v6(
     } else if is_link_local(destination) {
         link.link_local == destination
     } else {
-        table.addresses.v6(destination)
+        own.v6(destination)
     };
     if ours {
         if destination.is_multicast() {

@@ -11,7 +11,7 @@ use crate::{
     batch::Batch,
     frame::Frame,
     l2::{self, Turn},
-    meta::{Flags, Meta, Network},
+    meta::{Flags, Meta, Network, VrfId},
     verdict::{DropReason, Verdict},
 };
 
@@ -27,6 +27,8 @@ pub fn run(table: &Table, state: &mut State, link: &mut l2::State, turn: &mut Tu
     batch.each(Verdict::Deliver, |frame, meta| {
         if meta.protocol == TCP
             && !meta.flags.intersects(Flags::FRAGMENT | Flags::LINK_BROADCAST | Flags::LINK_MULTICAST)
+            // Listeners and connections are in the main domain: an address of another is not theirs, though it may be the same.
+            && meta.vrf == VrfId::MAIN
         {
             return Verdict::Deliver;
         }

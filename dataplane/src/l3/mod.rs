@@ -21,19 +21,34 @@ pub mod route; // longest-prefix match
 pub mod forward; // TTL, MTU
 pub mod fragment; // RFC 791: a packet in pieces
 pub mod fib4; // IPv4 prefixes to next hops
+pub mod rib4; // how they change
 pub mod fib6; // IPv6 prefixes to next hops
+pub mod rib6; // how they change
+mod records6; // in memory
+mod paged; // what versions of both share
+mod pool; // and when nobody has it any more
 pub mod addresses; // which addresses are ours
-pub mod build; // from specification to table
+pub mod spec; // what the operator says
+pub mod build; // from that to a table
+mod own; // our addresses
+mod target; // where routes lead
+mod layers; // routes of the file and of daemons
+mod ways; // the next hops of all routes
+pub mod group; // those that share the traffic
+mod flow; // and by what a packet chooses among them
 pub mod table; // what the configuration says
 
 #[cfg(test)]
 mod tests; // what a router must do, packet in and packet out
 
+pub use crate::meta::VrfId;
 pub use advertise::Advertise;
-pub use build::{BuildError, InterfaceSpec, Route, Spec, Target};
+pub use build::{Builder, Used};
+pub use group::Group;
 pub use icmp::State;
 pub use reverse_path::ReversePath;
-pub use table::{Action, NextHop, Table};
+pub use spec::{BuildError, Hop, InterfaceSpec, Learnt, Route, Spec, Target, VrfSpec};
+pub use table::{Action, NextHop, Table, Vrf};
 
 use crate::{
     frame::Frame,

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     batch::{BATCH, Batch, Slot},
     l2::table::is_link_local,
-    meta::Network,
+    meta::{Network, VrfId},
     verdict::{DropReason, Verdict},
 };
 
@@ -38,7 +38,7 @@ pub fn run(table: &Table, batch: &mut Batch) {
     let slots = batch.slots_mut();
     let (mut v4, mut v4_len) = ([(0u8, 0u32); BATCH], 0);
     let mut v6 = Lookups::new();
-    for (index, slot) in slots.iter().enumerate() {
+    for (index, slot) in slots.iter_mut().enumerate() {
         if !matches!(slot.verdict, Verdict::Continue | Verdict::Deliver)
             || table.reverse_path(slot.meta.interface) == ReversePath::Off
         {
@@ -50,7 +50,7 @@ pub fn run(table: &Table, batch: &mut Batch) {
                 let address = octets.map_or(0, |octets| u32::from_be_bytes(*octets));
                 // A host that has no address yet asks for one.
                 if address != 0 {
-                    table.fib4.prefetch(address);
+                    table.vrf(slot.meta.vrf).fib4.prefetch(address);
                     v4[v4_len] = (index as u8, address);
                     v4_len += 1;
                 }
@@ -59,17 +59,25 @@ pub fn run(table: &Table, batch: &mut Batch) {
                 let octets = source(slot, 8..24).and_then(|octets| octets.first_chunk());
                 let address = Ipv6Addr::from_bits(octets.map_or(0, |octets| u128::from_be_bytes(*octets)));
                 // On the link it came from, or of a host that has none yet: neighbour discovery speaks so.
-                if !is_link_local(address) && !address.is_unspecified() {
+                if is_link_local(address) || address.is_unspecified() {
+                    continue;
+                }
+                if slot.meta.vrf == VrfId::MAIN {
                     v6.push(index, address.to_bits());
+                } else {
+                    let next_hop = table.vrf(slot.meta.vrf).fib6.lookup(address.to_bits());
+                    judge(table, slot, next_hop);
                 }
             }
             _ => {}
         }
     }
     for (index, address) in &v4[..v4_len] {
-        judge(table, &mut slots[usize::from(*index)], table.fib4.lookup(*address));
+        let slot = &mut slots[usize::from(*index)];
+        let next_hop = table.vrf(slot.meta.vrf).fib4.lookup(*address);
+        judge(table, slot, next_hop);
     }
-    for (index, next_hop) in v6.resolve(|addresses, next_hops| table.fib6.lookup_many(addresses, next_hops)) {
+    for (index, next_hop) in v6.resolve(|addresses, next_hops| table.main.fib6.lookup_many(addresses, next_hops)) {
         judge(table, &mut slots[index], next_hop);
     }
 }
@@ -80,7 +88,9 @@ fn judge(table: &Table, slot: &mut Slot, next_hop: u32) {
     let interface = slot.meta.interface;
     let lies_there = match table.reverse_path(interface) {
         ReversePath::Strict => table.leads_to(next_hop, interface),
-        ReversePath::Loose | ReversePath::Off => table.next_hop(next_hop).action == Action::Forward,
+        ReversePath::Loose | ReversePath::Off => {
+            matches!(table.next_hop(next_hop).action, Action::Forward | Action::Spread(_))
+        }
     };
     if !lies_there {
         slot.verdict = Verdict::Drop(DropReason::ReversePath);

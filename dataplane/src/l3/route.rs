@@ -4,13 +4,15 @@ use core::net::Ipv6Addr;
 
 use super::{
     State, Table,
+    fib4::Slot4,
+    flow,
     icmp::{self, Unreachable},
     table::{Action, NO_ROUTE},
 };
 use crate::{
     batch::{BATCH, Batch, Slot},
     l2::{Turn, table::is_link_local},
-    meta::{Flags, Network},
+    meta::{Flags, Network, VrfId},
     verdict::{DropReason, Verdict},
 };
 
@@ -47,6 +49,7 @@ impl Lookups {
 /// Sets `next_hop`, `out` and `mtu` of every packet in transit; what has no way is dropped and its sender told.
 #[inline]
 pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) {
+    let one_domain = table.others.is_empty();
     let mut v6 = false;
     for slot in batch.slots_mut() {
         if slot.verdict != Verdict::Continue {
@@ -55,8 +58,12 @@ pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Ba
         match slot.meta.network {
             // One by one: `l3::input` has asked for the line that the look-up reads, so that there is nothing to wait for.
             Network::Ipv4 => {
-                let octets = destination(slot, 16..20).and_then(|octets| octets.first_chunk());
-                let next_hop = table.fib4.lookup(octets.map_or(0, |octets| u32::from_be_bytes(*octets)));
+                let vrf = if one_domain { &table.main } else { table.vrf(slot.meta.vrf) };
+                let next_hop = if slot.meta.flags.contains(Flags::LOOKED_AHEAD) {
+                    vrf.fib4.lookup_at(Slot4::from_bits(slot.meta.next_hop), || destination4(slot))
+                } else {
+                    vrf.fib4.lookup(destination4(slot))
+                };
                 apply(table, state, turn, slot, next_hop);
             }
             Network::Ipv6 => v6 = true,
@@ -66,6 +73,13 @@ pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Ba
     if v6 {
         run_v6(table, state, turn, batch);
     }
+}
+
+/// The destination of an IPv4 packet.
+#[inline]
+fn destination4(slot: &Slot) -> u32 {
+    let octets = destination(slot, 16..20).and_then(|octets| octets.first_chunk());
+    octets.map_or(0, |octets| u32::from_be_bytes(*octets))
 }
 
 /// The IPv6 packets of a batch together, so that their cache misses overlap.
@@ -83,11 +97,14 @@ fn run_v6(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Bat
             // On the link its packet names (RFC 4007); packets in transit never get here with one.
             let next_hop = table.on_link(slot.meta.out);
             apply(table, state, turn, slot, next_hop);
-        } else {
+        } else if slot.meta.vrf == VrfId::MAIN {
             lookups.push(index, destination);
+        } else {
+            let next_hop = table.vrf(slot.meta.vrf).fib6.lookup(destination);
+            apply(table, state, turn, slot, next_hop);
         }
     }
-    for (index, next_hop) in lookups.resolve(|addresses, next_hops| table.fib6.lookup_many(addresses, next_hops)) {
+    for (index, next_hop) in lookups.resolve(|addresses, next_hops| table.main.fib6.lookup_many(addresses, next_hops)) {
         apply(table, state, turn, &mut slots[index], next_hop);
     }
 }
@@ -106,13 +123,24 @@ pub(super) fn source(slot: &Slot, within: core::ops::Range<usize>) -> Option<&[u
 
 #[inline]
 fn apply(table: &Table, state: &mut State, turn: &mut Turn<'_>, slot: &mut Slot, next_hop: u32) {
-    let hop = table.next_hop(next_hop);
+    let (mut next_hop, mut hop) = (next_hop, table.next_hop(next_hop));
+    if let Action::Spread(group) = hop.action {
+        next_hop = choose(table, slot, group);
+        hop = table.next_hop(next_hop);
+    }
     slot.meta.next_hop = next_hop;
     slot.meta.out = hop.interface;
     slot.meta.mtu = hop.mtu;
     if hop.action != Action::Forward {
         slot.verdict = refuse(table, state, turn, slot, hop.action);
     }
+}
+
+/// The member of a group that the packet's flow takes.
+#[inline]
+fn choose(table: &Table, slot: &Slot, group: u16) -> u32 {
+    let (Some(group), Some(frame)) = (table.group(group), &slot.frame) else { return NO_ROUTE };
+    group.choose(flow::hash(frame, &slot.meta))
 }
 
 #[cold]
@@ -123,6 +151,9 @@ fn refuse(table: &Table, state: &mut State, turn: &mut Turn<'_>, slot: &Slot, ac
         Action::Local | Action::Forward => return Verdict::Drop(DropReason::NotForwardable),
         Action::NoRoute => (DropReason::NoRoute, Unreachable::Net),
         Action::Unreachable => (DropReason::NoRoute, Unreachable::Host),
+        Action::Prohibit => (DropReason::Prohibited, Unreachable::Prohibited),
+        // A group has no groups.
+        Action::Spread(_) => (DropReason::NoRoute, Unreachable::Net),
     };
     if let Some(frame) = &slot.frame
         && !slot.meta.flags.contains(Flags::ORIGINATED)

@@ -3,10 +3,14 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::{addresses::Addresses, advertise::Advertise, fib4::Fib4, fib6::Fib6, reverse_path::ReversePath};
+use ipnet::IpNet;
+
+use super::{
+    addresses::Addresses, advertise::Advertise, fib4::Fib4, fib6::Fib6, group::Group, reverse_path::ReversePath,
+};
 use crate::{
     l2::{self, table::is_link_local},
-    meta::InterfaceId,
+    meta::{InterfaceId, VrfId},
 };
 
 /// What is done with a packet for a prefix.
@@ -22,6 +26,10 @@ pub enum Action {
     Blackhole,
     /// Tell the sender that the host is unreachable, drop.
     Unreachable,
+    /// Tell the sender that this is forbidden, drop.
+    Prohibit,
+    /// To one of several next hops: the number of their [`Group`].
+    Spread(u16),
 }
 
 /// Where a prefix leads. Its gateway, if any, is in the [`l2::Adjacency`] of the same index.
@@ -38,14 +46,43 @@ pub struct NextHop {
 /// Index of the next hop that stands for "no route".
 pub const NO_ROUTE: u32 = 0;
 
-/// IP as the configuration describes it. Made by [`Table::build`].
+/// A routing domain: what is ours in it, and where its prefixes lead.
 #[derive(Debug)]
-pub struct Table {
-    pub(super) link: Arc<l2::Table>,
+pub struct Vrf {
     pub(super) addresses: Addresses,
     pub(super) fib4: Arc<Fib4>,
     pub(super) fib6: Arc<Fib6>,
-    pub(super) next_hops: Box<[NextHop]>,
+}
+
+impl Vrf {
+    /// Which addresses are ours.
+    #[inline]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The IPv4 prefixes.
+    pub fn fib4(&self) -> &Arc<Fib4> {
+        &self.fib4
+    }
+
+    /// The IPv6 prefixes.
+    pub fn fib6(&self) -> &Arc<Fib6> {
+        &self.fib6
+    }
+}
+
+/// IP as the configuration describes it. Made by [`Table::build`] or a [`Builder`](super::Builder).
+#[derive(Debug)]
+pub struct Table {
+    pub(super) main: Vrf,
+    /// Domains beside the main one.
+    pub(super) others: Box<[Vrf]>,
+    /// The domain of each interface.
+    pub(super) vrf_of: Box<[VrfId]>,
+    pub(super) link: Arc<l2::Table>,
+    pub(super) next_hops: Arc<[NextHop]>,
+    pub(super) groups: Arc<[Arc<Group>]>,
     /// Index of the connected next hop of each interface.
     pub(super) on_link: Box<[u32]>,
     /// What each interface asks of sources; empty when none asks for anything.
@@ -61,10 +98,42 @@ impl Table {
         &self.link
     }
 
-    /// Which addresses are ours.
+    /// Which addresses are ours in the main domain.
     #[inline]
     pub fn addresses(&self) -> &Addresses {
-        &self.addresses
+        &self.main.addresses
+    }
+
+    /// The main routing domain.
+    #[inline]
+    pub fn main(&self) -> &Vrf {
+        &self.main
+    }
+
+    /// A routing domain; the main one if there is none of this number.
+    pub fn vrf(&self, vrf: VrfId) -> &Vrf {
+        vrf.index().checked_sub(1).and_then(|at| self.others.get(at)).unwrap_or(&self.main)
+    }
+
+    /// The routing domain of an interface.
+    #[inline]
+    pub fn vrf_of(&self, interface: InterfaceId) -> VrfId {
+        self.vrf_of.get(interface.index()).copied().unwrap_or_default()
+    }
+
+    /// The longest prefix that contains an address, and the index of its next hop.
+    pub fn matched(&self, vrf: VrfId, address: IpAddr) -> Option<(IpNet, u32)> {
+        let vrf = self.vrf(vrf);
+        match address {
+            IpAddr::V4(address) => vrf.fib4.matched(address.to_bits()).map(|(net, hop)| (net.into(), hop)),
+            IpAddr::V6(address) => vrf.fib6.matched(address.to_bits()).map(|(net, hop)| (net.into(), hop)),
+        }
+    }
+
+    /// Next hops that share the traffic of some prefixes: those of an [`Action::Spread`].
+    #[inline]
+    pub fn group(&self, number: u16) -> Option<&Group> {
+        self.groups.get(usize::from(number)).map(|group| &**group)
     }
 
     /// The next hop of an index found by [`Table::lookup_v4`] or [`Table::lookup_v6`].
@@ -92,44 +161,61 @@ impl Table {
         self.reverse_paths.get(interface.index()).copied().unwrap_or_default()
     }
 
-    /// Whether packets for the next hop of this index go out by `interface`.
+    /// Whether packets for the next hop of this index go out by `interface`; of several, by any of them (RFC 8704 §3).
     #[inline]
     pub fn leads_to(&self, index: u32, interface: InterfaceId) -> bool {
         let hop = self.next_hop(index);
-        hop.action == Action::Forward && hop.interface == interface
+        match hop.action {
+            Action::Forward => hop.interface == interface,
+            Action::Spread(group) => self
+                .group(group)
+                .is_some_and(|group| group.members().iter().any(|m| self.next_hop(m.next_hop).interface == interface)),
+            _ => false,
+        }
     }
 
     /// Longest-prefix match; the index of a next hop.
     #[inline]
     pub fn lookup_v4(&self, destination: Ipv4Addr) -> u32 {
-        self.fib4.lookup(destination.to_bits())
+        self.main.fib4.lookup(destination.to_bits())
     }
 
     /// Longest-prefix match; the index of a next hop.
     #[inline]
     pub fn lookup_v6(&self, destination: Ipv6Addr) -> u32 {
-        self.fib6.lookup(destination.to_bits())
+        self.main.fib6.lookup(destination.to_bits())
     }
 
-    /// The IPv4 prefixes.
+    /// The IPv4 prefixes of the main domain.
     pub fn fib4(&self) -> &Arc<Fib4> {
-        &self.fib4
+        &self.main.fib4
     }
 
-    /// The IPv6 prefixes.
+    /// The IPv6 prefixes of the main domain.
     pub fn fib6(&self) -> &Arc<Fib6> {
-        &self.fib6
+        &self.main.fib6
     }
 
     /// The address a packet of ours to `destination` is sent from, and the interface it leaves by: an address of that interface
     /// (RFC 1812 §4.3.2.4, RFC 6724 §5). `None` when there is no way there or the interface has no address of that family.
     pub fn source_for(&self, destination: IpAddr) -> Option<(IpAddr, InterfaceId)> {
-        let index = match destination {
-            IpAddr::V4(destination) => self.lookup_v4(destination),
+        self.source_in(VrfId::MAIN, destination)
+    }
+
+    /// [`Self::source_for`] in a routing domain.
+    pub fn source_in(&self, vrf: VrfId, destination: IpAddr) -> Option<(IpAddr, InterfaceId)> {
+        let vrf = self.vrf(vrf);
+        let mut index = match destination {
+            IpAddr::V4(destination) => vrf.fib4.lookup(destination.to_bits()),
             IpAddr::V6(destination) if is_link_local(destination) => return None,
-            IpAddr::V6(destination) => self.lookup_v6(destination),
+            IpAddr::V6(destination) => vrf.fib6.lookup(destination.to_bits()),
         };
-        let hop = self.next_hop(index);
+        let mut hop = self.next_hop(index);
+        if let Action::Spread(group) = hop.action {
+            // Any of them: which one the packet takes depends on what is not known yet.
+            index = self.group(group)?.members().first()?.next_hop;
+            hop = self.next_hop(index);
+        }
         if hop.action != Action::Forward {
             return None;
         }

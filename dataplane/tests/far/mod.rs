@@ -138,7 +138,7 @@ pub(crate) struct Rig<A> {
 
 impl<A: App> Rig<A> {
     pub(crate) fn new(shape: Shape, app: impl FnOnce(&Host) -> A) -> Self {
-        let l3 = l3::Table::build(shape.l3, None).unwrap_or_else(|error| panic!("{error}"));
+        let l3 = l3::Table::build(shape.l3).unwrap_or_else(|error| panic!("{error}"));
         let l7 = Table::build(&shape.l7, None).unwrap_or_else(|error| panic!("{error}"));
         let tables = Publisher::new(Arc::new(Tables { phase: Phase::Serve, l3: Arc::new(l3), l7: Arc::new(l7) }));
         let (to, from) = (<[Lane; 2]>::default(), <[Lane; 2]>::default());

@@ -101,7 +101,7 @@ fn tables() -> Tables {
     let l7 = TableSpec { cores: 1, listeners: vec![listener], ..TableSpec::default() };
     Tables {
         phase: Phase::Serve,
-        l3: Arc::new(l3::Table::build(spec, None).unwrap()),
+        l3: Arc::new(l3::Table::build(spec).unwrap()),
         l7: Arc::new(Table::build(&l7, None).unwrap()),
     }
 }

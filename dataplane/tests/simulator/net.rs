@@ -114,7 +114,7 @@ fn build_l3(who: Who, mtu: [u16; 2]) -> l3::Table {
         Who::Gateway => vec![],
         _ => vec![default("0.0.0.0/0", false), default("::/0", true)],
     };
-    l3::Table::build(l3::Spec { interfaces: ports.collect(), routes, ..l3::Spec::default() }, None)
+    l3::Table::build(l3::Spec { interfaces: ports.collect(), routes, ..l3::Spec::default() })
         .expect("right by construction")
 }
 

@@ -100,8 +100,18 @@ impl<'a> Printer<'a> {
         }
         let Ok(route) = serde_json::from_slice::<Route>(line) else { return Ok(()) };
         let dash = || "-".to_owned();
-        let Route { to, source, action, via, interface, .. } = route;
-        self.rows.push(vec![to, source, action, via.unwrap_or_else(dash), interface.unwrap_or_else(dash)]);
+        let Route { to, source, action, via, interface, hops } = route;
+        let mut shared = [to, source, action];
+        if hops.is_empty() {
+            let [to, source, action] = std::mem::take(&mut shared);
+            self.rows.push(vec![to, source, action, via.unwrap_or_else(dash), interface.unwrap_or_else(dash)]);
+        }
+        // A row for each next hop; what they share stands in the first.
+        for hop in hops {
+            let [to, source, action] = std::mem::take(&mut shared);
+            let via = hop.via.unwrap_or_else(dash);
+            self.rows.push(vec![to, source, action, format!("{via} weight {}", hop.weight), hop.interface]);
+        }
         if self.rows.len() >= TOGETHER { self.flush() } else { Ok(()) }
     }
 

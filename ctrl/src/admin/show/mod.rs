@@ -21,8 +21,8 @@ pub use addresses::{Address, Standing};
 pub use drops::Drop;
 pub use neighbors::Neighbor;
 pub(crate) use neighbors::word as neighbor_word;
+pub(crate) use routes::word as action_word;
 pub use routes::{More, Route};
-pub(crate) use routes::{matched, word as action_word};
 pub(crate) use stream::Chunks;
 
 use super::Desk;

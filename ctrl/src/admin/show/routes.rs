@@ -2,15 +2,16 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Bytes;
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use tidegate_dataplane::l3::{Action, Table};
+use tidegate_dataplane::l3::group::{Group, Member};
+use tidegate_dataplane::l3::{Action, Table, Used, VrfId};
 use tokio::sync::mpsc::Sender;
 
 use super::{Chunks, interface_index, interface_name, refuse};
@@ -29,12 +30,27 @@ pub struct Route {
     pub to: String,
     /// Where it is from: `static` (the file), `kernel` (a daemon), `connected` (a link of ours), `local` (an address of ours).
     pub source: String,
-    /// What is done: `forward`, `local`, `blackhole`, `unreachable`.
+    /// What is done: `forward`, `spread` (over several next hops), `local`, `blackhole`, `unreachable`,
+    /// `prohibit`.
     pub action: String,
     /// The next hop, if it is a router.
     pub via: Option<String>,
     /// The interface it leaves by.
     pub interface: Option<String>,
+    /// The next hops that share its traffic, if there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hops: Vec<Hop>,
+}
+
+/// One of several next hops.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hop {
+    /// The router; `None` when destinations are on the link.
+    pub via: Option<String>,
+    /// The interface it leaves by.
+    pub interface: String,
+    /// Its weight.
+    pub weight: u16,
 }
 
 /// The last line of an answer.
@@ -117,17 +133,12 @@ struct Search {
 impl Search {
     /// Sends rows until all are sent or the reader has gone.
     async fn run(self, sender: Sender<Bytes>) {
-        let table = Arc::clone(&self.status.tables.l3);
         let (mut rows, mut counts) = (Vec::new(), More { shown: 0, more: 0 });
-        // One address has one route; what is asked beside it may still leave that out.
-        let longest = self.sought.longest.map(|address| matched(&table, address).into_iter().collect::<Vec<_>>());
-        let total = longest.as_ref().map_or_else(|| size(&table), Vec::len);
-        let mut at = 0;
-        while at < total {
-            let end = total.min(at + SLICE);
-            for place in at..end {
-                let (to, hop) = longest.as_ref().map_or_else(|| entry(&table, place), |found| found[place]);
-                if !self.passes(&table, to, hop) {
+        let mut last = None;
+        loop {
+            let (found, table) = self.slice(last);
+            for used in &found {
+                if !self.passes(&table, *used) {
                     continue;
                 }
                 if counts.shown == self.sought.limit {
@@ -135,7 +146,7 @@ impl Search {
                     continue;
                 }
                 counts.shown += 1;
-                let row = self.row(&table, to, hop);
+                let row = self.row(&table, *used);
                 // Serializing to memory cannot fail.
                 let _ = serde_json::to_writer(&mut rows, &row);
                 rows.push(b'\n');
@@ -143,7 +154,10 @@ impl Search {
                     return;
                 }
             }
-            at = end;
+            last = found.last().map(|used| used.to);
+            if last.is_none() || self.sought.longest.is_some() {
+                break;
+            }
             tokio::task::yield_now().await;
         }
         let _ = serde_json::to_writer(&mut rows, &counts);
@@ -152,25 +166,61 @@ impl Search {
         let _ = sender.send(rows.into()).await;
     }
 
-    fn passes(&self, table: &Table, to: IpNet, hop: u32) -> bool {
+    /// The routes behind a prefix, or the one of the address that is asked for, with the table that has their next hops.
+    fn slice(&self, last: Option<IpNet>) -> (Vec<Used>, Arc<Table>) {
+        let routes = self.status.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = match self.sought.longest {
+            // One address has one route; what is asked beside it may still leave that out.
+            Some(address) => routes.builder.longest(VrfId::MAIN, address).into_iter().collect(),
+            None => routes.builder.routes(VrfId::MAIN, last).take(SLICE).collect(),
+        };
+        (found, Arc::clone(&routes.table))
+    }
+
+    fn hop(&self, table: &Table, member: &Member) -> Hop {
+        Hop {
+            via: gateway_of(table, member.next_hop).map(|gateway| gateway.to_string()),
+            interface: interface_name(&self.status, table.next_hop(member.next_hop).interface.index()),
+            weight: member.weight,
+        }
+    }
+
+    fn passes(&self, table: &Table, used: Used) -> bool {
+        let Used { to, next_hop: hop, .. } = used;
         let Sought { within, exact, interface, via, source, .. } = &self.sought;
         let next = table.next_hop(hop);
         within.is_none_or(|within| within.contains(&to))
             && exact.is_none_or(|exact| exact == to)
-            && interface.is_none_or(|wanted| leaves(next.action) && next.interface.index() == wanted)
-            && via.is_none_or(|via| gateway_of(table, hop) == Some(via))
-            && source.as_ref().is_none_or(|source| self.origins.of_route(next.action, to) == source)
+            && interface.is_none_or(|wanted| {
+                let by = |hop: u32| table.next_hop(hop).interface.index() == wanted;
+                leaves(next.action) && by(hop) || members(table, next.action).iter().any(|member| by(member.next_hop))
+            })
+            && via.is_none_or(|via| {
+                let by = |hop: u32| gateway_of(table, hop) == Some(via);
+                by(hop) || members(table, next.action).iter().any(|member| by(member.next_hop))
+            })
+            && source.as_ref().is_none_or(|source| self.origins.of_route(next.action, used) == source)
     }
 
-    fn row(&self, table: &Table, to: IpNet, hop: u32) -> Route {
+    fn row(&self, table: &Table, used: Used) -> Route {
+        let Used { to, next_hop: hop, .. } = used;
         let next = table.next_hop(hop);
         Route {
             to: to.to_string(),
-            source: self.origins.of_route(next.action, to).to_owned(),
+            source: self.origins.of_route(next.action, used).to_owned(),
             action: word(next.action).to_owned(),
             via: gateway_of(table, hop).map(|gateway| gateway.to_string()),
             interface: leaves(next.action).then(|| interface_name(&self.status, next.interface.index())),
+            hops: members(table, next.action).iter().map(|member| self.hop(table, member)).collect(),
         }
+    }
+}
+
+/// The members of a group of next hops.
+fn members(table: &Table, action: Action) -> &[Member] {
+    match action {
+        Action::Spread(group) => table.group(group).map(Group::members).unwrap_or_default(),
+        _ => &[],
     }
 }
 
@@ -186,15 +236,14 @@ pub(crate) fn word(action: Action) -> &'static str {
         Action::Local => "local",
         Action::Blackhole => "blackhole",
         Action::Unreachable => "unreachable",
+        Action::Prohibit => "prohibit",
+        Action::Spread(_) => "spread",
     }
 }
 
 /// Where routes are from.
 struct Origins {
     connected: HashSet<IpNet>,
-    /// The file's, in order; empty where nothing is learnt and they need not be told from what is.
-    given: Vec<IpNet>,
-    status: Arc<Status>,
 }
 
 impl Origins {
@@ -204,40 +253,15 @@ impl Origins {
             connected.extend(link.v4.iter().map(|net| IpNet::V4(net.trunc())));
             connected.extend(link.v6.iter().map(|net| IpNet::V6(net.trunc())));
         }
-        let mut given = Vec::new();
-        if !status.learnt.is_empty() {
-            given.extend(status.config.routes.iter().map(|route| route.to.trunc()));
-            given.sort_unstable();
-        }
-        Self { connected, given, status: Arc::clone(status) }
+        Self { connected }
     }
 
-    fn of_route(&self, action: Action, to: IpNet) -> &'static str {
-        if action == Action::Local {
-            return "local";
-        }
-        if self.connected.contains(&to) {
-            return "connected";
-        }
-        let learnt = self.status.learnt.binary_search_by_key(&to, |(to, _)| *to).is_ok();
-        let given = || self.given.binary_search(&to).is_ok();
-        if learnt && (self.status.config.kernel_routes.override_static || !given()) { "kernel" } else { "static" }
-    }
-}
-
-/// Prefixes of both families.
-fn size(table: &Table) -> usize {
-    table.fib4().entries().len() + table.fib6().entries().len()
-}
-
-/// The prefix at a place, IPv4 first.
-fn entry(table: &Table, place: usize) -> (IpNet, u32) {
-    let v4 = table.fib4().entries();
-    match v4.get(place) {
-        Some((net, hop)) => (IpNet::V4(*net), *hop),
-        None => {
-            let (net, hop) = table.fib6().entries()[place - v4.len()];
-            (IpNet::V6(net), hop)
+    fn of_route(&self, action: Action, used: Used) -> &'static str {
+        match action {
+            Action::Local => "local",
+            _ if self.connected.contains(&used.to) => "connected",
+            _ if used.learnt => "kernel",
+            _ => "static",
         }
     }
 }
@@ -245,28 +269,4 @@ fn entry(table: &Table, place: usize) -> (IpNet, u32) {
 /// The router of a next hop.
 fn gateway_of(table: &Table, hop: u32) -> Option<IpAddr> {
     table.link().adjacencies().get(hop as usize).and_then(|next| next.gateway)
-}
-
-/// The longest prefix with `address` in it, and its next hop.
-pub(crate) fn matched(table: &Table, address: IpAddr) -> Option<(IpNet, u32)> {
-    match address {
-        IpAddr::V4(address) => {
-            let entries = table.fib4().entries();
-            (0..=32u8).rev().find_map(|len| {
-                let net = Ipv4Net::new(address, len).ok()?.trunc();
-                let key = (net.addr(), len);
-                let at = entries.binary_search_by_key(&key, |(net, _)| (net.addr(), net.prefix_len())).ok()?;
-                Some((IpNet::V4(net), entries[at].1))
-            })
-        }
-        IpAddr::V6(address) => {
-            let entries = table.fib6().entries();
-            (0..=128u8).rev().find_map(|len| {
-                let net = Ipv6Net::new(address, len).ok()?.trunc();
-                let key = (net.addr(), len);
-                let at = entries.binary_search_by_key(&key, |(net, _)| (net.addr(), net.prefix_len())).ok()?;
-                Some((IpNet::V6(net), entries[at].1))
-            })
-        }
-    }
 }

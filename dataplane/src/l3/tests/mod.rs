@@ -10,4 +10,5 @@ mod discovery; // ND
 mod presence; // our own addresses on their links, and what hosts are told
 mod vlans; // interfaces with tags
 mod bridges; // from member to member
+mod paths; // several next hops and routing domains, and changes
 mod anything; // random bytes

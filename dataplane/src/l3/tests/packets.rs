@@ -179,3 +179,11 @@ impl Nd<'_> {
         [bytes, source.to_vec(), destination.to_vec(), message].concat()
     }
 }
+
+/// The packet as the neighbour on another port than 0 sends it.
+pub(super) fn from_port(packet: &[u8], port: u16) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    packet[..6].copy_from_slice(&our_mac(port).0);
+    packet[6..12].copy_from_slice(&peer_mac(port).0);
+    packet
+}

@@ -75,7 +75,7 @@ pub(crate) fn spec() -> Spec {
         neighbors: (0..3)
             .flat_map(|p| [neighbor(p, format!("10.77.1{p}.2")), neighbor(p, format!("fd77:1{p}::2"))])
             .collect(),
-        bridges: Vec::new(),
+        ..Spec::default()
     }
 }
 
@@ -85,7 +85,7 @@ impl Router {
     }
 
     pub(crate) fn with_limits(spec: Spec, limits: Limits) -> Self {
-        let table = Table::build(spec, None).unwrap();
+        let table = Table::build(spec).unwrap();
         let mut link = l2::State::new(limits, 7);
         link.speak();
         let mut state = State::new();
@@ -106,7 +106,7 @@ impl Router {
 
     /// Takes over other tables, as a reload does.
     pub(crate) fn reload(&mut self, spec: Spec) {
-        self.table = Table::build(spec, Some(&self.table)).unwrap();
+        self.table = Table::build(spec).unwrap();
         self.link.adopt(self.table.link());
         self.state.adopt(&self.table);
     }

@@ -1,0 +1,66 @@
+//! Our own addresses, as they follow from those of the interfaces.
+
+use core::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+
+use super::{
+    addresses::Kind,
+    spec::{BuildError, InterfaceSpec},
+};
+use crate::{l2::table::is_link_local, meta::InterfaceId};
+
+/// Our unicast addresses first, then broadcast addresses, so that an address that is both counts as ours.
+pub(super) fn own_addresses(interfaces: &[InterfaceSpec]) -> Result<Vec<(IpAddr, Kind, InterfaceId)>, BuildError> {
+    let mut own: Vec<(IpAddr, Kind, InterfaceId)> = Vec::new();
+    for interface in interfaces {
+        for address in nets(interface).map(|net| net.addr()) {
+            if !is_possible(address) {
+                return Err(BuildError::BadAddress(address));
+            }
+            if !interface.presence.tentative.contains(&address) {
+                own.push((address, Kind::Unicast, interface.id));
+            }
+        }
+    }
+    let mut seen: Vec<IpAddr> = interfaces.iter().flat_map(nets).map(|net| net.addr()).collect();
+    seen.sort_unstable();
+    if let Some(pair) = seen.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(BuildError::DuplicateAddress(pair[0]));
+    }
+    for interface in interfaces {
+        // A /31 has no broadcast address (RFC 3021), nor has a /32.
+        for net in interface.v4.iter().filter(|net| net.prefix_len() < 31) {
+            for address in [net.broadcast(), net.network()] {
+                if own.iter().any(|(own, ..)| *own == IpAddr::V4(address)) {
+                    return Err(BuildError::BadAddress(IpAddr::V4(address)));
+                }
+            }
+        }
+    }
+    for interface in interfaces {
+        for net in interface.v4.iter().filter(|net| net.prefix_len() < 31) {
+            for address in [net.broadcast(), net.network()] {
+                // Two addresses of one prefix share its broadcast addresses.
+                let entry = (IpAddr::V4(address), Kind::Broadcast, interface.id);
+                if !own.contains(&entry) {
+                    own.push(entry);
+                }
+            }
+        }
+    }
+    own.push((IpAddr::V4(Ipv4Addr::BROADCAST), Kind::Broadcast, InterfaceId(0)));
+    Ok(own)
+}
+
+pub(super) fn nets(interface: &InterfaceSpec) -> impl Iterator<Item = IpNet> + '_ {
+    interface.v4.iter().copied().map(IpNet::V4).chain(interface.v6.iter().copied().map(IpNet::V6))
+}
+
+fn is_possible(address: IpAddr) -> bool {
+    let wrong = match address {
+        IpAddr::V4(address) => address.octets()[0] == 0 || address.octets()[0] >= 240,
+        IpAddr::V6(address) => is_link_local(address) || address.to_ipv4_mapped().is_some(),
+    };
+    !wrong && !address.is_multicast() && !address.is_loopback() && !address.is_unspecified()
+}
