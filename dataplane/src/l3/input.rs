@@ -51,15 +51,30 @@ const fn classes() -> [u8; 256] {
 /// Checks every packet in transit and decides whether it is for this host. Returns whether any is.
 #[inline]
 pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) -> bool {
+    if table.others.is_empty() {
+        // The usual case has a loop of its own: to choose the domain of each packet would hold up all that depends on it.
+        return check(table, state, turn, batch, |_| &table.main);
+    }
+    check(table, state, turn, batch, |meta| {
+        meta.vrf = table.vrf_of(meta.interface);
+        table.vrf(meta.vrf)
+    })
+}
+
+#[inline(always)]
+fn check<'t>(
+    table: &'t Table,
+    state: &mut State,
+    turn: &mut Turn<'_>,
+    batch: &mut Batch,
+    domain: impl Fn(&mut Meta) -> &'t Vrf,
+) -> bool {
     let mut ours = false;
-    let one_domain = table.others.is_empty();
     batch.each(Verdict::Continue, |frame, meta| {
-        if !one_domain {
-            meta.vrf = table.vrf_of(meta.interface);
-        }
+        let vrf = domain(meta);
         let verdict = match meta.network {
-            Network::Ipv4 => ipv4(table, state, turn, frame, meta),
-            Network::Ipv6 => ipv6(table, state, turn, frame, meta),
+            Network::Ipv4 => ipv4(table, vrf, state, turn, frame, meta),
+            Network::Ipv6 => ipv6(table, vrf, state, turn, frame, meta),
             _ => Verdict::Drop(DropReason::L2UnknownType),
         };
         ours |= verdict == Verdict::Deliver;
@@ -69,7 +84,14 @@ pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Ba
 }
 
 #[inline]
-fn ipv4(table: &Table, state: &mut State, turn: &mut Turn<'_>, frame: &mut Frame, meta: &mut Meta) -> Verdict {
+fn ipv4(
+    table: &Table,
+    vrf: &Vrf,
+    state: &mut State,
+    turn: &mut Turn<'_>,
+    frame: &mut Frame,
+    meta: &mut Meta,
+) -> Verdict {
     let at = usize::from(meta.l3);
     // (1) The packet is at least as long as the smallest header.
     let Some(packet) = frame.data().get(at..) else { return Verdict::Drop(DropReason::IpTruncated) };
@@ -103,7 +125,6 @@ fn ipv4(table: &Table, state: &mut State, turn: &mut Turn<'_>, frame: &mut Frame
     if fragment & 0x3fff != 0 && !is_honest_fragment(fragment, header_len, total, meta) {
         return Verdict::Drop(DropReason::BadFragment);
     }
-    let vrf = table.vrf(meta.vrf);
     if from | to != 0
         && let Some(verdict) = unusual_v4(vrf, from, to, source, destination, meta)
     {
@@ -232,7 +253,14 @@ fn unusual_v4(
 }
 
 #[inline]
-fn ipv6(table: &Table, state: &mut State, turn: &mut Turn<'_>, frame: &mut Frame, meta: &mut Meta) -> Verdict {
+fn ipv6(
+    table: &Table,
+    vrf: &Vrf,
+    state: &mut State,
+    turn: &mut Turn<'_>,
+    frame: &mut Frame,
+    meta: &mut Meta,
+) -> Verdict {
     let at = usize::from(meta.l3);
     let Some(packet) = frame.data().get(at..) else { return Verdict::Drop(DropReason::IpTruncated) };
     let Some(header) = packet.first_chunk::<40>() else { return Verdict::Drop(DropReason::IpTruncated) };
@@ -253,7 +281,7 @@ fn ipv6(table: &Table, state: &mut State, turn: &mut Turn<'_>, frame: &mut Frame
         frame.truncate(at + total);
     }
     if plain
-        && !table.vrf(meta.vrf).addresses.may_hold_v6(source, destination)
+        && !vrf.addresses.may_hold_v6(source, destination)
         && !meta.flags.intersects(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST)
     {
         return Verdict::Continue;

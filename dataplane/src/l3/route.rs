@@ -3,7 +3,7 @@
 use core::net::Ipv6Addr;
 
 use super::{
-    State, Table,
+    State, Table, Vrf,
     fib4::Slot4,
     flow,
     icmp::{self, Unreachable},
@@ -49,7 +49,21 @@ impl Lookups {
 /// Sets `next_hop`, `out` and `mtu` of every packet in transit; what has no way is dropped and its sender told.
 #[inline]
 pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) {
-    let one_domain = table.others.is_empty();
+    if table.others.is_empty() {
+        // As in `l3::input`.
+        return find(table, state, turn, batch, |_| &table.main);
+    }
+    find(table, state, turn, batch, |slot| table.vrf(slot.meta.vrf));
+}
+
+#[inline(always)]
+fn find<'t>(
+    table: &'t Table,
+    state: &mut State,
+    turn: &mut Turn<'_>,
+    batch: &mut Batch,
+    domain: impl Fn(&Slot) -> &'t Vrf,
+) {
     let mut v6 = false;
     for slot in batch.slots_mut() {
         if slot.verdict != Verdict::Continue {
@@ -58,11 +72,11 @@ pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Ba
         match slot.meta.network {
             // One by one: `l3::input` has asked for the line that the look-up reads, so that there is nothing to wait for.
             Network::Ipv4 => {
-                let vrf = if one_domain { &table.main } else { table.vrf(slot.meta.vrf) };
+                let fib = &domain(slot).fib4;
                 let next_hop = if slot.meta.flags.contains(Flags::LOOKED_AHEAD) {
-                    vrf.fib4.lookup_at(Slot4::from_bits(slot.meta.next_hop), || destination4(slot))
+                    fib.lookup_at(Slot4::from_bits(slot.meta.next_hop), || destination4(slot))
                 } else {
-                    vrf.fib4.lookup(destination4(slot))
+                    fib.lookup(destination4(slot))
                 };
                 apply(table, state, turn, slot, next_hop);
             }
