@@ -132,7 +132,7 @@ impl Fib6 {
         for (address, entry) in addresses.iter().zip(next_hops.iter_mut()) {
             *entry = self.direct.load((*address >> (128 - DIRECT)) as u32);
             open |= *entry & RECORD != 0;
-            prefetch::element(&self.records, (*entry & !RECORD) as usize);
+            self.prefetch(*entry);
         }
         while open {
             open = false;
@@ -140,14 +140,22 @@ impl Fib6 {
                 if *entry & RECORD != 0 {
                     *entry = self.step(*entry, *address);
                     open |= *entry & RECORD != 0;
-                    // For the next round; for a leaf it asks for nothing that anybody needs.
-                    prefetch::element(&self.records, (*entry & !RECORD) as usize);
+                    // For the next round.
+                    self.prefetch(*entry);
                 }
             }
         }
         for entry in next_hops {
             *entry = self.hop(*entry);
         }
+    }
+
+    /// Asks for the record that an entry names. What is no record's place may be no memory at all, and then the processor would look
+    /// through all page tables for it: it asks for the first record instead.
+    #[inline]
+    fn prefetch(&self, entry: u32) {
+        let at = if entry & RECORD == 0 { 0 } else { entry & !RECORD };
+        prefetch::element(&self.records, at as usize);
     }
 
     /// From a record to the entry it leads to.
