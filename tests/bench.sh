@@ -83,6 +83,12 @@ one_at_a_time() {
   expect "the second" "$said" '*another scripts/bench runs here*'
 }
 
+# Also what a process that ends first had started.
+processes_below_are_ended() {
+  bash -c 'source "$ROOT/scripts/lib/common.sh"; (sleep 3001 & sleep 3002) & await 5 pgrep -f "^sleep 3002$"; end_children'
+  refuse pgrep -f '^sleep 300[12]$'
+}
+
 refused() { # refused PATTERN OPTIONS…
   local pattern=$1 status=0 said
   shift
@@ -119,6 +125,7 @@ everything_is_listed() {
 CASE=bench
 check every-file-is-listed everything_is_listed
 check wrong-options wrong_options_are_named
+check processes-end processes_below_are_ended
 check race a_race
 check record the_record_is_whole
 check page the_page_has_curves

@@ -85,8 +85,9 @@ end_children() {
 childless() { [[ -z $(descendants $$) ]]; }
 # All below a process but those that are being asked for here.
 descendants() {
-  local child children
-  read -ra children 2>/dev/null <"/proc/$1/task/$1/children" || return 0
+  local child children=()
+  # The list ends without a newline, which read calls a failure.
+  { read -ra children <"/proc/$1/task/$1/children"; } 2>/dev/null || true
   for child in "${children[@]}"; do
     [[ $child == "$BASHPID" ]] || { echo "$child"; descendants "$child"; }
   done
