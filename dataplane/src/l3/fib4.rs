@@ -102,7 +102,8 @@ impl Fib4 {
         entry
     }
 
-    /// [`Fib4::lookup`] for many: the loads of different addresses do not wait for each other.
+    /// [`Fib4::lookup`] for many: the loads of different addresses do not wait for each other. It serves benches and tests: stages have
+    /// [`Fib4::prefetch`] called for a whole batch before they look up.
     #[inline]
     pub fn lookup_many(&self, addresses: &[u32], next_hops: &mut [u32]) {
         for (address, next_hop) in addresses.iter().zip(next_hops.iter_mut()) {

@@ -24,6 +24,7 @@ pub mod fib4; // IPv4 prefixes to next hops
 pub mod rib4; // how they change
 pub mod fib6; // IPv6 prefixes to next hops
 pub mod rib6; // how they change
+mod prefix; // which contains which
 mod records6; // in memory
 mod paged; // what versions of both share
 mod pool; // and when nobody has it any more

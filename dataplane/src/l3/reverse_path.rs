@@ -8,7 +8,7 @@ use core::net::Ipv6Addr;
 
 use super::{
     Table,
-    route::{Lookups, source},
+    route::{self, Lookups},
     table::Action,
 };
 use crate::{
@@ -46,7 +46,7 @@ pub fn run(table: &Table, batch: &mut Batch) {
         }
         match slot.meta.network {
             Network::Ipv4 => {
-                let octets = source(slot, 12..16).and_then(|octets| octets.first_chunk());
+                let octets = route::address(slot, 12..16).and_then(|octets| octets.first_chunk());
                 let address = octets.map_or(0, |octets| u32::from_be_bytes(*octets));
                 // A host that has no address yet asks for one.
                 if address != 0 {
@@ -56,7 +56,7 @@ pub fn run(table: &Table, batch: &mut Batch) {
                 }
             }
             Network::Ipv6 => {
-                let octets = source(slot, 8..24).and_then(|octets| octets.first_chunk());
+                let octets = route::address(slot, 8..24).and_then(|octets| octets.first_chunk());
                 let address = Ipv6Addr::from_bits(octets.map_or(0, |octets| u128::from_be_bytes(*octets)));
                 // On the link it came from, or of a host that has none yet: neighbour discovery speaks so.
                 if is_link_local(address) || address.is_unspecified() {

@@ -16,6 +16,7 @@ use super::{
     fib4::{Entry4, Fib4, GROUP, LENGTH},
     paged::Pages,
     pool::{Pool, Versions},
+    prefix::{extend, longest},
     table::NO_ROUTE,
 };
 use crate::io::heap::Cells;
@@ -55,7 +56,7 @@ impl Rib4 {
 
     /// The longest prefix that contains one.
     pub fn longest(&self, net: Ipv4Net) -> Option<Entry4> {
-        self.get(net).map(|hop| (net.trunc(), hop)).or_else(|| self.cover(net.trunc()))
+        longest(&self.prefixes, net.trunc())
     }
 
     /// The next hop of a prefix.
@@ -77,16 +78,14 @@ impl Rib4 {
     pub fn remove(&mut self, net: Ipv4Net) -> Option<u32> {
         let net = net.trunc();
         let old = self.prefixes.remove(&net)?;
-        let cover = self.cover(net).filter(|(cover, _)| cover.prefix_len() > 0);
+        let cover = longest(&self.prefixes, net).filter(|(cover, _)| cover.prefix_len() > 0);
         self.write(net, cover.map_or(NO_ROUTE, |(cover, hop)| u32::from(cover.prefix_len()) << LENGTH | hop));
         Some(old)
     }
 
     /// Adds many at once: faster than one after the other when they are more than a few of all.
     pub fn extend(&mut self, entries: impl IntoIterator<Item = Entry4>) {
-        let before = self.prefixes.len();
-        self.prefixes.extend(entries.into_iter().map(|(net, hop)| (net.trunc(), hop)));
-        self.is_behind |= self.prefixes.len() > before;
+        self.is_behind |= extend(&mut self.prefixes, entries.into_iter().map(|(net, hop)| (net.trunc(), hop)));
     }
 
     /// Many changes come, all before the next [`Self::publish`]: the trie is then made anew instead of being changed.
@@ -138,20 +137,6 @@ impl Rib4 {
             room = (room + GROUPS) * 2;
         }
         self.is_behind = false;
-    }
-
-    /// The longest shorter prefix that contains `net`.
-    fn cover(&self, net: Ipv4Net) -> Option<Entry4> {
-        let mut before = Bound::Excluded(net);
-        loop {
-            let (other, hop) = self.prefixes.range((Bound::Unbounded, before)).next_back()?;
-            if other.contains(&net) {
-                return Some((*other, *hop));
-            }
-            // One that contains both can only be as long as what they have in common, and stands before both.
-            let same = (other.addr().to_bits() ^ net.addr().to_bits()).leading_zeros();
-            before = Bound::Included(Ipv4Net::new(net.addr(), same as u8).ok()?.trunc());
-        }
     }
 }
 
@@ -429,5 +414,17 @@ mod tests {
         }
         assert!(most < 400 << 10, "{most}");
         assert_eq!((old.lookup(0x0a00_0041), old.len()), (1, 1));
+    }
+
+    #[test]
+    fn many_at_once_take_the_place_of_what_was_there() {
+        let mut rib = Rib4::default();
+        rib.extend([(net(0x0a00_0000, 8), 1), (net(0x0a01_0000, 16), 2)]);
+        let before = rib.publish();
+        rib.extend([(net(0x0a01_0000, 16), 3)]);
+        let after = rib.publish();
+        assert_eq!((before.lookup(0x0a01_0001), after.lookup(0x0a01_0001), after.len()), (2, 3, 2));
+        rib.extend([(net(0x0a01_0000, 16), 3)]);
+        assert!(Arc::ptr_eq(&after, &rib.publish()), "nothing has changed");
     }
 }

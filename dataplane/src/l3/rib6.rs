@@ -13,6 +13,7 @@ use ipnet::Ipv6Net;
 use super::{
     fib6::{DIRECT, Entry6, Fib6, RECORD, Record, STRIDE, entry},
     paged::Pages,
+    prefix::{extend, longest},
     records6::Records,
     table::NO_ROUTE,
 };
@@ -47,7 +48,7 @@ impl Rib6 {
 
     /// The longest prefix that contains one.
     pub fn longest(&self, net: Ipv6Net) -> Option<Entry6> {
-        self.prefixes.longest(net.trunc())
+        longest(&self.prefixes.0, net.trunc())
     }
 
     /// The next hop of a prefix.
@@ -75,9 +76,7 @@ impl Rib6 {
 
     /// Adds many at once: faster than one after the other when they are more than a few of all.
     pub fn extend(&mut self, entries: impl IntoIterator<Item = Entry6>) {
-        let before = self.prefixes.0.len();
-        self.prefixes.0.extend(entries.into_iter().map(|(net, hop)| (net.trunc(), hop)));
-        self.is_behind |= self.prefixes.0.len() > before;
+        self.is_behind |= extend(&mut self.prefixes.0, entries.into_iter().map(|(net, hop)| (net.trunc(), hop)));
     }
 
     /// Many changes come, all before the next [`Self::publish`]: the trie is then made anew instead of being changed.
@@ -132,22 +131,8 @@ impl Prefixes {
     /// The entry for a part of the address space as far as no longer prefix says otherwise, and the length of the prefix that says it. The
     /// default route does not count.
     fn of(&self, part: Ipv6Net) -> (u8, u32) {
-        let longest = self.longest(part).filter(|(net, _)| net.prefix_len() > 0);
+        let longest = longest(&self.0, part).filter(|(net, _)| net.prefix_len() > 0);
         longest.map_or((0, NO_ROUTE), |(net, hop)| (net.prefix_len(), entry(net, hop)))
-    }
-
-    /// The longest prefix that contains a part.
-    fn longest(&self, part: Ipv6Net) -> Option<Entry6> {
-        let mut before = Bound::Included(part);
-        loop {
-            let (net, hop) = self.0.range((Bound::Unbounded, before)).next_back()?;
-            if net.contains(&part) {
-                return Some((*net, *hop));
-            }
-            // One that contains both can only be as long as what they have in common, and stands before both.
-            let same = (net.addr().to_bits() ^ part.addr().to_bits()).leading_zeros();
-            before = Bound::Included(region(part.addr().to_bits(), same));
-        }
     }
 
     /// Those within a part that are longer than it, in order.
@@ -429,5 +414,18 @@ mod tests {
             rib.remove(net(i));
         }
         assert_eq!(rib.publish().lookup(net(5).addr().to_bits()), NO_ROUTE);
+    }
+
+    #[test]
+    fn many_at_once_take_the_place_of_what_was_there() {
+        let net = |len| region(0x2001_0db8 << 96, len);
+        let mut rib = Rib6::default();
+        rib.extend([(net(32), 1), (net(48), 2)]);
+        let before = rib.publish();
+        rib.extend([(net(48), 3)]);
+        let (after, address) = (rib.publish(), net(128).addr().to_bits());
+        assert_eq!((before.lookup(address), after.lookup(address), after.len()), (2, 3, 2));
+        rib.extend([(net(48), 3)]);
+        assert!(Arc::ptr_eq(&after, &rib.publish()), "nothing has changed");
     }
 }

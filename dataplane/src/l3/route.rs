@@ -92,7 +92,7 @@ fn find<'t>(
 /// The destination of an IPv4 packet.
 #[inline]
 fn destination4(slot: &Slot) -> u32 {
-    let octets = destination(slot, 16..20).and_then(|octets| octets.first_chunk());
+    let octets = address(slot, 16..20).and_then(|octets| octets.first_chunk());
     octets.map_or(0, |octets| u32::from_be_bytes(*octets))
 }
 
@@ -105,7 +105,7 @@ fn run_v6(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Bat
         if slot.verdict != Verdict::Continue || slot.meta.network != Network::Ipv6 {
             continue;
         }
-        let octets = destination(slot, 24..40).and_then(|octets| octets.first_chunk());
+        let octets = address(slot, 24..40).and_then(|octets| octets.first_chunk());
         let destination = octets.map_or(0, |octets| u128::from_be_bytes(*octets));
         if is_link_local(Ipv6Addr::from_bits(destination)) {
             // On the link its packet names (RFC 4007); packets in transit never get here with one.
@@ -123,16 +123,10 @@ fn run_v6(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Bat
     }
 }
 
-/// A packet without a destination (which the checks let nobody send) has none that any route leads to: callers take zero.
+/// An address in the header. A packet without it (which the checks let nobody send) has none that any route leads to: callers take zero.
 #[inline]
-fn destination(slot: &Slot, within: core::ops::Range<usize>) -> Option<&[u8]> {
+pub(super) fn address(slot: &Slot, within: core::ops::Range<usize>) -> Option<&[u8]> {
     slot.frame.as_ref()?.data().get(usize::from(slot.meta.l3)..)?.get(within)
-}
-
-/// An address in the header: [`destination`] under the name that fits.
-#[inline]
-pub(super) fn source(slot: &Slot, within: core::ops::Range<usize>) -> Option<&[u8]> {
-    destination(slot, within)
 }
 
 #[inline]
