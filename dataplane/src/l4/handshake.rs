@@ -304,7 +304,7 @@ impl Tcp {
         sink: &mut S,
     ) -> Outcome {
         if segment.has(flag::ACK) && segment.ack != opening.isn.plus(1) {
-            self.core.stray_reset(segment, sink);
+            self.remembered(index, opening.sent, segment, sink);
             return Outcome::Dropped(DropReason::TcpNoConnection);
         }
         if segment.has(flag::RST) {
@@ -328,6 +328,16 @@ impl Tcp {
             self.send_syn_ack(index, &opening, sink);
         }
         Outcome::Consumed
+    }
+
+    /// An acknowledgement of what we have not sent: the peer still has an earlier connection of the same addresses and ports. A
+    /// reset ends that one and the SYN follows it (RFC 9293 §3.5.1, figure 9), once at once, later when its time comes.
+    fn remembered<S: SegmentSink>(&mut self, index: u32, sent: u8, segment: &Segment, sink: &mut S) {
+        if sent > 1 || segment.has(flag::RST) {
+            return self.core.stray_reset(segment, sink);
+        }
+        self.core.reset(segment, sink);
+        self.opening_timer(index, sink);
     }
 
     /// The first SYN, or the answer did not come in time.

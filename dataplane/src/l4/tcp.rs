@@ -163,10 +163,14 @@ impl Core {
         if self.stray_resets.0 != second {
             self.stray_resets = (second, 0);
         }
-        if segment.has(flag::RST) || self.stray_resets.1 >= STRAY_RESETS_PER_SECOND {
-            return;
+        if !segment.has(flag::RST) && self.stray_resets.1 < STRAY_RESETS_PER_SECOND {
+            self.stray_resets.1 += 1;
+            self.reset(segment, sink);
         }
-        self.stray_resets.1 += 1;
+    }
+
+    /// The reset that `segment` asks for where it belongs to nothing (RFC 9293 §3.5.2).
+    pub(super) fn reset<S: SegmentSink>(&mut self, segment: &Segment, sink: &mut S) {
         let header = if segment.has(flag::ACK) {
             Header::reset(segment.flow, segment.ack, None)
         } else {

@@ -75,6 +75,23 @@ fn a_lost_syn_and_a_lost_answer_are_sent_again() {
 }
 
 #[test]
+fn a_peer_that_remembers_an_earlier_connection_delays_the_next_by_no_timer() {
+    // One port only: the same tuple again, of which the server has not heard that it ended.
+    let options = TcpOptions { ports: 1000..=1000, max_connections: 8, ..TcpOptions::default() };
+    let mut world = World::with(3, Wire::default(), &options, false);
+    let (mut client, old) = world.pair();
+    world.watch = Some(Box::new(|_, _, _| false));
+    client.abort();
+    world.run_for(Duration::from_millis(1));
+    world.watch = None;
+    let start = world.now.get();
+    let (_client, _server) = world.pair();
+    assert!(world.now.get() - start < Duration::from_millis(5), "{:?}", world.now.get() - start);
+    assert_eq!(world.hosts[0].tcp.stats().handshake_retransmits.value(), 1);
+    drop(old);
+}
+
+#[test]
 fn nobody_listening_refuses_and_nobody_there_times_out() {
     let mut world = World::new(2, Wire::default());
     world.hosts[1].listens = false;
