@@ -101,3 +101,37 @@ join_taps() {
     ns "${HOSTS[index]}" ip neighbor flush dev eth0
   done
 }
+
+# A network behind the second backend, which is its router: client — gateway — b2 — far. Towards `far` the link takes 1280 bytes
+# and b2 says so. The other way it swallows what is longer, as a path does on which somebody drops ICMP: unless far_up is told to
+# give that end the same MTU, `far` sends packets of 1500.
+far_up() { # far_up [MTU]
+  ip netns add "$PREFIX-far"
+  ip link add eth0 netns "$PREFIX-far" type veth peer name far0 netns "$PREFIX-b2"
+  ns far ethtool -K eth0 tx off gso off tso off >/dev/null 2>&1
+  ns b2 ethtool -K far0 tx off gso off tso off >/dev/null 2>&1
+  # Nobody here waits for its turn to complain: how many errors a kernel sends is not what is tested.
+  for host in b2 far; do
+    ns "$host" sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0 \
+      net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
+  done
+  ns b2 sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+  ns far ip link set lo up
+  ns far ip link set eth0 mtu "${1:-1500}" up
+  ns b2 ip link set far0 mtu 1280 up
+  ns b2 ip address add 10.0.4.1/24 dev far0
+  ns b2 ip address add fd00:4::1/64 dev far0 nodad
+  ns far ip address add 10.0.4.12/24 dev eth0
+  ns far ip address add fd00:4::12/64 dev eth0 nodad
+  ns far ip route add default via 10.0.4.1
+  ns far ip -6 route add default via fd00:4::1
+}
+far_down() {
+  local pid
+  for pid in $(ip netns pids "$PREFIX-far" 2>/dev/null || true); do kill -KILL "$pid" 2>/dev/null || true; done
+  ip netns delete "$PREFIX-far" 2>/dev/null || true
+  ns b2 ip link delete far0 2>/dev/null || true
+  ns b2 sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0
+  # With forwarding goes what the kernel had by it.
+  ns b2 ip -6 route replace default via fd00:3::1
+}
