@@ -83,6 +83,19 @@ blackhole() {
   route delete blackhole 10.77.0.0/16
   await 2 has_learnt "$STATE" 0
 }
+prohibit() {
+  route add prohibit 10.77.0.0/16
+  await 1 says 'Packet filtered' 10.77.0.1
+  route replace unreachable 10.77.0.0/16
+  await 1 says 'Destination Host Unreachable' 10.77.0.1
+  route delete unreachable 10.77.0.0/16
+  await 2 has_learnt "$STATE" 0
+}
+says() { # says PATTERN ADDRESS — what ping is told
+  local output
+  output=$(ns client ping -c 1 -W 1 "$2") || true
+  grep -q "$1" <<<"$output"
+}
 # With the device IPv4 routes go without a word from the kernel.
 goes_with_the_device() {
   route add 10.77.0.0/16 via 10.0.2.11
@@ -101,7 +114,7 @@ others_stay_out() {
   route add 10.78.0.0/16 via 10.0.2.11 table 100
   route add 10.79.0.0/16 via 10.0.2.11 proto kernel
   await 1 meets b1
-  expect "learnt" "$(learnt "$STATE")" 1
+  await 1 has_learnt "$STATE" 1
   ns gw ip link delete mgmt0
   route flush table 100
   route flush proto kernel to 10.79.0.0/16
@@ -148,6 +161,7 @@ check lowest-metric-wins lowest_metric_wins
 check many-hops many_hops
 check objects-are-followed objects_are_followed
 check blackhole blackhole
+check prohibit prohibit
 check goes-with-the-device goes_with_the_device
 check others-stay-out others_stay_out
 check file-wins-unless-told file_wins_unless_told

@@ -147,10 +147,12 @@ fn bridges(config: &Config, ids: &[InterfaceId]) -> Vec<l2::Bridge> {
 
 fn target(target: &RouteTarget, ids: &[InterfaceId]) -> Target {
     match target {
-        RouteTarget::Via { gateway, interface } => {
-            Target::Via { gateway: *gateway, interface: Some(ids[interface.index]) }
-        }
-        RouteTarget::OnLink { interface } => Target::Link(ids[interface.index]),
+        RouteTarget::NextHops(hops) => Target::Spread(
+            hops.iter()
+                .map(|hop| Hop { gateway: hop.via, interface: Some(ids[hop.interface.index]), weight: hop.weight })
+                .collect(),
+        ),
+        RouteTarget::Prohibit => Target::Prohibit,
         RouteTarget::Blackhole => Target::Blackhole,
         RouteTarget::Unreachable => Target::Unreachable,
     }
@@ -163,6 +165,7 @@ pub fn learnt(change: &RouteChange) -> Learnt {
         Way::Hops(hops) => Target::Spread(hops.iter().map(hop).collect()),
         Way::Blackhole => Target::Blackhole,
         Way::Unreachable => Target::Unreachable,
+        Way::Prohibit => Target::Prohibit,
     });
     Learnt { vrf: VrfId::MAIN, to: change.to, target }
 }
@@ -268,6 +271,7 @@ mod tests {
                 ("10.79.0.0/16", by(&[(1, None, 1)])),
                 ("10.80.0.0/16", Way::Blackhole),
                 ("10.81.0.0/16", Way::Unreachable),
+                ("10.82.0.0/16", Way::Prohibit),
                 ("fd77::/32", by(&[(0, Some("fe80::9"), 1)])),
             ],
         );
@@ -280,6 +284,7 @@ mod tests {
         assert_eq!(lookup(&table, "10.79.1.1"), (Action::Forward, 1, None));
         assert_eq!(lookup(&table, "10.80.1.1").0, Action::Blackhole);
         assert_eq!(lookup(&table, "10.81.1.1").0, Action::Unreachable);
+        assert_eq!(lookup(&table, "10.82.1.1").0, Action::Prohibit);
         assert_eq!(lookup(&table, "fd77::1"), (Action::Forward, 0, gateway("fe80::9")));
     }
 

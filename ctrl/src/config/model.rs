@@ -145,22 +145,25 @@ pub struct Route {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RouteTarget {
-    /// Sent to a router.
-    Via {
-        /// Its address.
-        gateway: IpAddr,
-        /// The interface to it.
-        interface: Reference,
-    },
-    /// The destinations are neighbours on an interface.
-    OnLink {
-        /// The interface.
-        interface: Reference,
-    },
+    /// Each flow takes one of these, at least one.
+    NextHops(Vec<NextHop>),
     /// Dropped in silence.
     Blackhole,
     /// Dropped, and the sender is told.
     Unreachable,
+    /// Dropped, and the sender is told that it is forbidden.
+    Prohibit,
+}
+
+/// A next hop of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NextHop {
+    /// The router; `None` when the destinations are neighbours on the interface.
+    pub via: Option<IpAddr>,
+    /// The interface that leads there.
+    pub interface: Reference,
+    /// Share of the flows.
+    pub weight: u16,
 }
 
 /// A static neighbour.

@@ -70,6 +70,9 @@ fn kind(property: &Value, definitions: &Map<String, Value>) -> String {
     if let Some(name) = reference(property) {
         return if definitions.contains_key(name) { "table".to_owned() } else { name.to_owned() };
     }
+    if let Some(choices) = property["anyOf"].as_array() {
+        return choices.iter().map(|choice| kind(choice, definitions)).collect::<Vec<_>>().join(" or ");
+    }
     match property["type"].as_str() {
         Some("integer") => match (property["minimum"].as_i64(), property["maximum"].as_i64()) {
             (Some(least), Some(greatest)) => format!("{least} to {greatest}"),

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::ops::Deref;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::{DeTable, DeValue};
 
 use super::decode::{Decode, Decoder, Node, Wanted};
@@ -173,6 +173,32 @@ impl<T: Decode> Slot for Tables<T> {
 
 /// A list of values, each with its place.
 pub type List<T> = Vec<At<T>>;
+
+/// One value, or a list of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneOrMany<T>(pub List<T>);
+
+impl<T: Decode> Decode for OneOrMany<T> {
+    fn decode(node: &Node<'_>, cx: &mut Decoder) -> Option<Self> {
+        match node.get_ref() {
+            DeValue::Array(_) => List::<T>::decode(node, cx).map(Self),
+            _ => At::<T>::decode(node, cx).map(|one| Self(vec![one])),
+        }
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        format!("OneOrMany_{}", T::schema_name()).into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (one, many) = (generator.subschema_for::<T>(), generator.subschema_for::<Vec<T>>());
+        json_schema!({ "anyOf": [one, many] })
+    }
+}
 
 /// A table while its fields are decoded.
 #[derive(Clone, Copy, Debug)]

@@ -36,6 +36,8 @@ pub enum Way {
     Blackhole,
     /// They are dropped, and the sender is told.
     Unreachable,
+    /// They are dropped, and the sender is told that it is forbidden.
+    Prohibit,
 }
 
 /// A change of the routes that are to be used.
@@ -317,6 +319,7 @@ impl Rib {
         match leads {
             Leads::Blackhole => return Some(Way::Blackhole),
             Leads::Unreachable => return Some(Way::Unreachable),
+            Leads::Prohibit => return Some(Way::Prohibit),
             Leads::Hops(all) => all.iter().for_each(|hop| self.push(to, hop, hop.weight, &mut hops)),
             // The message says it too, for those who do not follow objects.
             Leads::Object(id, all) if !self.objects.contains_key(id) => {

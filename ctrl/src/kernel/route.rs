@@ -60,6 +60,8 @@ pub(super) enum Leads {
     Blackhole,
     /// Nowhere, and the sender is told.
     Unreachable,
+    /// Nowhere, and the sender is told that it is forbidden.
+    Prohibit,
 }
 
 /// A route.
@@ -112,7 +114,8 @@ impl Route {
             (UNICAST, Some(object)) => Leads::Object(object, many.unwrap_or_else(single)),
             (UNICAST, None) => Leads::Hops(many.unwrap_or_else(single)),
             (BLACKHOLE, _) => Leads::Blackhole,
-            (UNREACHABLE | PROHIBIT, _) => Leads::Unreachable,
+            (UNREACHABLE, _) => Leads::Unreachable,
+            (PROHIBIT, _) => Leads::Prohibit,
             _ => return None,
         };
         Some(Self { to: IpNet::new(to, length).ok()?.trunc(), table, metric, protocol, leads })
@@ -258,7 +261,8 @@ mod tests {
     #[test]
     fn what_is_no_route_for_a_data_plane() {
         assert_eq!(route(request(BLACKHOLE, 0)).map(|route| route.leads), Some(Leads::Blackhole));
-        assert_eq!(route(request(PROHIBIT, 0)).map(|route| route.leads), Some(Leads::Unreachable));
+        assert_eq!(route(request(UNREACHABLE, 0)).map(|route| route.leads), Some(Leads::Unreachable));
+        assert_eq!(route(request(PROHIBIT, 0)).map(|route| route.leads), Some(Leads::Prohibit));
         assert_eq!(route(request(2, 0)), None, "local");
         assert_eq!(route(request(UNICAST, CLONED)), None);
         let dead = request(UNICAST, DEAD.into()).attribute(RTA_OIF, &OIF);

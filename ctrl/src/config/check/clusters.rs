@@ -78,9 +78,7 @@ fn reachable(endpoint: &At<SocketAddr>, network: &Network, routes: &[At<Route>],
         let none = format!("no port has an {family} address to connect to {ip} from");
         cx.push(Diagnostic::error(Code::Unreachable, endpoint.span, none).help(network.addresses()));
     } else {
-        let routed = routes.iter().any(|route| {
-            route.to.ok().is_none_or(|to| to.0.contains(&ip) && !route.blackhole.value && !route.unreachable.value)
-        });
+        let routed = routes.iter().any(|route| route.to.ok().is_none_or(|to| to.0.contains(&ip) && !route.is_end()));
         if network.interface_to(ip).is_none() && !routed {
             let far = format!("no subnet and no route leads to {ip}");
             cx.push(

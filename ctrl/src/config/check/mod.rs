@@ -3,6 +3,7 @@
 mod bridges;
 mod certificates;
 mod clusters;
+mod forwarding;
 mod interfaces;
 mod listeners;
 mod network;
@@ -40,7 +41,7 @@ impl Raw {
         let ports = ports::check(&self, &mut cx);
         let interfaces = interfaces::check(&self, &names, &mut cx);
         let network = network::Network::of(&self, &cx);
-        let routes = network::routes(&self.route.0, &network, &names, &mut cx);
+        let routes = forwarding::routes(&self.route.0, &network, &names, &mut cx);
         let neighbors = network::neighbors(&self.neighbor.0, &network, &names, &mut cx);
         let listeners = listeners::check(&self.listener.0, &network, &mut cx);
         let clusters = clusters::check(&self.cluster.0, &network, &self.route.0, &mut cx);

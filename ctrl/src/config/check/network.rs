@@ -1,4 +1,4 @@
-//! Which addresses are ours, which are near, and how the rest is reached: addresses, `[[route]]`, `[[neighbor]]`.
+//! Which addresses are ours, which are near, and how the rest is reached: addresses, `[[neighbor]]`.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Checker, Names};
-use crate::config::model::{self, Reference, RouteTarget};
-use crate::config::raw::{Neighbor, Raw, Route};
+use crate::config::model::{self, Reference};
+use crate::config::raw::{Neighbor, Raw};
 use crate::config::scalar::Name;
 use crate::config::slot::At;
 use crate::diagnostic::{Code, Diagnostic, Span};
@@ -74,8 +74,14 @@ impl Network {
         }
     }
 
+    /// The interface whose subnet this is, and where the file says so.
+    pub(super) fn has_subnet(&self, net: IpNet) -> Option<(&Reference, Span)> {
+        let subnet = self.subnets.iter().find(|subnet| subnet.address.trunc() == net)?;
+        Some((&subnet.interface, subnet.span))
+    }
+
     /// The subnets, for help.
-    fn subnets(&self) -> String {
+    pub(super) fn subnets(&self) -> String {
         let all: Vec<String> = self
             .subnets
             .iter()
@@ -89,7 +95,7 @@ impl Network {
     }
 
     /// Records addresses that two interfaces share, and subnets that would make it unclear which interface leads there.
-    fn overlaps(&self, cx: &mut Checker<'_>) {
+    pub(super) fn overlaps(&self, cx: &mut Checker<'_>) {
         for (at, second) in self.subnets.iter().enumerate() {
             for first in &self.subnets[..at] {
                 let (name, address) = (&first.interface.name.0, second.address);
@@ -111,88 +117,6 @@ impl Network {
                 };
                 cx.push(diagnostic.related(first.span, "the first is here"));
             }
-        }
-    }
-}
-
-pub(super) fn routes(raw: &[At<Route>], network: &Network, names: &Names, cx: &mut Checker<'_>) -> Vec<model::Route> {
-    network.overlaps(cx);
-    let mut seen: HashMap<IpNet, Span> = HashMap::new();
-    let mut routes = Vec::new();
-    for route in raw {
-        if let Some(to) = route.to.ok() {
-            if let Some(first) = seen.insert(to.0, to.span) {
-                let twice =
-                    Diagnostic::error(Code::Duplicate, to.span, format!("there is already a route to {}", to.0));
-                cx.push(twice.related(first, "the first is here"));
-            }
-            let subnet = network.subnets.iter().find(|subnet| subnet.address.trunc() == to.0);
-            if let Some(subnet) = subnet {
-                let message =
-                    format!("{} is the subnet of `{}`: it is reached without a route", to.0, subnet.interface.name.0);
-                cx.push(Diagnostic::error(Code::Conflict, to.span, message).related(subnet.span, "its address"));
-            }
-        }
-        let target = target(route, network, names, cx);
-        if let (Some(to), Some(target)) = (route.to.ok(), target) {
-            routes.push(model::Route { to: to.0, target });
-        }
-    }
-    routes
-}
-
-fn target(route: &At<Route>, network: &Network, names: &Names, cx: &mut Checker<'_>) -> Option<RouteTarget> {
-    let interface = route.interface.ok().map(|interface| names.interfaces.resolve(interface, cx));
-    let ends = [
-        ("blackhole", &route.blackhole, RouteTarget::Blackhole),
-        ("unreachable", &route.unreachable, RouteTarget::Unreachable),
-    ];
-    if let Some((word, _, end)) = ends.into_iter().find(|(_, flag, _)| flag.value) {
-        let both = (word == "blackhole" && route.unreachable.value).then_some(route.unreachable.span);
-        for (key, span) in [("via", route.via.span()), ("interface", route.interface.span()), ("unreachable", both)] {
-            if let Some(span) = span {
-                let both = format!("a route with `{word} = true` has no `{key}`");
-                cx.push(Diagnostic::error(Code::Conflict, span, both).help("leave out one of them"));
-            }
-        }
-        return Some(end);
-    }
-    let Some(via) = route.via.ok() else {
-        let misread = cx.broken(route.blackhole.span) || cx.broken(route.unreachable.span);
-        if route.via.is_absent() && route.interface.is_absent() && !misread {
-            let span = route.to.ok().map_or(route.head, |to| to.span);
-            let missing = Diagnostic::error(Code::MissingKey, span, "the route leads nowhere");
-            cx.push(missing.help("add `via` (the next router), `interface` (neighbours on it), `blackhole = true` or `unreachable = true`"));
-        }
-        return interface.flatten().map(|interface| RouteTarget::OnLink { interface });
-    };
-    if let Some(to) = route.to.ok()
-        && to.0.addr().is_ipv4() != via.is_ipv4()
-    {
-        cx.push(Diagnostic::error(
-            Code::Conflict,
-            via.span,
-            format!("{} and {} are of different families", to.0, via.value),
-        ));
-        return None;
-    }
-    if network.owns(via.value) {
-        cx.push(Diagnostic::error(Code::Conflict, via.span, format!("{} is our own address", via.value)));
-        return None;
-    }
-    match (interface, network.interface_to(via.value)) {
-        (Some(interface), _) => interface.map(|interface| RouteTarget::Via { gateway: via.value, interface }),
-        (None, Some(interface)) => Some(RouteTarget::Via { gateway: via.value, interface: interface.clone() }),
-        (None, None) => {
-            if network.complete && route.interface.is_absent() {
-                let far = Diagnostic::error(
-                    Code::Unreachable,
-                    via.span,
-                    format!("{} is in no interface's subnet", via.value),
-                );
-                cx.push(far.help(network.subnets()));
-            }
-            None
         }
     }
 }

@@ -18,7 +18,7 @@ pub use cluster::{Balance, Cluster, UpstreamTls};
 pub use interface::{DuplicateDetection, InterfaceKeys, ReversePath, RouterAdvertisements};
 pub use kernel::{KernelRoutes, RouteProtocol};
 pub use listener::{Alpn, CertifiedKey, ClientAuth, ForwardedField, Listener, ListenerTls, Protocol, TlsVersion};
-pub use port::{Capture, Driver, Neighbor, Port, Route, XdpMode, ZeroCopy};
+pub use port::{Capture, Driver, Neighbor, Port, Route, RouteHop, XdpMode, ZeroCopy};
 pub use process::{AccessLog, Admin, Congestion, Dpdk, Idle, Log, LogLevel, Runtime, SynCookies, Tcp};
 pub use route::{BackendRef, HttpMatch, HttpRoute, Retry, RetryOn, Timeouts};
 pub use vlan::{TagProtocol, Vlan};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::interface::InterfaceKeys;
 use crate::config::scalar::{FilePath, Int, Mac, Name, Prefix};
-use crate::config::slot::{At, Optional, Required};
+use crate::config::slot::{At, List, OneOrMany, Optional, Required};
 use crate::config::table::{table, words};
 
 table! {
@@ -101,17 +101,36 @@ words! {
 
 table! {
     /// A static route. The longest matching prefix wins.
+    ///
+    /// With several next hops each flow takes one of them, by a hash of its addresses, protocol and ports (IPv6: flow label), in
+    /// proportion to the weights. When a next hop goes, only its own flows move; one that comes takes only its share.
     pub struct Route("[[route]]") {
         /// Destinations.
         to: Required<Prefix>;
-        /// Next router; it must be in the subnet of an interface.
-        via: Optional<IpAddr>;
+        /// Next router, which must be in the subnet of an interface; or a list of routers, among which flows are spread evenly.
+        via: Optional<OneOrMany<IpAddr>>;
+        /// Next hops among which flows are spread, up to 64; in place of `via` and `interface`.
+        next_hops: Optional<List<RouteHop>>;
         /// Interface that leads there: the name of a port, a VLAN or a bridge. Without it, the one whose subnet has `via`.
         interface: Optional<Name>;
         /// Drop these packets (counted) and tell nobody.
         blackhole: At<bool> = false, "false";
         /// Drop these packets and tell their senders by ICMP that the destination is unreachable.
         unreachable: At<bool> = false, "false";
+        /// Drop these packets and tell their senders by ICMP that this is forbidden.
+        prohibit: At<bool> = false, "false";
+    }
+}
+
+table! {
+    /// One of several next hops of a route. It has `via`, `interface` or both.
+    pub struct RouteHop("an item of `next_hops`") {
+        /// Next router; it must be in the subnet of an interface.
+        via: Optional<IpAddr>;
+        /// Interface that leads there: the name of a port, a VLAN or a bridge. Without it, the one whose subnet has `via`.
+        interface: Optional<Name>;
+        /// Share of the flows: this weight divided by the sum of all.
+        weight: At<Int<1, 256>> = Int::new(1), "1";
     }
 }
 
