@@ -24,6 +24,21 @@ pub enum Verdict {
     Drop(DropReason),
 }
 
+impl Verdict {
+    /// Why a packet is lost that stands here at the end of its way, when no stage comes any more; `None` if it is not lost.
+    #[inline]
+    pub const fn loss(self) -> Option<DropReason> {
+        match self {
+            Self::Transmit(_) | Self::Taken | Self::Consumed => None,
+            Self::Drop(reason) => Some(reason),
+            // Nobody claimed it: a packet for this host that no stage serves.
+            Self::Continue | Self::Deliver => Some(DropReason::NoListener),
+            // The stage for it has been: the bridge has gone since.
+            Self::Bridge => Some(DropReason::TxError),
+        }
+    }
+}
+
 macro_rules! drop_reasons {
     ($($(#[doc = $doc:literal])+ $name:ident = $label:literal,)+) => {
         /// Why a packet was dropped. Each has a counter per core (`tidegate_drops_total{reason}`); the text is the operator's manual.

@@ -144,9 +144,11 @@ fn end(record: &Record, around: &Surroundings<'_>) -> End {
             end.verdict = "lost".to_owned();
             end.text = "the core had no free frame to try it out with".to_owned();
         }
-        Verdict::Continue | Verdict::Deliver => dropped(&mut end, DropReason::NoListener),
-        Verdict::Bridge => dropped(&mut end, DropReason::TxError),
-        Verdict::Drop(reason) => dropped(&mut end, reason),
+        verdict => {
+            if let Some(reason) = verdict.loss() {
+                dropped(&mut end, reason);
+            }
+        }
     }
     end
 }

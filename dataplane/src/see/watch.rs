@@ -116,13 +116,11 @@ impl Watches {
             let Some(frame) = &slot.frame else { continue };
             match slot.verdict {
                 Verdict::Transmit(port) => self.show(Point::Tx, port, frame, &slot.meta, now),
-                Verdict::Drop(reason) => self.lost(links, reason, frame, &slot.meta, now),
-                Verdict::Continue | Verdict::Deliver => {
-                    self.lost(links, DropReason::NoListener, frame, &slot.meta, now);
+                end => {
+                    if let Some(reason) = end.loss() {
+                        self.lost(links, reason, frame, &slot.meta, now);
+                    }
                 }
-                // No bridge took it, see `worker::ports`.
-                Verdict::Bridge => self.lost(links, DropReason::TxError, frame, &slot.meta, now),
-                Verdict::Taken | Verdict::Consumed => {}
             }
         }
     }

@@ -109,12 +109,11 @@ impl Ports {
                     }
                     self.queue(arena, port, slot, lost);
                 }
-                Verdict::Drop(reason) => self.stats.drops(reason).add(1),
-                Verdict::Taken | Verdict::Consumed => {}
-                // The stage for it has been: the bridge has gone since.
-                Verdict::Bridge => self.stats.drops(DropReason::TxError).add(1),
-                // Nobody claimed it: a packet for this host that no stage serves.
-                Verdict::Continue | Verdict::Deliver => self.stats.drops(DropReason::NoListener).add(1),
+                end => {
+                    if let Some(reason) = end.loss() {
+                        self.stats.drops(reason).add(1);
+                    }
+                }
             }
         }
         batch.clear();
