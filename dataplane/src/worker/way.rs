@@ -92,7 +92,7 @@ impl Way<'_> {
     #[inline]
     fn arrive<P: Probe>(&mut self, batch: &mut Batch, probe: &mut P) {
         let n = batch.len();
-        let Self { generation, now, arena, egress, stats, link, net, links, hosts, joinery, .. } = self;
+        let Self { generation, now, arena, egress, stats, link, net, links, hosts, .. } = self;
         let table = &*generation.l3;
         let mut turn = Turn { now: *now, arena, egress, stats };
         l2::parse::run(table.link(), stats, batch);
@@ -118,18 +118,8 @@ impl Way<'_> {
             if owner::hand_over(links, stats, self.core, batch) {
                 probe.after(Stage::Handover, n, batch);
             }
-            let mut segments = 0;
-            if probe.segments(self.tcp, *now, generation, batch) {
-                let mut sink = segments::Sink::new(arena, egress, &mut joinery.scratch, self.capabilities);
-                segments = segments::input(self.tcp, *now, generation, batch, &mut joinery.joint, &mut sink);
-                stats.drops(DropReason::NoFrame).add(sink.lost());
-            }
-            probe.after(Stage::Tcp, segments, batch);
         }
-        let claimed = hosts.claim(table.link(), *now, batch);
-        if claimed > 0 {
-            probe.after(Stage::Host, claimed, batch);
-        }
+        self.deliver(ours, batch, probe);
     }
 
     /// From route to the Ethernet header: what is forwarded, and what this host sends.
@@ -154,17 +144,26 @@ impl Way<'_> {
     /// From another core: neighbour messages are learnt, segments go to TCP.
     #[inline]
     fn mail<P: Probe>(&mut self, batch: &mut Batch, probe: &mut P) {
-        let Self { generation, now, arena, egress, stats, link, net, hosts, joinery, .. } = self;
+        let Self { generation, now, arena, egress, stats, link, net, .. } = self;
         let table = &*generation.l3;
         owner::receive(table, net, link, &mut Turn { now: *now, arena, egress, stats }, batch);
-        let mut segments = 0;
-        if probe.segments(self.tcp, *now, generation, batch) {
-            let mut sink = segments::Sink::new(arena, egress, &mut joinery.scratch, self.capabilities);
-            segments = segments::input(self.tcp, *now, generation, batch, &mut joinery.joint, &mut sink);
-            stats.drops(DropReason::NoFrame).add(sink.lost());
+        self.deliver(true, batch, probe);
+    }
+
+    /// What is for this host: segments go to TCP if there may be `any`, and what nobody here serves to the kernel.
+    #[inline(always)]
+    fn deliver<P: Probe>(&mut self, any: bool, batch: &mut Batch, probe: &mut P) {
+        let Self { generation, now, arena, egress, stats, hosts, joinery, .. } = self;
+        if any {
+            let mut segments = 0;
+            if probe.segments(self.tcp, *now, generation, batch) {
+                let mut sink = segments::Sink::new(arena, egress, &mut joinery.scratch, self.capabilities);
+                segments = segments::input(self.tcp, *now, generation, batch, &mut joinery.joint, &mut sink);
+                stats.drops(DropReason::NoFrame).add(sink.lost());
+            }
+            probe.after(Stage::Tcp, segments, batch);
         }
-        probe.after(Stage::Tcp, segments, batch);
-        let claimed = hosts.claim(table.link(), *now, batch);
+        let claimed = hosts.claim(generation.l3.link(), *now, batch);
         if claimed > 0 {
             probe.after(Stage::Host, claimed, batch);
         }
