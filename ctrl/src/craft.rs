@@ -5,11 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tidegate_dataplane::io::MacAddr;
 use tidegate_dataplane::io::checksum::Sum;
+use tidegate_dataplane::l2::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER, tag};
 
 /// Longest packet.
 const MOST: usize = 9216;
-/// Ethernet header without tags.
-const ETHERNET: usize = 14;
 
 /// What is known about a packet; the rest is made up as senders usually do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,16 +104,16 @@ impl Draft {
     }
 
     fn ethernet(&self, v4: bool) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(ETHERNET + 4 * self.vlans.len() + MOST);
+        let mut bytes = Vec::with_capacity(HEADER + tag::LENGTH * self.vlans.len() + MOST);
         bytes.extend(self.to_station.0);
         bytes.extend(self.from_station.0);
         for (at, vlan) in self.vlans.iter().enumerate() {
             // 802.1ad outside, 802.1Q inside.
-            let kind: u16 = if at + 1 < self.vlans.len() { 0x88a8 } else { 0x8100 };
+            let kind = if at + 1 < self.vlans.len() { tag::SERVICE } else { tag::CUSTOMER };
             bytes.extend(kind.to_be_bytes());
             bytes.extend(vlan.to_be_bytes());
         }
-        bytes.extend(if v4 { [0x08, 0x00] } else { [0x86, 0xdd] });
+        bytes.extend(if v4 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 }.to_be_bytes());
         bytes
     }
 
@@ -235,7 +234,7 @@ mod tests {
                 let facts = Facts::of(&packet, None);
                 assert_eq!((&facts.vlans[..], facts.protocol), (&[100, 7][..], Some(protocol)));
                 assert_eq!(facts.ports, ports.then_some((1024, 80)));
-                let ip = &packet[ETHERNET + 8..];
+                let ip = &packet[HEADER + 8..];
                 if source.contains('.') {
                     assert_eq!(Sum::new().add(&ip[..20]).folded(), 0xffff);
                     if protocol == 1 {
@@ -258,7 +257,7 @@ mod tests {
         let long = |length| Draft { length: Some(length), ..draft("10.0.0.1", "10.0.0.2", 6) }.packet();
         assert_eq!(long(39), Err(CraftError::TooShort { least: 40 }));
         assert_eq!(long(10_000), Err(CraftError::TooLong));
-        assert_eq!(long(1500).expect("possible").len(), ETHERNET + 8 + 1500);
+        assert_eq!(long(1500).expect("possible").len(), HEADER + 8 + 1500);
         assert_eq!(group_station([224, 0, 0, 5].into()), Some(MacAddr([1, 0, 0x5e, 0, 0, 5])));
         assert_eq!(group_station([10, 0, 0, 5].into()), None);
     }

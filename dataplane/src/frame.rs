@@ -26,6 +26,12 @@ use home::{Home, Memory};
 /// and what AF_XDP leaves before a received packet (`XDP_PACKET_HEADROOM`).
 pub const HEADROOM: usize = 256;
 
+/// The `N` bytes at `at`, if a packet has them.
+#[inline]
+pub(crate) fn octets<const N: usize>(packet: &[u8], at: usize) -> Option<[u8; N]> {
+    packet.get(at..)?.first_chunk().copied()
+}
+
 struct Inner {
     base: NonNull<u8>,
     shift: u32,

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use tidegate_dataplane::io::MacAddr;
+use tidegate_dataplane::l2::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 use tidegate_dataplane::see::filter::{DEPTH, LENGTH};
 use tidegate_dataplane::see::{End, Filter, Op, Test};
 
@@ -26,7 +27,7 @@ const PROTOCOLS: [(&str, u8); 12] = [
     ("pim", 103),
 ];
 /// EtherTypes by name.
-const NETWORKS: [(&str, u16); 3] = [("ip", 0x0800), ("ip6", 0x86dd), ("arp", 0x0806)];
+const NETWORKS: [(&str, u16); 3] = [("ip", ETHERTYPE_IPV4), ("ip6", ETHERTYPE_IPV6), ("arp", ETHERTYPE_ARP)];
 /// All other words that can begin a test.
 const OTHERS: [&str; 16] = [
     "host",

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use tidegate_dataplane::l2::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER, tag};
 use tidegate_dataplane::meta::Network;
 use tidegate_dataplane::see::{Facts, Head};
 
@@ -70,7 +71,7 @@ pub(super) fn of(head: &Head, bare: Option<Network>) -> Packet {
         Some(6) => (ip.get(7).copied(), ip.first().zip(ip.get(1)).map(|(a, b)| a << 4 | b >> 4)),
         _ => (None, None),
     };
-    let routed = matches!(facts.ethertype, 0x0800 | 0x86dd);
+    let routed = matches!(facts.ethertype, ETHERTYPE_IPV4 | ETHERTYPE_IPV6);
     let mut packet = Packet {
         text: String::new(),
         length: head.length,
@@ -91,15 +92,15 @@ pub(super) fn of(head: &Head, bare: Option<Network>) -> Packet {
 }
 
 fn bytes_of_network<'a>(bytes: &'a [u8], bare: Option<Network>, facts: &Facts) -> &'a [u8] {
-    let before = if bare.is_some() { 0 } else { 14 + 4 * facts.vlans.len() };
+    let before = if bare.is_some() { 0 } else { HEADER + tag::LENGTH * facts.vlans.len() };
     bytes.get(before..).unwrap_or_default()
 }
 
 fn network(ethertype: u16) -> String {
     match ethertype {
-        0x0800 => "IPv4".to_owned(),
-        0x86dd => "IPv6".to_owned(),
-        0x0806 => "ARP".to_owned(),
+        ETHERTYPE_IPV4 => "IPv4".to_owned(),
+        ETHERTYPE_IPV6 => "IPv6".to_owned(),
+        ETHERTYPE_ARP => "ARP".to_owned(),
         other => format!("EtherType {other:#06x}"),
     }
 }
@@ -155,7 +156,7 @@ fn kind(facts: &Facts, ip: &[u8]) -> String {
     };
     match number {
         1 => icmp(&ICMP4).unwrap_or(name),
-        58 if facts.ethertype == 0x86dd => icmp(&ICMP6).unwrap_or(name),
+        58 if facts.ethertype == ETHERTYPE_IPV6 => icmp(&ICMP6).unwrap_or(name),
         6 => header.get(13).map_or(name, |flags| format!("TCP {}", tcp_flags(*flags))),
         _ => name,
     }

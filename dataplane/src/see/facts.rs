@@ -5,13 +5,17 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use arrayvec::ArrayVec;
 
 use crate::{
+    frame::octets,
     io::MacAddr,
-    l2::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER},
+    l2::{
+        ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER,
+        tag::{CUSTOMER, SERVICE},
+    },
     meta::Network,
 };
 
 /// EtherTypes that announce a tag (802.1Q, 802.1ad, and the one of QinQ before it).
-const TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+const TAGS: [u16; 3] = [CUSTOMER, SERVICE, 0x9100];
 /// Tags looked through.
 const MOST_TAGS: usize = 4;
 /// IPv6 extension headers looked through.
@@ -48,16 +52,16 @@ impl Facts {
             facts.network(bytes);
             return facts;
         }
-        let (Some(to), Some(from)) = (part::<6>(bytes, 0), part::<6>(bytes, 6)) else { return facts };
+        let (Some(to), Some(from)) = (octets::<6>(bytes, 0), octets::<6>(bytes, 6)) else { return facts };
         facts.stations = Some((MacAddr(to), MacAddr(from)));
         let mut at = 12;
-        while let Some(kind) = part(bytes, at).map(u16::from_be_bytes) {
+        while let Some(kind) = octets(bytes, at).map(u16::from_be_bytes) {
             facts.ethertype = kind;
             at += 2;
             if !TAGS.contains(&kind) || facts.vlans.is_full() {
                 break;
             }
-            let Some(tag) = part(bytes, at).map(u16::from_be_bytes) else { break };
+            let Some(tag) = octets(bytes, at).map(u16::from_be_bytes) else { break };
             facts.vlans.push(tag & 0xfff);
             at += 2;
         }
@@ -70,7 +74,7 @@ impl Facts {
             ETHERTYPE_IPV4 => drop(self.ipv4(packet)),
             ETHERTYPE_IPV6 => drop(self.ipv6(packet)),
             ETHERTYPE_ARP => {
-                let end = |at| part::<4>(packet, at).map(|octets| IpAddr::V4(Ipv4Addr::from(octets)));
+                let end = |at| octets::<4>(packet, at).map(|address| IpAddr::V4(Ipv4Addr::from(address)));
                 self.addresses = end(14).zip(end(24));
             }
             _ => {}
@@ -78,7 +82,7 @@ impl Facts {
     }
 
     fn ipv4(&mut self, packet: &[u8]) -> Option<()> {
-        let end = |at| part::<4>(packet, at).map(|octets| IpAddr::V4(Ipv4Addr::from(octets)));
+        let end = |at| octets::<4>(packet, at).map(|address| IpAddr::V4(Ipv4Addr::from(address)));
         self.addresses = Some((end(12)?, end(16)?));
         self.protocol = Some(packet[9]);
         let fragment = u16::from_be_bytes([packet[6], packet[7]]);
@@ -90,7 +94,7 @@ impl Facts {
     }
 
     fn ipv6(&mut self, packet: &[u8]) -> Option<()> {
-        let end = |at| part::<16>(packet, at).map(|octets| IpAddr::V6(Ipv6Addr::from(octets)));
+        let end = |at| octets::<16>(packet, at).map(|address| IpAddr::V6(Ipv6Addr::from(address)));
         self.addresses = Some((end(8)?, end(24)?));
         let (mut next, mut at) = (packet[6], 40);
         for _ in 0..MOST_EXTENSIONS {
@@ -100,7 +104,7 @@ impl Facts {
                 0 | 43 | 60 => 8 + 8 * usize::from(*packet.get(at + 1)?),
                 44 => {
                     self.fragment = true;
-                    if u16::from_be_bytes(part(packet, at + 2)?) & 0xfff8 != 0 {
+                    if u16::from_be_bytes(octets(packet, at + 2)?) & 0xfff8 != 0 {
                         self.protocol = Some(*packet.get(at)?);
                         return None;
                     }
@@ -118,13 +122,9 @@ impl Facts {
 
     fn transport(&mut self, header: &[u8]) {
         if matches!(self.protocol, Some(6 | 17 | 132)) {
-            self.ports = part(header, 0).map(u16::from_be_bytes).zip(part(header, 2).map(u16::from_be_bytes));
+            self.ports = octets(header, 0).map(u16::from_be_bytes).zip(octets(header, 2).map(u16::from_be_bytes));
         }
     }
-}
-
-fn part<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..)?.first_chunk().copied()
 }
 
 #[cfg(test)]

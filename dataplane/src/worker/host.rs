@@ -11,7 +11,7 @@ use super::Worker;
 use crate::{
     batch::{Batch, Slot},
     clock::Instant,
-    frame::Frame,
+    frame::{Frame, octets},
     io::MacAddr,
     l2::{self, Bucket},
     l7::app::App,
@@ -26,7 +26,7 @@ const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 const ARP_REPLY: [u8; 2] = [0, 2];
 /// Bytes of an Ethernet header with one tag.
-const LINK_HEADER: usize = 18;
+const LINK_HEADER: usize = l2::HEADER + l2::tag::LENGTH;
 
 /// An interface and the way to the kernel beside it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -149,7 +149,7 @@ fn to_kernel(slot: &mut Slot, link: PortId) -> Verdict {
 fn content(frame: &Frame) -> (Network, u8) {
     let data = frame.data();
     let protocol = |at: usize| data.get(l2::HEADER + at).copied().unwrap_or_default();
-    match data.get(12..14).and_then(|kind| kind.first_chunk::<2>()).map(|kind| u16::from_be_bytes(*kind)) {
+    match octets(data, l2::HEADER - 2).map(u16::from_be_bytes) {
         Some(l2::ETHERTYPE_IPV4) => (Network::Ipv4, protocol(9)),
         Some(l2::ETHERTYPE_IPV6) => (Network::Ipv6, protocol(6)),
         Some(l2::ETHERTYPE_ARP) => (Network::Arp, 0),
@@ -191,10 +191,6 @@ fn is_near(table: &l2::Table, slot: &Slot) -> bool {
     hops == Some(&255)
         || is_link_scope(frame, meta)
         || source.is_some_and(|source| table.interface(meta.interface).is_on_link(source))
-}
-
-fn octets<const N: usize>(packet: &[u8], at: usize) -> Option<[u8; N]> {
-    packet.get(at..)?.first_chunk().copied()
 }
 
 /// A reply or a gratuitous request (RFC 5227 §2.3); other requests are answered here, and by the kernel they must not be.

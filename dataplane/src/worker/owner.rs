@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{handover::Links, segments::is_segment};
 use crate::{
     batch::Batch,
-    frame::{Arena, Frame},
+    frame::{Arena, Frame, octets},
     io::MacAddr,
     l2::{self, News, Turn},
     l3, l4,
@@ -107,20 +107,15 @@ pub(super) fn owner(frame: &Frame, meta: &Meta, cores: usize) -> Option<usize> {
         ));
     }
     let packet = frame.data().get(usize::from(meta.l3)..)?;
-    let ports = frame.data().get(usize::from(meta.l4)..)?.first_chunk::<4>()?;
+    let [a, b, c, d] = octets(frame.data(), usize::from(meta.l4))?;
     let (src, dst): (IpAddr, IpAddr) = match meta.network {
-        Network::Ipv4 => (Ipv4Addr::from(*part(packet, 12)?).into(), Ipv4Addr::from(*part(packet, 16)?).into()),
+        Network::Ipv4 => (Ipv4Addr::from(octets(packet, 12)?).into(), Ipv4Addr::from(octets(packet, 16)?).into()),
         Network::Ipv6 => {
-            (Ipv6Addr::from(*part::<16>(packet, 8)?).into(), Ipv6Addr::from(*part::<16>(packet, 24)?).into())
+            (Ipv6Addr::from(octets::<16>(packet, 8)?).into(), Ipv6Addr::from(octets::<16>(packet, 24)?).into())
         }
         Network::Arp | Network::Other => return None,
     };
-    let [a, b, c, d] = *ports;
     Some(l4::owner(src, dst, u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]), cores))
-}
-
-fn part<const N: usize>(packet: &[u8], at: usize) -> Option<&[u8; N]> {
-    packet.get(at..)?.first_chunk()
 }
 
 #[cfg(test)]
