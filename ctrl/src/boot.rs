@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tidegate_dataplane::io::{Device, Drivers, PortError, PortInfo, affinity};
@@ -30,6 +30,7 @@ use crate::probation::Probation;
 use crate::publish::Publication;
 use crate::reload::Reloader;
 use crate::telemetry::{CoreView, PortView, Telemetry};
+use crate::unix;
 
 /// Access records of one core that wait for the management thread; 704 bytes each.
 const ACCESS_RING: usize = 4096;
@@ -219,16 +220,15 @@ fn start_cores(
             let access = rings.try_send((host.core, reader)).is_ok().then_some(access);
             Gateway::new(
                 host,
-                GatewaySpec { stats: Arc::clone(stats), access, unix_origin_ns: unix_origin(host), seed: seed() },
+                GatewaySpec {
+                    stats: Arc::clone(stats),
+                    access,
+                    unix_origin_ns: unix::origin_ns(host.exec.now()),
+                    seed: seed(),
+                },
             )
         };
     cores::start(&plan, devices, || publication.subscription(), keep, app).map_err(BootError::Core)
-}
-
-/// Nanoseconds since 1970 at the zero of the core's clock.
-fn unix_origin(host: &Host) -> u64 {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    u64::try_from(unix).unwrap_or(u64::MAX).saturating_sub(host.exec.now().as_nanos())
 }
 
 /// For request identifiers: different on each core and in each life, not secret.

@@ -5,7 +5,7 @@ mod learn; // routes of the kernel
 use std::fmt;
 use std::io;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use sd_notify::NotifyState;
 use tidegate_dataplane::l7::tls::ROTATION_S;
@@ -24,6 +24,7 @@ use crate::kernel::{Filter, HostInterface, Monitor};
 use crate::reload::{Occasion, Reloader};
 use crate::status::{Phase, Reloads, Status};
 use crate::telemetry::Telemetry;
+use crate::unix;
 use crate::watch::Watching;
 
 /// How often logs are taken from the cores: a ring of 4096 records lasts 80 ms at 50,000 requests per second.
@@ -108,7 +109,8 @@ impl Control {
             reopen: on(SignalKind::user_defined1())?,
         };
         let watching = Watching::start(&parts.reloader.watched());
-        let reloads = Reloads { last_accepted: true, last_accepted_unix_s: unix_now(), ..Reloads::default() };
+        let reloads =
+            Reloads { last_accepted: true, last_accepted_unix_s: unix::now().as_secs(), ..Reloads::default() };
         let disputes = Arc::new(Disputes::default());
         let status = Arc::new(picture(&mut parts, Phase::Serve, 0, &reloads, (Vec::new(), &disputes)));
         let (status, status_receiver) = watch::channel(status);
@@ -252,7 +254,7 @@ impl Control {
                     self.reloads.accepted += 1;
                 }
                 self.reloads.last_accepted = true;
-                self.reloads.last_accepted_unix_s = unix_now();
+                self.reloads.last_accepted_unix_s = unix::now().as_secs();
                 self.reloads.last_refusal.clear();
                 self.apply();
                 (true, taken.report)
@@ -386,10 +388,6 @@ fn picture(
         access_written: parts.access_log.written(),
         access_lost: parts.access_log.lost(),
     }
-}
-
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Tells the service manager; without one this does nothing.

@@ -36,6 +36,8 @@ pub mod cores;
 /// Filters of captures and traces.
 pub mod filter;
 
+mod unix;
+
 /// Asking the cores.
 pub mod lines;
 

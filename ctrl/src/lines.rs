@@ -3,12 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tidegate_dataplane::clock::Clock;
 use tidegate_dataplane::io::park::Waker;
 use tidegate_dataplane::see::order::{Letter, Line, Order};
 use tokio::sync::Mutex;
+
+use crate::unix;
 
 /// A core answers within a turn; one that sleeps is woken.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -63,8 +65,7 @@ impl Lines {
 
     /// Nanoseconds since 1970 at the zero of the cores' clock, as the two stand now.
     pub fn unix_origin_ns(&self) -> u64 {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-        u64::try_from(unix).unwrap_or(u64::MAX).saturating_sub(self.clock.now().as_nanos())
+        unix::origin_ns(self.clock.now())
     }
 
     /// A number that no other order has: what is hung up under it can be taken down.

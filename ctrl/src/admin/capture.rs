@@ -1,7 +1,7 @@
 //! `/capture`: packets at the ends of their ways, as a pcapng file that grows while it is read.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Query, State};
@@ -16,11 +16,12 @@ use tidegate_dataplane::sync::spsc::Consumer;
 use tokio::sync::mpsc::Sender;
 
 use super::Desk;
-use super::hang::{Hanging, NUMBER};
-use super::show::{Chunks, refuse};
+use super::hang::{Hanging, NUMBER, Pause};
+use super::show::{Chunks, position, refuse};
 use crate::filter;
 use crate::pcapng::{self, Direction, Interface, Statistics, Writer};
 use crate::telemetry::Telemetry;
+use crate::unix;
 
 /// How often the rings are emptied.
 const PERIOD: Duration = Duration::from_millis(5);
@@ -61,10 +62,7 @@ struct Task {
 impl Wanted {
     fn understood(self, telemetry: &Telemetry) -> Result<Task, String> {
         let names: Vec<&str> = telemetry.ports.iter().map(|port| port.name.as_str()).collect();
-        let number = |name: &str| {
-            let known = || format!("there is no port `{name}`; there are: {}", names.join(", "));
-            names.iter().position(|known| *known == name).ok_or_else(known)
-        };
+        let number = |name: &str| position("port", name, names.iter().copied());
         let ports = match &self.port {
             Some(wanted) => wanted.split(',').map(number).collect::<Result<Vec<_>, _>>()?,
             None => (0..names.len()).collect(),
@@ -172,7 +170,7 @@ struct Recorder {
 
 impl Recorder {
     async fn run(mut self, sender: Sender<Bytes>) {
-        let begin = Self::now();
+        let begin = unix::now_ns();
         self.written = vec![0; self.task.ports.len()];
         self.lost = vec![(0, 0); self.task.ports.len()];
         self.head();
@@ -187,10 +185,10 @@ impl Recorder {
                 break;
             }
             self.rehang().await;
-            tokio::select! {
-                () = tokio::time::sleep(PERIOD) => {}
-                () = self.hanging.stopped() => break,
-                () = sender.closed() => return,
+            match self.hanging.pause(PERIOD, &sender).await {
+                Pause::Over => {}
+                Pause::Stopped => break,
+                Pause::Gone => return,
             }
         }
         self.hanging.take_down().await;
@@ -205,11 +203,6 @@ impl Recorder {
             return Ok(());
         }
         sender.send(self.writer.take().into()).await.map_err(|_| ())
-    }
-
-    fn now() -> u64 {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-        u64::try_from(unix).unwrap_or(u64::MAX)
     }
 
     fn head(&mut self) {
@@ -274,7 +267,7 @@ impl Recorder {
             for (place, port) in self.task.ports.iter().enumerate() {
                 let counts = &self.taps[core].counts[*port];
                 self.lost[place].0 += counts.passed.value();
-                self.lost[place].1 += counts.limited.value() + counts.full.value();
+                self.lost[place].1 += counts.missed();
             }
             let (capture, tap) = self.task.make(self.telemetry.ports.len());
             self.taps[core] = tap;
@@ -284,11 +277,11 @@ impl Recorder {
     }
 
     fn tail(&mut self, begin: u64) {
-        let end = Self::now();
+        let end = unix::now_ns();
         for (place, port) in self.task.ports.iter().enumerate() {
             let counts = || self.taps.iter().map(|tap| &tap.counts[*port]);
             let passed = counts().map(|counts| counts.passed.value()).sum::<u64>() + self.lost[place].0;
-            let lost: u64 = counts().map(|counts| counts.limited.value() + counts.full.value()).sum();
+            let lost: u64 = counts().map(Counts::missed).sum();
             self.writer.statistics(
                 place as u32,
                 &Statistics {

@@ -14,7 +14,7 @@ use tidegate_dataplane::see::Record;
 use tidegate_dataplane::see::order::{Order, Rehearsal};
 
 use super::Desk;
-use super::show::refuse;
+use super::show::{position, refuse};
 use crate::craft::{CraftError, Draft, group_station};
 use crate::lines::Silent;
 use crate::status::Status;
@@ -86,10 +86,10 @@ fn station(text: &str) -> Result<MacAddr, String> {
 
 pub(super) async fn explain(State(desk): State<Desk>, Query(wanted): Query<Wanted>) -> Response {
     let status = desk.status.borrow().clone();
-    let names: Vec<&str> = status.config.ports.iter().map(|port| port.name.0.as_str()).collect();
-    let Some(port) = names.iter().position(|name| *name == wanted.port) else {
-        let what = format!("there is no port `{}`; there are: {}", wanted.port, names.join(", "));
-        return refuse(StatusCode::BAD_REQUEST, what);
+    let names = status.config.ports.iter().map(|port| port.name.0.as_str());
+    let port = match position("port", &wanted.port, names) {
+        Ok(port) => port,
+        Err(unknown) => return refuse(StatusCode::BAD_REQUEST, unknown),
     };
     let core = wanted.core.unwrap_or(0);
     if core >= desk.lines.cores() {

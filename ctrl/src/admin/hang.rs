@@ -4,14 +4,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use hyper::body::Bytes;
 use serde::Deserialize;
 use tidegate_dataplane::see::order::Order;
 use tidegate_dataplane::see::{Watch, watch};
 use tokio::sync::Notify;
+use tokio::sync::mpsc::Sender;
 
 use super::Desk;
 use super::show::refuse;
@@ -52,6 +55,17 @@ impl IntoResponse for HangError {
     }
 }
 
+/// Why a pause is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// It has lasted.
+    Over,
+    /// It is enough: what has been seen is still sent.
+    Stopped,
+    /// Nobody reads any more.
+    Gone,
+}
+
 /// Something that hangs in all cores, until this is dropped.
 pub(super) struct Hanging {
     pub(super) number: u64,
@@ -84,9 +98,13 @@ impl Hanging {
         }
     }
 
-    /// Waits until somebody says that it is enough.
-    pub(super) async fn stopped(&self) {
-        self.stop.notified().await;
+    /// Waits for `period`, until somebody says that it is enough, or until whoever reads at the other end of `reader` has gone.
+    pub(super) async fn pause(&self, period: Duration, reader: &Sender<Bytes>) -> Pause {
+        tokio::select! {
+            () = tokio::time::sleep(period) => Pause::Over,
+            () = self.stop.notified() => Pause::Stopped,
+            () = reader.closed() => Pause::Gone,
+        }
     }
 
     /// Takes it down everywhere, so that nothing is added any more.

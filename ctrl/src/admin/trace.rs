@@ -13,8 +13,8 @@ use tidegate_dataplane::sync::spsc::Consumer;
 use tokio::sync::mpsc::Sender;
 
 use super::Desk;
-use super::hang::{Hanging, NUMBER};
-use super::show::{Chunks, refuse};
+use super::hang::{Hanging, NUMBER, Pause};
+use super::show::{Chunks, line, refuse};
 use crate::filter;
 use crate::story::{Surroundings, tell};
 
@@ -104,15 +104,15 @@ impl Follower {
                 break;
             }
             self.rehang().await;
-            tokio::select! {
-                () = tokio::time::sleep(PERIOD) => {}
-                () = self.hanging.stopped() => break,
-                () = sender.closed() => return,
+            match self.hanging.pause(PERIOD, &sender).await {
+                Pause::Over => {}
+                Pause::Stopped => break,
+                Pause::Gone => return,
             }
         }
         self.hanging.take_down().await;
         let mut lines = self.empty();
-        let missed = self.taps.iter().map(|tap| missed(&tap.counts)).sum::<u64>() + self.missed;
+        let missed = self.taps.iter().map(|tap| tap.counts.missed()).sum::<u64>() + self.missed;
         line(&mut lines, &Followed { followed: self.told, missed });
         // Whoever asked may have gone at the last moment.
         let _ = sender.send(lines.into()).await;
@@ -142,7 +142,7 @@ impl Follower {
     async fn rehang(&mut self) {
         for core in 0..self.taps.len() {
             if self.taps[core].ways.is_orphaned() {
-                self.missed += missed(&self.taps[core].counts);
+                self.missed += self.taps[core].counts.missed();
                 let (trace, tap) = make(&self.filter, self.rate);
                 self.taps[core] = tap;
                 // A core that is not yet back is tried again: the new ring is an orphan then too.
@@ -150,14 +150,4 @@ impl Follower {
             }
         }
     }
-}
-
-fn missed(counts: &Counts) -> u64 {
-    counts.limited.value() + counts.full.value()
-}
-
-fn line(out: &mut Vec<u8>, value: &impl Serialize) {
-    // Serializing to memory cannot fail.
-    let _ = serde_json::to_writer(&mut *out, value);
-    out.push(b'\n');
 }

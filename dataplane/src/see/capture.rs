@@ -95,6 +95,13 @@ pub struct Counts {
     pub full: Counter,
 }
 
+impl Counts {
+    /// Packets that passed the filter and were not copied, for either reason.
+    pub fn missed(&self) -> u64 {
+        self.limited.value() + self.full.value()
+    }
+}
+
 /// A capture on one core.
 #[derive(Debug)]
 pub struct Capture {

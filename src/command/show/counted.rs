@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tidegate_ctrl::admin::show::{Address, Drop, Standing};
+use tidegate_ctrl::admin::show::{Address, Drop, Standing, position};
 use tidegate_ctrl::telemetry::document::{Core, Document, Port};
 
 use super::{ask, json, parameter};
@@ -48,12 +48,9 @@ pub(super) fn ports(args: &Ports) -> impl FnMut(&View) -> Result<String, String>
         let fetch = |socket: &Path| -> Result<PortsAnswer, String> {
             let mut answer: PortsAnswer = ask(socket, "/show/ports")?;
             if let Some(name) = &args.port {
-                let names: Vec<String> = answer.ports.iter().map(|port| port.name.clone()).collect();
+                position("port", name, answer.ports.iter().map(|port| port.name.as_str()))?;
                 answer.ports.retain(|port| port.name == *name);
                 answer.addresses.retain(|address| address.port.as_ref() == Some(name));
-                if answer.ports.is_empty() {
-                    return Err(format!("there is no port `{name}`; there are: {}", names.join(", ")));
-                }
             }
             Ok(answer)
         };

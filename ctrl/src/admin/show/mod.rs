@@ -23,7 +23,7 @@ pub use neighbors::Neighbor;
 pub(crate) use neighbors::word as neighbor_word;
 pub(crate) use routes::word as action_word;
 pub use routes::{More, Route};
-pub(crate) use stream::Chunks;
+pub(crate) use stream::{Chunks, line};
 
 use super::Desk;
 use crate::status::Status;
@@ -51,10 +51,17 @@ pub(crate) fn interface_name(status: &Status, index: usize) -> String {
 
 /// The number of an interface; the refusal of a name that none has.
 pub(crate) fn interface_index(status: &Status, name: &str) -> Result<usize, String> {
-    let interfaces = status.tables.l3.link().interfaces();
-    let there = || interfaces.iter().map(|known| known.name.as_str()).filter(|known| !known.is_empty());
-    interfaces
-        .iter()
-        .position(|known| known.name == name && !name.is_empty())
-        .ok_or_else(|| format!("there is no interface `{name}`; there are: {}", there().collect::<Vec<_>>().join(", ")))
+    position("interface", name, status.tables.l3.link().interfaces().iter().map(|known| known.name.as_str()))
+}
+
+/// The place of a name among those that there are, of which the nameless are none; else what to say: `kind` is what has the names.
+///
+/// # Errors
+/// None is called so.
+pub fn position<'a>(kind: &str, name: &str, names: impl Iterator<Item = &'a str> + Clone) -> Result<usize, String> {
+    let at = names.clone().position(|known| known == name && !name.is_empty());
+    at.ok_or_else(|| {
+        let known: Vec<&str> = names.filter(|known| !known.is_empty()).collect();
+        format!("there is no {kind} `{name}`; there are: {}", known.join(", "))
+    })
 }

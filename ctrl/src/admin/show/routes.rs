@@ -14,7 +14,7 @@ use tidegate_dataplane::l3::group::{Group, Member};
 use tidegate_dataplane::l3::{Action, Table, Used, VrfId};
 use tokio::sync::mpsc::Sender;
 
-use super::{Chunks, interface_index, interface_name, refuse};
+use super::{Chunks, interface_index, interface_name, line, refuse};
 use crate::admin::Desk;
 use crate::status::Status;
 
@@ -146,10 +146,7 @@ impl Search {
                     continue;
                 }
                 counts.shown += 1;
-                let row = self.row(&table, *used);
-                // Serializing to memory cannot fail.
-                let _ = serde_json::to_writer(&mut rows, &row);
-                rows.push(b'\n');
+                line(&mut rows, &self.row(&table, *used));
                 if rows.len() >= PIECE && sender.send(std::mem::take(&mut rows).into()).await.is_err() {
                     return;
                 }
@@ -160,8 +157,7 @@ impl Search {
             }
             tokio::task::yield_now().await;
         }
-        let _ = serde_json::to_writer(&mut rows, &counts);
-        rows.push(b'\n');
+        line(&mut rows, &counts);
         // Whoever asked may have gone.
         let _ = sender.send(rows.into()).await;
     }

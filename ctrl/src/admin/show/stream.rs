@@ -6,10 +6,18 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use hyper::body::{Bytes, Frame};
+use serde::Serialize;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// Pieces that wait.
 const WAITING: usize = 4;
+
+/// Adds a line of JSON to a piece.
+pub(crate) fn line(piece: &mut Vec<u8>, value: &impl Serialize) {
+    // Serializing to memory cannot fail.
+    let _ = serde_json::to_writer(&mut *piece, value);
+    piece.push(b'\n');
+}
 
 /// Pieces of a body, from another task.
 pub(crate) struct Chunks(Receiver<Bytes>);
