@@ -30,24 +30,11 @@ use tidegate_dataplane::{
     },
 };
 
+mod echo;
+
+use echo::Echo;
+
 const FRAMES: usize = 2048;
-
-/// Sends back whatever comes, and closes when the peer does.
-struct Echo;
-
-impl App for Echo {
-    fn accept(&mut self, host: &Host, mut stream: TcpStream) {
-        host.exec.spawn(async move {
-            let mut buffer = [0; 1500];
-            while let Ok(n @ 1..) = stream.read(&mut buffer).await {
-                if stream.write_all(&buffer[..n]).await.is_err() {
-                    return;
-                }
-            }
-            let _ = stream.shutdown().await;
-        });
-    }
-}
 
 /// Accepts nothing; tests spawn what it does.
 struct Client;

@@ -14,12 +14,8 @@ use tidegate_dataplane::{
     },
     l2::{Link, StaticNeighbor},
     l3,
-    l4::{Secrets, TcpOptions, TcpStream},
-    l7::{
-        app::{App, Host},
-        stream::ByteStream,
-        table::{ListenerSpec, Table, TableSpec},
-    },
+    l4::{Secrets, TcpOptions},
+    l7::table::{ListenerSpec, Table, TableSpec},
     meta::{InterfaceId, PortId},
     stats::CoreStats,
     sync::snapshot::Publisher,
@@ -27,25 +23,13 @@ use tidegate_dataplane::{
     worker::{Spec, Worker, handover::Links, idle::Idle},
 };
 
+#[path = "../echo/mod.rs"]
+mod echo;
+
+pub(crate) use echo::Echo;
+
 /// Buffers of the worker.
 pub(crate) const FRAMES: usize = 512;
-
-/// Sends back what comes, and closes when the peer does.
-pub(crate) struct Echo;
-
-impl App for Echo {
-    fn accept(&mut self, host: &Host, mut stream: TcpStream) {
-        host.exec.spawn(async move {
-            let mut buffer = [0; 1500];
-            while let Ok(n @ 1..) = stream.read(&mut buffer).await {
-                if stream.write_all(&buffer[..n]).await.is_err() {
-                    return;
-                }
-            }
-            let _ = stream.shutdown().await;
-        });
-    }
-}
 
 /// A gateway of three ports, as in `scripts/lib/topology.sh`.
 pub(crate) struct Gateway {
