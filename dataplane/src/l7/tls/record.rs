@@ -373,7 +373,11 @@ mod tests {
         let record = sealed(&mut sealer, content::DATA, b"last");
         assert!(opener.open(&mut record.clone()).is_ok());
         assert_eq!(sealer.seal(content::DATA, &mut [0; 64], 4), Err(Fault::internal()));
-        assert_eq!(opener.open(&mut record.clone()), Err(refused(AlertDescription::BadRecordMac)));
+        // Neither this record nor the one that is first again is a next one.
+        let (mut first, _) = pair(&CHACHA20_POLY1305, true, 0, u64::MAX);
+        for mut again in [record, sealed(&mut first, content::DATA, b"first")] {
+            assert_eq!(opener.open(&mut again), Err(refused(AlertDescription::BadRecordMac)));
+        }
     }
 
     #[test]
