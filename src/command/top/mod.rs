@@ -1,5 +1,7 @@
 //! `top`: what a running gateway does, live.
 
+#[cfg(test)]
+mod fixture; // what tests show
 mod frame; // what happened between two documents
 mod grid; // lines and tables of text
 mod number; // numbers that fit a column

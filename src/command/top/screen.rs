@@ -149,7 +149,7 @@ mod tests {
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
 
-    use super::super::rates::tests::document;
+    use super::super::fixture::document;
     use super::*;
 
     fn screen() -> Screen {
