@@ -110,6 +110,11 @@ fn interface(inputs: &Inputs, id: InterfaceId, interface: &model::Interface) -> 
             model::ReversePath::Loose => l3::ReversePath::Loose,
             model::ReversePath::Strict => l3::ReversePath::Strict,
         },
+        segments: match interface.tcp_mss {
+            model::SegmentLimit::Off => l3::SegmentLimit::Off,
+            model::SegmentLimit::Bytes(bytes) => l3::SegmentLimit::Bytes(bytes),
+            model::SegmentLimit::PathMtu => l3::SegmentLimit::PathMtu,
+        },
         advertise: interface.router_advertisements.as_ref().map(advertise),
     }
 }

@@ -10,6 +10,7 @@ pub mod pem;
 pub mod raw;
 mod reference;
 pub mod scalar;
+pub mod segment;
 mod schema;
 pub mod slot;
 mod syntax;

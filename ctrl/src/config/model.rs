@@ -17,6 +17,7 @@ pub use super::raw::{
     Protocol, RetryOn, ReversePath, SynCookies, TagProtocol, TlsVersion, XdpMode, ZeroCopy,
 };
 pub use super::scalar::{InterfaceAddress, Mac, Name};
+pub use super::segment::SegmentLimit;
 pub use interface::{HostLink, Interface, Link, RouterAdvertisements};
 pub use kernel::KernelRoutes;
 pub use port::{Driver, Port};

@@ -82,7 +82,7 @@ fn kind(property: &Value, definitions: &Map<String, Value>) -> String {
         Some("boolean") => "true or false".to_owned(),
         Some("string") if property.get("oneOf").is_some() => "one of the words below".to_owned(),
         Some("string") => property["title"].as_str().unwrap_or("string").to_owned(),
-        _ => "value".to_owned(),
+        _ => property["title"].as_str().unwrap_or("value").to_owned(),
     }
 }
 

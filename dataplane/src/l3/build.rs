@@ -11,6 +11,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::{
     addresses::{Addresses, Kind},
     advertise::Advertise,
+    clamp::SegmentLimit,
     layers::{FIRM, Layers},
     own::{nets, own_addresses},
     reverse_path::ReversePath,
@@ -39,6 +40,7 @@ pub struct Builder {
     neighbors: Vec<StaticNeighbor>,
     bridges: Vec<l2::Bridge>,
     reverse_paths: Box<[ReversePath]>,
+    segment_limits: Box<[SegmentLimit]>,
     on_link: Vec<u32>,
     advertise: Box<[Option<Advertise>]>,
     /// The routing domain of each interface.
@@ -99,6 +101,7 @@ impl Default for Builder {
             neighbors: Vec::new(),
             bridges: Vec::new(),
             reverse_paths: Box::default(),
+            segment_limits: Box::default(),
             on_link: Vec::new(),
             advertise: Box::default(),
             vrf_of: Box::default(),
@@ -133,7 +136,8 @@ impl Builder {
         let drafts = drafts(&spec, &interfaces, &vrf_of)?;
         // From here on nothing can fail.
         self.advertise = advertise_by_interface(&spec.interfaces);
-        self.reverse_paths = reverse_paths(&spec.interfaces);
+        self.reverse_paths = where_set(&spec.interfaces, |interface| interface.reverse_path);
+        self.segment_limits = where_set(&spec.interfaces, |interface| interface.segments);
         self.neighbors = spec.neighbors;
         self.bridges = spec.bridges;
         self.vrf_of = vrf_of;
@@ -196,6 +200,7 @@ impl Builder {
             groups,
             on_link: self.on_link.clone().into(),
             reverse_paths: self.reverse_paths.clone(),
+            segment_limits: self.segment_limits.clone(),
             advertise: self.advertise.clone(),
         }
     }
@@ -334,13 +339,13 @@ fn advertise_by_interface(interfaces: &[InterfaceSpec]) -> Box<[Option<Advertise
     advertise.into()
 }
 
-/// What each interface asks of sources, by index; nothing when nobody asks.
-fn reverse_paths(interfaces: &[InterfaceSpec]) -> Box<[ReversePath]> {
-    let asking = || interfaces.iter().filter(|interface| interface.reverse_path != ReversePath::Off);
+/// What each interface asks for, by index; nothing when none differs from the default.
+fn where_set<T: Copy + Default + PartialEq>(interfaces: &[InterfaceSpec], asked: fn(&InterfaceSpec) -> T) -> Box<[T]> {
+    let asking = || interfaces.iter().filter(|interface| asked(interface) != T::default());
     let count = asking().map(|interface| interface.id.index() + 1).max().unwrap_or(0);
-    let mut by_index = vec![ReversePath::Off; count];
+    let mut by_index = vec![T::default(); count];
     for interface in asking() {
-        by_index[interface.id.index()] = interface.reverse_path;
+        by_index[interface.id.index()] = asked(interface);
     }
     by_index.into()
 }

@@ -1,6 +1,6 @@
 //! IP: header checks, what is for this host, routes, hop limits and MTU.
 //!
-//! Stages in packet order: [`input`], [`local`] (ICMP and ND; TCP is left for `l4`), [`route`], [`forward`]. The worker calls [`tick`]
+//! Stages in packet order: [`input`], [`local`] (ICMP and ND; TCP is left for `l4`), [`route`], [`forward`] and [`clamp`]. The worker calls [`tick`]
 //! once per turn and [`learn`] with the neighbour messages that other cores received. What the configuration says is in the
 //! immutable [`Table`], what a core counts and limits in its [`State`].
 //!
@@ -19,6 +19,7 @@ pub mod advertise; // RFC 4861: what hosts are told about us as a router
 pub mod reverse_path; // RFC 3704: does the source lie where the packet came from?
 pub mod route; // longest-prefix match
 pub mod forward; // TTL, MTU
+pub mod clamp; // how long segments in transit may be
 pub mod fragment; // RFC 791: a packet in pieces
 pub mod fib4; // IPv4 prefixes to next hops
 pub mod rib4; // how they change
@@ -45,6 +46,7 @@ mod tests; // what a router must do, packet in and packet out
 pub use crate::meta::VrfId;
 pub use advertise::Advertise;
 pub use build::{Builder, Used};
+pub use clamp::SegmentLimit;
 pub use group::Group;
 pub use icmp::State;
 pub use reverse_path::ReversePath;

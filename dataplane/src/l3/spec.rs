@@ -4,7 +4,7 @@ use core::{fmt, net::IpAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::{advertise::Advertise, reverse_path::ReversePath};
+use super::{advertise::Advertise, clamp::SegmentLimit, reverse_path::ReversePath};
 use crate::{
     io::MacAddr,
     l2::{Bridge, Link, Presence, StaticNeighbor},
@@ -34,6 +34,8 @@ pub struct InterfaceSpec {
     pub advertise: Option<Advertise>,
     /// What it asks of the sources of packets.
     pub reverse_path: ReversePath,
+    /// How long segments of TCP connections through it may be.
+    pub segments: SegmentLimit,
 }
 
 /// A router, or a link, that packets are sent to.

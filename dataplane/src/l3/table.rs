@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::{
-    addresses::Addresses, advertise::Advertise, fib4::Fib4, fib6::Fib6, group::Group, reverse_path::ReversePath,
+    addresses::Addresses, advertise::Advertise, clamp::SegmentLimit, fib4::Fib4, fib6::Fib6, group::Group,
+    reverse_path::ReversePath,
 };
 use crate::{
     l2::{self, table::is_link_local},
@@ -87,6 +88,8 @@ pub struct Table {
     pub(super) on_link: Box<[u32]>,
     /// What each interface asks of sources; empty when none asks for anything.
     pub(super) reverse_paths: Box<[ReversePath]>,
+    /// What each interface makes of segments; empty when none limits them.
+    pub(super) segment_limits: Box<[SegmentLimit]>,
     /// What each interface advertises to hosts.
     pub(super) advertise: Box<[Option<Advertise>]>,
 }
@@ -159,6 +162,18 @@ impl Table {
     #[inline]
     pub fn reverse_path(&self, interface: InterfaceId) -> ReversePath {
         self.reverse_paths.get(interface.index()).copied().unwrap_or_default()
+    }
+
+    /// Whether any interface limits how long segments in transit are.
+    #[inline]
+    pub fn limits_segments(&self) -> bool {
+        !self.segment_limits.is_empty()
+    }
+
+    /// How long segments of connections through `interface` may be.
+    #[inline]
+    pub fn segment_limit(&self, interface: InterfaceId) -> SegmentLimit {
+        self.segment_limits.get(interface.index()).copied().unwrap_or_default()
     }
 
     /// Whether packets for the next hop of this index go out by `interface`; of several, by any of them (RFC 8704 §3).

@@ -132,6 +132,9 @@ impl Way<'_> {
         l3::route::run(table, net, &mut turn, batch);
         probe.after(Stage::L3Route, n, batch);
         l3::forward::run(table, net, &mut turn, batch);
+        if table.limits_segments() {
+            l3::clamp::run(table, batch);
+        }
         probe.after(Stage::L3Forward, n, batch);
         l2::output::run(table.link(), link, &mut turn, batch);
         probe.after(Stage::L2Output, n, batch);

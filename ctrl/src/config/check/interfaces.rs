@@ -59,6 +59,7 @@ fn interface(
         announce: keys.announce.value,
         duplicate_detection: keys.duplicate_detection.value,
         reverse_path: keys.reverse_path.value,
+        tcp_mss: keys.tcp_mss.value,
         router_advertisements,
     })
 }

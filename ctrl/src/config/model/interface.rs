@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use serde::Serialize;
 
-use super::{DuplicateDetection, InterfaceAddress, Name, Reference, ReversePath, TagProtocol};
+use super::{DuplicateDetection, InterfaceAddress, Name, Reference, ReversePath, SegmentLimit, TagProtocol};
 
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,6 +26,8 @@ pub struct Interface {
     pub duplicate_detection: DuplicateDetection,
     /// What is asked of the sources of packets.
     pub reverse_path: ReversePath,
+    /// How long segments of TCP connections through it may be.
+    pub tcp_mss: SegmentLimit,
     /// What hosts on the link are told.
     pub router_advertisements: Option<RouterAdvertisements>,
 }

@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 
 use crate::config::scalar::{Int, InterfaceAddress};
+use crate::config::segment::SegmentLimit;
 use crate::config::slot::{At, List, Optional};
 use crate::config::table::{table, words};
 
@@ -28,6 +29,10 @@ table! {
         duplicate_detection: At<DuplicateDetection> = DuplicateDetection::Report, "\"report\"";
         /// Whether packets are dropped whose source does not lie where they come from (RFC 3704).
         reverse_path: At<ReversePath> = ReversePath::Off, "\"off\"";
+        /// Longest TCP segment that connections through the interface may announce, in bytes, or `"pmtu"` for what fits both the way in
+        /// and the way out. Lowers the MSS in SYNs that are forwarded, of IPv4 and IPv6, in both directions: for paths that swallow
+        /// long packets and say nothing. Without it SYNs are not looked at.
+        tcp_mss: At<SegmentLimit> = SegmentLimit::Off, "\"off\"";
         /// What hosts on the link are told, so that they configure themselves. Without it they are told nothing.
         router_advertisements: Optional<RouterAdvertisements>;
     }

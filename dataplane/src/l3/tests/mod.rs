@@ -8,6 +8,7 @@ mod local; // ICMP and what is for the router itself
 mod neighbors; // ARP and the neighbour table
 mod discovery; // ND
 mod presence; // our own addresses on their links, and what hosts are told
+mod segments; // how long segments in transit may be
 mod vlans; // interfaces with tags
 mod bridges; // from member to member
 mod paths; // several next hops and routing domains, and changes

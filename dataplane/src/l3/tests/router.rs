@@ -180,6 +180,9 @@ impl Router {
         let turn = &mut Turn { now: *now, arena, egress, stats };
         l3::route::run(table, state, turn, batch);
         l3::forward::run(table, state, turn, batch);
+        if table.limits_segments() {
+            l3::clamp::run(table, batch);
+        }
         l2::output::run(table.link(), link, turn, batch);
         l2::bridge::send(table.link(), link, turn, batch);
         for slot in batch.drain() {
