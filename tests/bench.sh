@@ -32,7 +32,7 @@ assert (record["scenario"], record["port"], record["rounds"]) == ("http", "af_xd
 assert record["machine"]["kernel"] and record["failures"] == [], record["failures"]
 rows = {row["metric"]: row for row in record["rows"]}
 assert {row["case"] for row in record["rows"]} == {"1KiB"}, rows
-for metric in ("rate", "p50", "p99"):
+for metric in ("rate", "p50", "p99", "program_cost"):
     row = rows[metric]
     for spread in (row["product"], row["peers"]["nginx"]):
         assert 0 < spread["min"] <= spread["median"] <= spread["max"], row

@@ -39,6 +39,11 @@ impl Place {
         }
     }
 
+    /// Ticks of its time-stamp counter.
+    pub(crate) fn ticks_per_nanosecond(&self) -> f64 {
+        self.counter_mhz as f64 / 1e3
+    }
+
     /// In two lines: what was typed, and where.
     pub(crate) fn text(&self) -> String {
         format!("`{}`\n\n{}", self.command, self.line())

@@ -25,6 +25,8 @@ pub(crate) struct Outcome {
     errors: u64,
     /// The same by name.
     failures: serde_json::Map<String, serde_json::Value>,
+    /// Pieces of work done from the first connection to the last, whether they count or not.
+    pieces: u64,
 }
 
 /// What the load has cost so far, at one moment, in ticks of the time-stamp counter.
@@ -48,6 +50,7 @@ impl Outcome {
             latency: (!tally.latency.is_empty()).then(|| latency::encode(&tally.latency)),
             errors: tally.errors(),
             failures: tally.failures().map(|(name, count)| (name.to_owned(), count.into())).collect(),
+            pieces: tally.pieces,
         };
         outcome.higher("rate", unit, tally.done as f64 / seconds);
         outcome.higher("goodput", "Gbit/s", tally.bytes as f64 * 8e-9 / seconds);

@@ -41,6 +41,8 @@ pub(crate) struct Tally {
     pub(crate) latency: hdrhistogram::Histogram<u64>,
     /// Pieces of work done within the window.
     pub(crate) done: u64,
+    /// Pieces of work done at any time: what the program under test has spent is counted from its start to its end.
+    pub(crate) pieces: u64,
     /// Bytes of content received and sent within the window.
     pub(crate) bytes: u64,
     /// Connections opened within the window.
@@ -55,7 +57,8 @@ impl Tally {
     /// Nothing has happened. `open` is for a loop that follows a schedule.
     pub(crate) fn new(open: bool) -> Self {
         let latency = latency::empty();
-        Self { window: None, open, latency, done: 0, bytes: 0, opened: 0, held: 0, failures: [0; Failure::ALL.len()] }
+        let failures = [0; Failure::ALL.len()];
+        Self { window: None, open, latency, done: 0, pieces: 0, bytes: 0, opened: 0, held: 0, failures }
     }
 
     /// Times between which work counts, once they are known.
@@ -78,6 +81,7 @@ impl Tally {
     /// A piece of work that was due at `due` is done.
     #[inline]
     pub(crate) fn done(&mut self, due: Instant, now: Instant) {
+        self.pieces += 1;
         let Some(window) = self.window else { return };
         let counts = window.has(now);
         self.done += u64::from(counts);
@@ -144,6 +148,7 @@ mod tests {
             tally.opened(at(now));
         }
         assert_eq!((tally.done, tally.bytes, tally.opened, tally.latency.len()), (2, 200, 2, 2));
+        assert_eq!(tally.pieces, 5, "the one before it was known what counts included");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Hand-made samples, and what must come of them.
 
 use super::*;
-use crate::record::sample::parse;
+use crate::record::sample::{Measured, parse};
 
 /// A scenario with two peers and the bars given.
 fn head(bars: &[&str]) -> Head {
@@ -166,4 +166,29 @@ fn the_json_has_the_words_of_the_record() {
     assert_eq!(row["product"], serde_json::json!({"median": 100.0, "min": 100.0, "max": 100.0}));
     assert_eq!(row["peers"]["nginx"]["median"], 50.0);
     assert_eq!((&row["ratio"]["nginx"], &row["met"], &row["bar"]), (&2.0.into(), &true.into(), &"≥ 2 × nginx".into()));
+}
+
+#[test]
+fn what_a_program_spends_is_told_beside_a_rate_that_the_load_limits() {
+    let line = |busy: u32, pieces: &str| -> Measured {
+        let text = format!(
+            r#"{{"metrics":[{{"metric":"load_busy","unit":"%","value":{busy},"better":"lower"}}],"errors":0{pieces}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    };
+    let run = |program: &str, busy: u32, cycles: f64| {
+        let mut measured = line(busy, r#","pieces":200"#);
+        measured.spent(cycles);
+        Sample { outcome: Outcome::Measured(measured), ..sample(1, program, 0.0, QUIET) }
+    };
+    let record = Record::of(head(&[]), &[run(PRODUCT, 50, 1000.0), run("nginx", 99, 3000.0)]);
+    let cost = record.rows.iter().find(|row| row.metric == "program_cost").expect("told");
+    assert_eq!((cost.product.unwrap().median, cost.peers["nginx"].median), (5.0, 15.0));
+    let limits: Vec<_> =
+        record.remarks().into_iter().filter(|remark| remark.contains("the load was the limit")).collect();
+    assert_eq!(limits.len(), 1);
+    assert!(limits[0].contains("1k:") && limits[0].contains("(nginx 99 % busy)"), "{limits:?}");
+    let mut uncounted = line(50, "");
+    uncounted.spent(1000.0);
+    assert_eq!(uncounted.metrics.len(), 1, "nobody has counted the pieces");
 }

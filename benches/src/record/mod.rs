@@ -108,6 +108,9 @@ pub(crate) struct Add {
     /// Milliseconds of the probe, before and after.
     #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"])]
     probe_ms: Vec<f64>,
+    /// What the program has spent meanwhile: nanoseconds of processor time, and ticks of the time-stamp counter beside them.
+    #[arg(long, num_args = 2, value_names = ["NS", "TICKS"])]
+    spent: Vec<u64>,
     /// Why there is no figure; nothing is read.
     #[arg(long, conflicts_with = "skipped")]
     failed: Option<String>,
@@ -216,7 +219,7 @@ pub(crate) fn step(step: &Step) -> Result<(), Trouble> {
         Step::Add(options) => add(options.clone()),
         Step::Line { metrics, errors } => {
             let metrics = metrics.iter().map(|given| given.0.clone()).collect();
-            print(&Measured { metrics, latency: None, errors: *errors })
+            print(&Measured { metrics, errors: *errors, ..Measured::default() })
         }
         Step::Also { metrics, errors_as } => {
             let mut measured: Measured = serde_json::from_str(&input()?).map_err(Trouble::Line)?;
@@ -295,11 +298,18 @@ fn begin(options: Begin) -> Result<(), Trouble> {
 }
 
 fn add(options: Add) -> Result<(), Trouble> {
-    let Add { samples, round, program, case, probe_ms, failed, skipped } = options;
+    let Add { samples, round, program, case, probe_ms, spent, failed, skipped } = options;
     let outcome = match (failed, skipped) {
         (Some(failed), _) => Outcome::Failed { failed },
         (None, Some(skipped)) => Outcome::Skipped { skipped },
-        (None, None) => Outcome::Measured(serde_json::from_str(&input()?).map_err(Trouble::Line)?),
+        (None, None) => {
+            let mut measured: Measured = serde_json::from_str(&input()?).map_err(Trouble::Line)?;
+            if let [nanos, ticks] = spent[..] {
+                let (head, _) = sample::read(&samples).map_err(|error| Trouble::Samples(samples.clone(), error))?;
+                measured.spent(nanos as f64 * head.machine.ticks_per_nanosecond() + ticks as f64);
+            }
+            Outcome::Measured(measured)
+        }
     };
     let probe_ms = [probe_ms.first(), probe_ms.last()].map(|probe| probe.copied().unwrap_or(0.0));
     let sample = Sample { round, program, case, probe_ms, outcome };

@@ -103,6 +103,21 @@ pub(crate) struct Measured {
     /// Requests, connections, packets… that failed, of those that must not.
     #[serde(default)]
     pub(crate) errors: u64,
+    /// Pieces of work done from the first connection to the last, warm-up included, if the measuring program has counted them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pieces: Option<u64>,
+}
+
+impl Measured {
+    /// Adds what the program under test has spent on each piece of work, as far as the pieces were counted. Beside a rate that the load
+    /// limits, it says what the program itself would be limited by.
+    pub(crate) fn spent(&mut self, cycles: f64) {
+        if let Some(pieces) = self.pieces.filter(|pieces| *pieces > 0)
+            && cycles > 0.0
+        {
+            self.metrics.push(super::metric("program_cost", "cycles", cycles / pieces as f64, Better::Lower));
+        }
+    }
 }
 
 /// One figure.

@@ -76,6 +76,7 @@ impl Record {
             let how = if row.slow_left_out { "left out" } else { "counted, too few others remain" };
             remarks.push(format!("\\* {}: the machine was slow in round {} ({how}).", row.case, rounds.join(", ")));
         }
+        remarks.extend(self.rows.iter().filter_map(Row::load_bound));
         let judged = self.rows.iter().filter(|row| row.bar.is_some()).count();
         if judged > 0 {
             let met = self.rows.iter().filter(|row| row.met == Some(true)).count();
@@ -87,8 +88,24 @@ impl Record {
 
 /// Rounds from which a median is quoted.
 const ENOUGH: u32 = 5;
+/// Percent of its processor from which a load is taken for the limit: the rest is the kernel's part of it.
+const LOADED: f64 = 90.0;
 
 impl Row {
+    /// If it says that the load had no more to give: with whom, and what follows.
+    fn load_bound(&self) -> Option<String> {
+        let peers = self.peers.iter().map(|(peer, spread)| (peer.as_str(), Some(spread)));
+        let all = core::iter::once((PRODUCT, self.product.as_ref())).chain(peers);
+        let bound: Vec<_> = all
+            .filter_map(|(program, spread)| spread.filter(|s| s.median >= LOADED).map(|s| (program, s.median)))
+            .map(|(program, median)| format!("{program} {median:.0} %"))
+            .collect();
+        (self.metric == "load_busy" && !bound.is_empty()).then(|| {
+            let (case, who) = (&self.case, bound.join(", "));
+            format!("{case}: the load was the limit ({who} busy); these rates are lower bounds, and what a program spends on each piece of work is `program_cost`.")
+        })
+    }
+
     /// In a word.
     pub(crate) fn verdict(&self) -> &'static str {
         match (self.bar.is_some(), self.met) {

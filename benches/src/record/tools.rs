@@ -35,7 +35,7 @@ pub(crate) fn wrk(said: &str) -> Result<Measured, NotFinished> {
     }
     let socket = field("Socket errors:").map_or(0, |text| numbers(text).sum());
     let status = field("Non-2xx or 3xx responses:").map_or(0, |text| numbers(text).sum());
-    Ok(Measured { metrics, latency: None, errors: socket + status })
+    Ok(Measured { metrics, errors: socket + status, ..Measured::default() })
 }
 
 /// `h2load`, any protocol.
@@ -52,7 +52,7 @@ pub(crate) fn h2load(said: &str) -> Result<Measured, NotFinished> {
     let counts = said.lines().find_map(|line| line.strip_prefix("requests: ")).unwrap_or_default();
     let wrong = |part: &&str| ["failed", "errored", "timeout"].iter().any(|word| part.ends_with(word));
     let errors = counts.split(", ").filter(wrong).flat_map(numbers).sum();
-    Ok(Measured { metrics, latency: None, errors })
+    Ok(Measured { metrics, errors, ..Measured::default() })
 }
 
 fn numbers(text: &str) -> impl Iterator<Item = u64> {

@@ -20,6 +20,12 @@ peer_ready() {
   [[ $PORT != tap ]] || program_join_taps
 }
 
+# A core polls also when there is nothing to do: what counts are its turns with work, and whatever the kernel does for its wires meanwhile.
+peer_spent() {
+  curl -s -f --max-time 1 --unix-socket "$PROGRAM_DIR/admin.sock" http://tidegate/metrics |
+    awk '/^tidegate_core_busy_cycles_total/ { ticks += $2 } END { printf "0 %.0f\n", ticks }'
+}
+
 peer_file() { echo tidegate.toml; }
 peer_reload() { "$BINARY" reload --socket "$PROGRAM_DIR/admin.sock" >/dev/null; }
 

@@ -12,6 +12,7 @@ peer_ready() { :; }    # whether it serves, asked until it does
 peer_reload() { return 1; }
 peer_file() { return 1; }  # the configuration that peer_reload reads again
 peer_settle() { :; }   # when it has ended: what it leaves behind
+peer_spent() { program_spent; } # what it has cost so far: nanoseconds of processor time, and ticks of the time-stamp counter beside them
 
 # In a subshell of its own, so that one peer's functions are not another's. PROGRAM_DIR is its directory.
 program() ( # program NAME FUNCTION ARGUMENTS…
@@ -54,6 +55,16 @@ program_exec() {
   spawn "$PROGRAM_NS" "$PROGRAM_DIR/log" taskset -c "$PROGRAM_CPU" "$@"
   disown "$SPAWNED"
   echo "$SPAWNED" >"$PROGRAM_DIR/pid"
+}
+
+# Processor time of all its threads, and of the kernel's NAPI threads for its ends of the wires, which have the same names for all
+# programs: only one of those runs at a time.
+program_spent() {
+  local pid tasks=()
+  for pid in $(ip netns pids "$PREFIX-$PROGRAM_NS" 2>/dev/null) $(pgrep '^napi/(lan0|web0)-'); do
+    tasks+=("/proc/$pid/task/"*/schedstat)
+  done
+  ((${#tasks[@]})) && cat "${tasks[@]}" 2>/dev/null | awk '{ spent += $1 } END { printf "%.0f 0\n", spent }'
 }
 
 # Ends everything in its namespace: asked first, then made to.

@@ -127,7 +127,7 @@ race_cases() {
 
 # One measurement, recorded: race_one ROUND PROGRAM CASE
 race_one() {
-  local round=$1 program=$2 case=$3 before after why said
+  local round=$1 program=$2 case=$3 before after why said spent=()
   local add=("$BENCH" record add --samples "$SAMPLES" --round "$round" --program "$program" --case "$case")
   why=$(scenario_skip "$program" "$case")
   if [[ -n $why ]]; then
@@ -138,13 +138,20 @@ race_one() {
     interruptible race_measure "$program" "$case" >"$STATE/line" 2>"$STATE/why" || true
     after=$(race_probe)
     if [[ -s $STATE/line ]]; then
-      said=$("${add[@]}" --probe-ms "$before" "$after" <"$STATE/line" 2>&1) || said=$(race_failed "$said")
+      read -ra spent < <(race_difference <"$STATE/spent") || true
+      said=$("${add[@]}" --probe-ms "$before" "$after" "${spent[@]}" <"$STATE/line" 2>&1) || said=$(race_failed "$said")
     else
       said=$(race_failed "$(tail -n 1 "$STATE/why")")
     fi
   fi
   DONE=$((DONE + 1))
   say_progress "[$DONE/$WHOLE, $(race_left) left] round $round, $case, $program: $said"
+}
+
+# Two readings of what was spent as an option of `record add`; nothing if they do not go together.
+race_difference() {
+  awk 'NF == 2 { n++; ns[n] = $1; ticks[n] = $2 }
+    END { if (n == 2 && ns[2] >= ns[1] && ticks[2] >= ticks[1]) printf "--spent %.0f %.0f\n", ns[2] - ns[1], ticks[2] - ticks[1] }' 2>/dev/null
 }
 
 race_failed() {
@@ -155,14 +162,20 @@ race_failed() {
 # The program is there for this measurement only, so that each begins as the first.
 race_measure() {
   local status=0
+  rm -f "$STATE/spent"
   if scenario_start "$1" "$2"; then
+    race_spent "$1" >"$STATE/spent"
     scenario_measure "$1" "$2" || status=$?
+    race_spent "$1" >>"$STATE/spent"
   else
     status=1
   fi
   scenario_stop "$1" "$2" || true
   return "$status"
 }
+
+# What the program has spent so far, where it is one that runs between start and end.
+race_spent() { [[ ! -s $STATE/$1/pid ]] || program "$1" peer_spent 2>/dev/null || true; }
 
 race_probe() { "$BENCH" probe --cpu "$PROGRAM_CPU" 2>/dev/null || "$BENCH" probe; }
 
