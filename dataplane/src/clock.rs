@@ -15,6 +15,8 @@ pub struct Instant(u64);
 impl Instant {
     /// The origin.
     pub const ZERO: Self = Self(0);
+    /// Later than anything else.
+    pub const NEVER: Self = Self(u64::MAX);
 
     /// From nanoseconds since the origin.
     pub const fn from_nanos(nanos: u64) -> Self {
@@ -50,7 +52,9 @@ impl Instant {
 impl Add<Duration> for Instant {
     type Output = Self;
     fn add(self, rhs: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX)))
+        // In 64 bits: a few centuries are as good as never.
+        let nanos = rhs.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(rhs.subsec_nanos()));
+        Self(self.0.saturating_add(nanos))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use smoltcp::{socket::tcp::State as SocketState, time::Instant as SocketInstant};
 
+use crate::clock::Instant;
+
 use super::{
     conn::State,
     established::own_ack,
@@ -117,7 +119,9 @@ impl Tcp {
             at_rest.then_some(quiet_at),
             forget_at,
         ];
-        if let Some(at) = deadlines.into_iter().flatten().min() {
+        // Without branches: this is asked of every connection that a segment or a user has touched.
+        let at = deadlines.iter().fold(Instant::NEVER, |soonest, at| soonest.min(at.unwrap_or(Instant::NEVER)));
+        if at != Instant::NEVER {
             conn.arm(index, &mut core.wheel, at);
         }
     }

@@ -71,20 +71,20 @@ impl FlowTable {
     /// The index whose flow is `flow`. `flow_of` tells the flow of a stored index.
     #[inline]
     pub fn find(&self, flow: &Flow, flow_of: impl Fn(u32) -> Flow) -> Option<u32> {
-        let hash = self.hasher.hash(&flow.bytes());
+        let hash = keyed(&self.hasher, flow);
         self.entries.find(hash, |&index| flow_of(index) == *flow).copied()
     }
 
     /// Adds a flow that is not yet present.
     pub fn insert(&mut self, flow: &Flow, index: u32, flow_of: impl Fn(u32) -> Flow) {
-        let hash = self.hasher.hash(&flow.bytes());
+        let hash = keyed(&self.hasher, flow);
         let hasher = &self.hasher;
-        self.entries.insert_unique(hash, index, |&other| hasher.hash(&flow_of(other).bytes()));
+        self.entries.insert_unique(hash, index, |&other| keyed(hasher, &flow_of(other)));
     }
 
     /// Removes `index`, stored under `flow`.
     pub fn remove(&mut self, flow: &Flow, index: u32) {
-        let hash = self.hasher.hash(&flow.bytes());
+        let hash = keyed(&self.hasher, flow);
         if let Ok(entry) = self.entries.find_entry(hash, |&other| other == index) {
             entry.remove();
         }
@@ -93,6 +93,21 @@ impl FlowTable {
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
+}
+
+/// The hash of a flow. An IPv4 flow is hashed as the 12 octets that it is, not as an IPv6 one: two words instead of five. The hash
+/// covers the length, so that flows of the two families do not meet.
+#[inline]
+fn keyed(hasher: &SipHasher13, flow: &Flow) -> u64 {
+    let (IpAddr::V4(local), IpAddr::V4(remote)) = (flow.local, flow.remote) else {
+        return hasher.hash(&flow.bytes());
+    };
+    let mut bytes = [0; 12];
+    bytes[..4].copy_from_slice(&local.octets());
+    bytes[4..8].copy_from_slice(&remote.octets());
+    bytes[8..10].copy_from_slice(&flow.local_port.to_be_bytes());
+    bytes[10..].copy_from_slice(&flow.remote_port.to_be_bytes());
+    hasher.hash(&bytes)
 }
 
 #[cfg(test)]
