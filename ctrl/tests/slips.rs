@@ -70,8 +70,8 @@ fn each_slip_is_told_what_to_write_instead() {
         (
             "\"tap\"\ninterface = \"tap0\"\nmtu = 1500",
             "\"af_xdp\"\ninterface = \"eth0\"\nmtu = 9000",
-            "8:7: a packet of 9000 bytes does not fit a buffer of 2048: at most 1770 | AF_XDP takes buffers of up to 4096 \
-             bytes: write `mtu = 3818` here and `frame_size = 4096` in `[runtime]`, or use another driver",
+            "8:7: a packet of 9000 bytes does not fit a buffer of 2048: at most 1770 | write `frame_size = 16384` in \
+             `[runtime]`; packets of more than 3818 bytes take several buffers of AF_XDP, which needs Linux 6.6",
         ),
         (
             "10.0.1.5:80",

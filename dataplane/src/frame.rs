@@ -52,6 +52,8 @@ pub(crate) struct UmemSocket {
     pub(crate) fd: RawFd,
     /// Sharing takes over the mode.
     pub(crate) zero_copy: bool,
+    /// Sharing takes it over: whether packets may travel in several chunks.
+    pub(crate) pieces: bool,
 }
 
 impl Inner {

@@ -127,6 +127,82 @@ fn an_arena_with_very_large_frames_serves_too() {
     both_ways(&on("tgx-v0", |_| ()), &Arena::new(256, 65536).unwrap(), "af_xdp native", 200);
 }
 
+/// Packets of `len` bytes each way, between two ports on the same memory and the kernel at either end.
+fn jumbo(mode: XdpMode, chunk: usize, mtu: u16) {
+    veth(1);
+    pair("tgx-w0", "tgx-w1", 1);
+    for end in ["tgx-v0", "tgx-v1", "tgx-w0", "tgx-w1"] {
+        ip(&format!("link set {end} mtu {mtu}"));
+    }
+    let arena = Arena::new(512, chunk).unwrap();
+    let wide = |interface| PortSpec { mtu, ..on(interface, |xdp| xdp.mode = mode) };
+    let (left_device, mut left) = open(&wide("tgx-v0"), &arena);
+    let (right_device, mut right) = open(&wide("tgx-w0"), &arena);
+    let (from, to) = (Raw::open("tgx-v1"), Raw::open("tgx-w1"));
+    let (received, sent) = (PortStats::default(), PortStats::default());
+    let most = usize::from(mtu) + 14;
+    let lengths = [60, 1514, 3839, 3840, 3841, 4096, 7936, 7937, 8192, most - 1, most];
+    for round in 0..40u8 {
+        let packets: Vec<_> = lengths
+            .iter()
+            .map(|len| {
+                let mut packet = frame(&vec![round; len - 14]);
+                packet.iter_mut().enumerate().skip(14).for_each(|(at, byte)| *byte = (at / 7) as u8 ^ round);
+                packet
+            })
+            .collect();
+        packets.iter().for_each(|packet| from.send(packet));
+        let mut queue = TxQueue::new();
+        for slot in receive(&mut left, &arena, &received, packets.len(), is_ours) {
+            queue.push((slot.frame.unwrap(), slot.meta));
+        }
+        eventually("everything is in the ring", || {
+            right.tx(&arena, &mut queue, &sent);
+            right.flush();
+            queue.is_empty()
+        });
+        for packet in &packets {
+            let arrived = to.receive(is_ours);
+            assert!(&arrived == packet, "{} bytes of {}", arrived.len(), packet.len());
+        }
+    }
+    assert_eq!((received.rx_errors.value(), sent.tx_errors.value(), sent.tx_copies.value()), (0, 0, 0));
+    assert_eq!(sent.tx_packets.value(), 40 * lengths.len() as u64);
+    drop((left_device, left, right_device, right));
+    assert_eq!(arena.available(), arena.capacity(), "every chunk is home");
+}
+
+#[test]
+fn jumbo_frames_pass_in_pieces() {
+    enter();
+    jumbo(XdpMode::Native, 16384, 9000);
+}
+
+#[test]
+fn jumbo_frames_pass_in_pieces_through_the_generic_hook() {
+    enter();
+    jumbo(XdpMode::Generic, 65536, 9000);
+}
+
+#[test]
+fn a_packet_longer_than_a_frame_is_counted_and_the_next_one_comes() {
+    enter();
+    veth(1);
+    for end in ["tgx-v0", "tgx-v1"] {
+        ip(&format!("link set {end} mtu 9000"));
+    }
+    let arena = Arena::new(256, 8192).unwrap();
+    let spec = PortSpec { mtu: 4000, ..on("tgx-v0", |_| ()) };
+    let (_device, mut port) = open(&spec, &arena);
+    let raw = Raw::open("tgx-v1");
+    raw.send(&frame(&[1; 8900]));
+    raw.send(&frame(&[2; 4000]));
+    let stats = PortStats::default();
+    let slots = receive(&mut port, &arena, &stats, 1, is_ours);
+    assert_eq!(slots[0].frame.as_ref().map(|frame| (frame.len(), frame.data()[4013])), Some((4014, 2)));
+    assert_eq!(stats.rx_errors.value(), 1);
+}
+
 #[test]
 fn busy_polling_receives() {
     enter();

@@ -150,6 +150,11 @@ pub enum Cause {
         /// The name.
         interface: String,
     },
+    /// Packets of the port's MTU take several buffers, which the kernel's AF_XDP does not have.
+    NoMultiBuffer {
+        /// The name.
+        interface: String,
+    },
     /// The kernel has no AF_XDP.
     NoXdpSockets,
     /// The limit on locked memory does not allow registering the frames.
@@ -262,6 +267,7 @@ impl fmt::Display for Cause {
                 f,
                 "the driver of {interface} has no zero-copy AF_XDP (or not in generic mode); set `zero_copy = \"auto\"`"
             ),
+            Self::NoMultiBuffer { interface } => multi_buffer_text(f, interface),
             Self::NoXdpSockets => f.write_str(
                 "this kernel has no AF_XDP (CONFIG_XDP_SOCKETS); use another kernel, or `driver = \"tap\"` or \"dpdk\"",
             ),
@@ -286,6 +292,14 @@ impl fmt::Display for Cause {
             Self::Pcap { path, fault } => write!(f, "{}: {fault}", path.display()),
         }
     }
+}
+
+fn multi_buffer_text(f: &mut fmt::Formatter<'_>, interface: &str) -> fmt::Result {
+    write!(
+        f,
+        "packets of {interface} take more than one buffer, for which AF_XDP needs Linux 6.6; set `mtu` to 3818 or less, or use \
+         `driver = \"tap\"` or \"dpdk\""
+    )
 }
 
 fn frame_size_text(f: &mut fmt::Formatter<'_>, mtu: u32, room: usize, enough: Option<usize>) -> fmt::Result {

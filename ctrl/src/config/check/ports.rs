@@ -19,8 +19,8 @@ const FRAME_OVERHEAD: u32 = HEADROOM as u32 + 22;
 /// The largest packet buffer.
 const MAX_FRAME_SIZE: u32 = 65_536;
 
-/// The largest chunk of memory that AF_XDP takes: a page.
-const MAX_XDP_FRAME_SIZE: u32 = 4096;
+/// The largest buffer that AF_XDP fills: a page. Longer packets take several, and are put together in one of ours.
+const XDP_BUFFER: u32 = 4096;
 
 pub(super) fn check(raw: &Raw, cx: &mut Checker<'_>) -> Vec<model::Port> {
     if raw.port.0.is_empty() && raw.listener.0.is_empty() {
@@ -97,11 +97,11 @@ fn mtu(port: &Port, frame_size: u32, cx: &mut Checker<'_>) {
         let big = Diagnostic::error(Code::OutOfRange, port.ip.mtu.span().unwrap_or(port.head), message);
         let enough = (mtu + FRAME_OVERHEAD).next_power_of_two();
         let xdp = port.driver.ok().is_some_and(|driver| driver.value == Word::AfXdp);
-        cx.push(if xdp && enough > MAX_XDP_FRAME_SIZE {
-            let most = MAX_XDP_FRAME_SIZE - FRAME_OVERHEAD;
+        cx.push(if xdp && enough > XDP_BUFFER && enough <= MAX_FRAME_SIZE {
+            let most = XDP_BUFFER - FRAME_OVERHEAD;
             big.help(format!(
-                "AF_XDP takes buffers of up to {MAX_XDP_FRAME_SIZE} bytes: write `mtu = {most}` here and `frame_size = \
-                 {MAX_XDP_FRAME_SIZE}` in `[runtime]`, or use another driver"
+                "write `frame_size = {enough}` in `[runtime]`; packets of more than {most} bytes take several buffers of AF_XDP, \
+                 which needs Linux 6.6"
             ))
         } else if enough <= MAX_FRAME_SIZE {
             big.help(format!("write `frame_size = {enough}` in `[runtime]`"))
@@ -139,23 +139,13 @@ fn driver(port: &Port, word: &At<Word>, frame_size: u32, cx: &mut Checker<'_>) -
     foreign_keys(port, word, cx);
     let flag = |optional: &Optional<bool>| optional.ok().is_none_or(|flag| flag.value);
     match word.value {
-        Word::AfXdp => {
-            if frame_size > MAX_XDP_FRAME_SIZE {
-                let message =
-                    format!("`af_xdp` takes packet buffers of at most {MAX_XDP_FRAME_SIZE} bytes, not {frame_size}");
-                cx.push(
-                    Diagnostic::error(Code::Conflict, word.span, message)
-                        .help("write `frame_size = 4096` in `[runtime]`"),
-                );
-            }
-            Some(Driver::AfXdp {
-                interface: interface(port, word, "the network device, as `interface = \"eth1\"`", cx)?,
-                xdp_mode: port.xdp_mode.ok().map_or(XdpMode::Auto, |mode| mode.value),
-                zero_copy: port.zero_copy.ok().map_or(ZeroCopy::Auto, |mode| mode.value),
-                capture: port.capture.ok().map_or(Capture::All, |capture| capture.value),
-                busy_poll_us: port.busy_poll_us.ok().map_or(0, |us| us.to()),
-            })
-        }
+        Word::AfXdp => Some(Driver::AfXdp {
+            interface: interface(port, word, "the network device, as `interface = \"eth1\"`", cx)?,
+            xdp_mode: port.xdp_mode.ok().map_or(XdpMode::Auto, |mode| mode.value),
+            zero_copy: port.zero_copy.ok().map_or(ZeroCopy::Auto, |mode| mode.value),
+            capture: port.capture.ok().map_or(Capture::All, |capture| capture.value),
+            busy_poll_us: port.busy_poll_us.ok().map_or(0, |us| us.to()),
+        }),
         Word::Tap => Some(Driver::Tap {
             interface: interface(port, word, "the name of the device to make, as `interface = \"tap0\"`", cx)?,
             checksum_offload: flag(&port.checksum_offload),

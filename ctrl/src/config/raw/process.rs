@@ -25,8 +25,9 @@ table! {
         /// Packet buffers of each core. All packets of the core, received, queued or being sent, live in them; each costs
         /// `frame_size` bytes of locked memory.
         frames_per_core: At<Int<1024, 4_194_304>> = Int::new(16_384), "16384";
-        /// Bytes of a packet buffer, a power of two. 2048 holds packets of up to 1500 bytes; `af_xdp` takes at most 4096; 65536
-        /// lets a `tap` with `gso` receive long segments.
+        /// Bytes of a packet buffer, a power of two. 2048 holds packets of up to 1500 bytes, 16384 those of an MTU of 9000; 65536
+        /// lets a `tap` with `gso` receive long segments. Packets of more than 3818 bytes take several of AF_XDP's own buffers,
+        /// which needs Linux 6.6.
         frame_size: At<Int<2048, 65_536>> = Int::new(2048), "2048";
         /// Seconds that a drain (SIGTERM) waits for requests in flight before the process exits. 0 does not wait.
         drain_timeout_s: At<Int<0, 86_400>> = Int::new(30), "30";

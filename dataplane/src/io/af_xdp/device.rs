@@ -28,6 +28,8 @@ use crate::{
 
 /// Entries of each ring at most.
 const LARGEST_RING: usize = 2048;
+/// Up to this MTU every driver has a packet in one buffer.
+const PLAIN_MTU: u16 = 1500;
 /// Share of the arena that one port may have in each direction: with many ports none starves the others.
 const SHARE: usize = 8;
 
@@ -65,7 +67,7 @@ impl AfXdpDevice {
         if link.queues != queues {
             return Err(Cause::Queues { interface: link.name, has: link.queues, wanted: queues });
         }
-        let program = Program::attach(&link, xdp.mode, xdp.capture, queues)?;
+        let program = Program::attach(&link, xdp.mode, xdp.capture, queues, spec.mtu > PLAIN_MTU)?;
         if program.generic && xdp.zero_copy == ZeroCopy::On {
             return Err(Cause::NoZeroCopy { interface: link.name });
         }
@@ -137,7 +139,8 @@ impl AfXdpSeed {
         // In generic mode no driver could take part in zero-copy.
         let zero_copy = if attached.program.generic { ZeroCopy::Off } else { attached.spec.zero_copy };
         let sizes = Sizes { rx: entries, tx: entries };
-        let wish = Wish { queue, zero_copy, busy_poll_us: attached.spec.busy_poll_us, sizes };
+        let longest = u32::from(attached.mtu) + ETHERNET;
+        let wish = Wish { queue, zero_copy, busy_poll_us: attached.spec.busy_poll_us, sizes, longest };
         let socket = Socket::bind(&attached.link, arena, &wish)?;
         let mut port = AfXdpPort::new(Arc::clone(&attached), arena.share(), socket, &wish, share as u32);
         port.refill();

@@ -2,7 +2,7 @@
 //!
 //! The rooms: [`syscall`] speaks to the kernel; [`bpf`] spells instructions; [`program`] decides which packets are ours;
 //! [`ring`] shares memory with the kernel; [`umem`] says which chunks the kernel has; [`socket`] binds a queue; [`napi`] has it
-//! polled by our core; [`port`] moves packets; [`device`] puts them together.
+//! polled by our core; [`port`] moves packets, [`gather`] those in pieces; [`device`] puts them together.
 //!
 //! All sockets of a core share the registration of its arena (`XDP_SHARED_UMEM`), so that a frame received by one port is sent
 //! by another without a copy by us. Everything is tied to descriptors: when the process ends, however it ends, the program
@@ -10,6 +10,7 @@
 
 mod bpf;
 mod device;
+mod gather;
 mod napi;
 mod port;
 mod program;

@@ -10,11 +10,12 @@ use libc::xdp_desc;
 
 use super::{
     device::Attached,
+    gather::Gather,
     napi,
     ring::Sizes,
     socket::{self, Socket, Wish},
     syscall,
-    umem::{self, Lent},
+    umem::{self, Lent, Returned},
 };
 use crate::{
     batch::{BATCH, Batch},
@@ -32,7 +33,7 @@ const RESERVE: usize = 16;
 const STATISTICS_TURNS: u32 = 4096;
 /// Kicks in a row that moved nothing before a core may sleep on packets that wait to be sent: the link is down.
 const PATIENT_KICKS: u32 = 1000;
-/// Packets that the kernel sends per kick in copy mode.
+/// Descriptors that the kernel sends from per kick in copy mode.
 const PER_KICK: u32 = 32;
 /// Milliseconds that a closing port waits for packets on their way out.
 const LINGER_MS: u32 = 50;
@@ -47,12 +48,16 @@ pub struct AfXdpPort {
     /// Chunks that the kernel has for receiving, and how many it should have.
     filled: u32,
     fill_target: u32,
-    /// Packets that the kernel has and has not sent, and how many it may have.
+    /// Descriptors that the kernel has and has not sent, and how many it may have.
     sending: u32,
     sending_limit: u32,
     /// Kicks since the kernel last took a packet.
     fruitless: u32,
+    /// What has come of a packet whose last piece has not.
+    gather: Gather,
+    /// Of the kernel's chunks.
     chunk_mask: u64,
+    chunk_shift: u32,
     /// Whether the device is polled by our own system calls: wished, and possible as far as is known.
     polls: bool,
     busy_poll_us: u32,
@@ -79,7 +84,9 @@ impl AfXdpPort {
             sending: 0,
             sending_limit: wish.sizes.tx,
             fruitless: 0,
+            gather: Gather::default(),
             chunk_mask: umem::chunk_size(&arena) as u64 - 1,
+            chunk_shift: umem::chunk_size(&arena).trailing_zeros(),
             polls: false,
             busy_poll_us: wish.busy_poll_us,
             turns: 0,
@@ -123,15 +130,26 @@ impl AfXdpPort {
         for _ in 0..batch.room() {
             let Some(packet) = self.bound_mut().rings.rx.pop() else { break };
             taken += 1;
-            if !self.lent.take_back(packet.addr) {
+            let mut piece = None;
+            // Of a chunk that is lent for receiving the kernel has nothing but its start.
+            if self.lent.take_back(packet.addr) == Returned::Whole {
+                // SAFETY: this chunk was lent by this port and the kernel has just returned it, filled within its bounds; the bit
+                // that `take_back` cleared makes it the only return.
+                piece = Some(unsafe { self.arena.adopt(packet.addr, packet.len) });
+            }
+            let more = packet.options & libc::XDP_PKT_CONTD != 0;
+            if more || self.gather.is_under_way() {
+                piece = self.gather.add(piece, more);
+                if more {
+                    continue;
+                }
+            }
+            let Some(frame) = piece else {
                 stats.rx_errors.add(1);
                 continue;
-            }
+            };
             packets += 1;
-            bytes += u64::from(packet.len);
-            // SAFETY: this chunk was lent by this port and the kernel has just returned it, filled within its bounds; the bit
-            // that `take_back` cleared makes it the only return.
-            let frame = unsafe { self.arena.adopt(packet.addr, packet.len) };
+            bytes += frame.len() as u64;
             // There is room: the loop is bounded by it.
             let _ = batch.push(frame, Meta { port: id, ..Meta::default() });
         }
@@ -186,31 +204,35 @@ impl AfXdpPort {
         if self.sending > 0 {
             self.reap();
         }
-        let room = self.bound_mut().rings.tx.room().min(self.sending_limit - self.sending) as usize;
+        let mut room = self.bound_mut().rings.tx.room().min(self.sending_limit - self.sending);
         let (mut packets, mut bytes, mut copies) = (0, 0, 0);
-        while packets < room
+        while room > 0
             && let Some((frame, _)) = queue.get(packets)
         {
-            if !self.can_send(frame) {
-                if frame.len() + HEADROOM > self.chunk_mask as usize + 1 {
+            let mut pieces = self.pieces(frame);
+            if !self.can_send(frame, pieces) {
+                if frame.len() + HEADROOM > self.longest() {
                     // It will never fit into a chunk: keeping it would block the queue.
                     queue.remove(packets);
                     stats.tx_errors.add(1);
                     continue;
                 }
                 let Some(copy) = self.arena.copy_from(frame.data()) else { break };
+                pieces = self.pieces(&copy);
                 queue[packets].0 = copy;
                 copies += 1;
             }
+            if pieces > room {
+                break;
+            }
+            room -= pieces;
             packets += 1;
         }
         for (frame, _) in queue.drain(..packets) {
             bytes += frame.len() as u64;
             // It is at home in this arena, as seen above.
             if let Ok((addr, len)) = frame.into_offset(&self.arena) {
-                self.lent.lend(addr);
-                self.bound_mut().rings.tx.push(xdp_desc { addr, len, options: 0 });
-                self.sending += 1;
+                self.hand_over(addr, len);
             }
         }
         if packets > 0 {
@@ -221,19 +243,47 @@ impl AfXdpPort {
         }
     }
 
-    /// Whether the kernel can send the frame from where it is: it lives in our memory, within one chunk of the kernel's.
+    /// Chunks of the kernel's in which the frame lies.
     #[inline]
-    fn can_send(&self, frame: &Frame) -> bool {
-        self.arena.owns(frame)
-            && (frame.headroom() as u64 & self.chunk_mask) + frame.len() as u64 <= self.chunk_mask + 1
+    fn pieces(&self, frame: &Frame) -> u32 {
+        let start = frame.headroom() as u64 & self.chunk_mask;
+        ((start + frame.len() as u64 + self.chunk_mask) >> self.chunk_shift) as u32
+    }
+
+    /// Whether the kernel can send the frame from where it is: it lives in our memory, in no more chunks than the socket may use.
+    #[inline]
+    fn can_send(&self, frame: &Frame, pieces: u32) -> bool {
+        self.arena.owns(frame) && (pieces <= 1 || self.bound().pieces)
+    }
+
+    /// Bytes that a chunk holds with its headroom, as far as the kernel sends them.
+    fn longest(&self) -> usize {
+        if self.bound().pieces { self.arena.chunk_size() } else { self.chunk_mask as usize + 1 }
+    }
+
+    /// Puts a packet of our memory into the transmit ring, which has room, by a descriptor for each chunk that it lies in.
+    #[inline]
+    fn hand_over(&mut self, mut addr: u64, mut len: u32) {
+        loop {
+            let end = (addr | self.chunk_mask) + 1;
+            let here = u64::from(len).min(end - addr) as u32;
+            let options = if here < len { libc::XDP_PKT_CONTD } else { 0 };
+            self.lent.lend(addr);
+            self.bound_mut().rings.tx.push(xdp_desc { addr, len: here, options });
+            self.sending += 1;
+            if here == len {
+                return;
+            }
+            (addr, len) = (end, len - here);
+        }
     }
 
     /// Takes chunks back whose packets were sent.
     fn reap(&mut self) {
         let mut reaped = 0;
         while let Some(offset) = self.bound_mut().rings.completion.pop() {
-            if self.lent.take_back(offset) {
-                // SAFETY: this chunk was lent by `tx`, and the cleared bit makes this its only return.
+            if self.lent.take_back(offset) == Returned::Whole {
+                // SAFETY: this chunk was lent by `tx`, and the cleared bit, the last of the chunk's, makes this its only return.
                 unsafe { self.arena.restore(offset) };
             }
             reaped += 1;

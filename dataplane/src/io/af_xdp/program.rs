@@ -45,8 +45,14 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Loads the program and attaches it to `link`, which has `queues` queues.
-    pub(super) fn attach(link: &Link, mode: XdpMode, capture: Capture, queues: u16) -> Result<Self, Cause> {
+    /// Loads the program and attaches it to `link`, which has `queues` queues and, if `jumbo`, may have packets in several buffers.
+    pub(super) fn attach(
+        link: &Link,
+        mode: XdpMode,
+        capture: Capture,
+        queues: u16,
+        jumbo: bool,
+    ) -> Result<Self, Cause> {
         let refused = |errno| Cause::system(Step::CreateMap, errno);
         let sockets = MapCreate { kind: 17, key: 4, value: 4, entries: u32::from(queues), flags: 0 };
         let sockets = sockets.create().map_err(refused)?;
@@ -62,7 +68,12 @@ impl Program {
             None => redirect_all(sockets.as_raw_fd()),
             Some(owned) => redirect_owned(sockets.as_raw_fd(), owned.as_raw_fd()),
         };
-        let program = load(&code)?;
+        let program = match load(&code, if jumbo { HAS_FRAGS } else { 0 }) {
+            // A kernel before 5.18. Whether its driver needs several buffers for such packets, attaching will tell.
+            Err(libc::EINVAL) if jumbo => load(&code, 0),
+            other => other,
+        }
+        .map_err(|errno| Cause::system(Step::LoadProgram, errno))?;
         let (attached, generic) = attach(link, &program, mode)?;
         Ok(Self { sockets, owned, generic, _link: attached })
     }
@@ -191,7 +202,7 @@ fn key(prefix: &IpNet) -> [u8; KEY] {
     key
 }
 
-fn load(code: &[Insn]) -> Result<OwnedFd, Cause> {
+fn load(code: &[Insn], flags: u32) -> Result<OwnedFd, i32> {
     let attributes = ProgLoad {
         kind: 6, // BPF_PROG_TYPE_XDP
         count: code.len() as u32,
@@ -200,11 +211,11 @@ fn load(code: &[Insn]) -> Result<OwnedFd, Cause> {
         log: [0; 2],
         log_buffer: 0,
         kernel_version: 0,
-        flags: 0,
+        flags,
         name: *b"tidegate\0\0\0\0\0\0\0\0",
     };
     // SAFETY: the attributes have the layout of BPF_PROG_LOAD; instructions and licence outlive the call, which copies them.
-    unsafe { syscall::bpf_fd(PROG_LOAD, &attributes) }.map_err(|errno| Cause::system(Step::LoadProgram, errno))
+    unsafe { syscall::bpf_fd(PROG_LOAD, &attributes) }
 }
 
 /// Attaches `program` by a link that goes with its descriptor. Says whether it is in generic mode.
@@ -304,6 +315,8 @@ const MAP_DELETE: u32 = 3;
 const PROG_LOAD: u32 = 5;
 const LINK_CREATE: u32 = 28;
 const NO_PREALLOC: u32 = 1;
+/// The program knows that a packet may have more buffers than the one it can read: all that it reads are headers.
+const HAS_FRAGS: u32 = 1 << 5;
 const FLAG_GENERIC: u32 = 2;
 const FLAG_NATIVE: u32 = 4;
 const MAP_LOOKUP: i32 = 1;

@@ -30,6 +30,8 @@ pub(super) struct Wish {
     pub(super) zero_copy: ZeroCopy,
     pub(super) busy_poll_us: u32,
     pub(super) sizes: Sizes,
+    /// Bytes of the longest Ethernet frame that is expected.
+    pub(super) longest: u32,
 }
 
 /// A bound socket with its rings.
@@ -38,28 +40,43 @@ pub(super) struct Socket {
     pub(super) fd: OwnedFd,
     pub(super) rings: Rings,
     pub(super) zero_copy: bool,
+    /// A packet may lie in several chunks, by a descriptor for each (`XDP_PKT_CONTD`).
+    pub(super) pieces: bool,
 }
 
 impl Socket {
-    /// Opens a socket on `link` whose packets live in `arena`: zero-copy where wished and possible, else copying.
+    /// Opens a socket on `link` whose packets live in `arena`: zero-copy where wished and possible, else copying; in pieces where the
+    /// arena's chunks are larger than the kernel's. A kernel that has no pieces (before 6.6) will do while every packet fits into one.
     pub(super) fn bind(link: &Link, arena: &Arena, wish: &Wish) -> Result<Self, Cause> {
-        if wish.zero_copy != ZeroCopy::Off {
-            match Self::bind_mode(link, arena, wish, true) {
-                Err(Refusal::Mode) if wish.zero_copy == ZeroCopy::On => {
-                    return Err(Cause::NoZeroCopy { interface: link.name.clone() });
-                }
-                Err(Refusal::Mode) => {}
-                Err(Refusal::Other(cause)) => return Err(cause),
-                Ok(socket) => return Ok(socket),
-            }
+        let whole_will_do = umem::fits_one_piece(arena, wish.longest);
+        let without = || Cause::NoMultiBuffer { interface: link.name.clone() };
+        match Self::bind_any(link, arena, wish, umem::takes_pieces(arena)) {
+            Err(Refusal::Pieces) if whole_will_do => Self::bind_any(link, arena, wish, false),
+            // It shares the memory of a socket that was refused them.
+            Ok(socket) if !socket.pieces && !whole_will_do => Err(Refusal::Pieces),
+            other => other,
         }
-        Self::bind_mode(link, arena, wish, false).map_err(|refusal| match refusal {
+        .map_err(|refusal| match refusal {
             Refusal::Mode => Cause::System { step: Step::Bind, errno: libc::EOPNOTSUPP },
+            Refusal::Pieces => without(),
             Refusal::Other(cause) => cause,
         })
     }
 
-    fn bind_mode(link: &Link, arena: &Arena, wish: &Wish, zero_copy: bool) -> Result<Self, Refusal> {
+    fn bind_any(link: &Link, arena: &Arena, wish: &Wish, pieces: bool) -> Result<Self, Refusal> {
+        if wish.zero_copy != ZeroCopy::Off {
+            match Self::bind_mode(link, arena, wish, (true, pieces)) {
+                Err(Refusal::Mode) if wish.zero_copy == ZeroCopy::On => {
+                    return Err(Refusal::Other(Cause::NoZeroCopy { interface: link.name.clone() }));
+                }
+                Err(Refusal::Mode) => {}
+                other => return other,
+            }
+        }
+        Self::bind_mode(link, arena, wish, (false, pieces))
+    }
+
+    fn bind_mode(link: &Link, arena: &Arena, wish: &Wish, (zero_copy, pieces): (bool, bool)) -> Result<Self, Refusal> {
         let fd = syscall::xdp_socket().map_err(|errno| match errno {
             libc::EAFNOSUPPORT => Refusal::Other(Cause::NoXdpSockets),
             errno => Refusal::at(Step::OpenSocket, errno),
@@ -70,15 +87,17 @@ impl Socket {
         }
         tune(fd.as_fd(), wish)?;
         let rings = Rings::new(fd.as_fd(), wish.sizes).map_err(|errno| Refusal::at(Step::MakeRings, errno))?;
-        bind_queue(fd.as_fd(), &address(link, wish.queue, shared, zero_copy)).map_err(|errno| match errno {
+        let pieces = shared.map_or(pieces, |socket| socket.pieces);
+        bind_queue(fd.as_fd(), &address(link, wish.queue, shared, zero_copy, pieces)).map_err(|errno| match errno {
+            libc::EINVAL if pieces && shared.is_none() => Refusal::Pieces,
             libc::EOPNOTSUPP | libc::EPROTONOSUPPORT if zero_copy => Refusal::Mode,
             libc::EBUSY => Refusal::Other(Cause::QueueBusy { interface: link.name.clone(), queue: wish.queue }),
             libc::ENETDOWN => Refusal::Other(Cause::InterfaceDown { interface: link.name.clone() }),
             libc::ENODEV => Refusal::Other(Cause::NoInterface { interface: link.name.clone() }),
             errno => Refusal::at(Step::Bind, errno),
         })?;
-        arena.umem_sockets().borrow_mut().push(UmemSocket { fd: fd.as_raw_fd(), zero_copy });
-        Ok(Self { fd, rings, zero_copy })
+        arena.umem_sockets().borrow_mut().push(UmemSocket { fd: fd.as_raw_fd(), zero_copy, pieces });
+        Ok(Self { fd, rings, zero_copy, pieces })
     }
 }
 
@@ -86,6 +105,8 @@ impl Socket {
 enum Refusal {
     /// Not in this mode: another may do.
     Mode,
+    /// Not with packets in several chunks.
+    Pieces,
     Other(Cause),
 }
 
@@ -124,12 +145,13 @@ fn tune(socket: BorrowedFd<'_>, wish: &Wish) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn address(link: &Link, queue: u16, shared: Option<UmemSocket>, zero_copy: bool) -> libc::sockaddr_xdp {
+fn address(link: &Link, queue: u16, shared: Option<UmemSocket>, zero_copy: bool, pieces: bool) -> libc::sockaddr_xdp {
+    let pieces = if pieces { libc::XDP_USE_SG } else { 0 };
     let (flags, fd) = match shared {
         // Mode and wake-up rule are those of the socket that is shared with.
         Some(socket) => (libc::XDP_SHARED_UMEM, socket.fd as u32),
-        None if zero_copy => (libc::XDP_ZEROCOPY | libc::XDP_USE_NEED_WAKEUP, 0),
-        None => (libc::XDP_COPY | libc::XDP_USE_NEED_WAKEUP, 0),
+        None if zero_copy => (libc::XDP_ZEROCOPY | libc::XDP_USE_NEED_WAKEUP | pieces, 0),
+        None => (libc::XDP_COPY | libc::XDP_USE_NEED_WAKEUP | pieces, 0),
     };
     libc::sockaddr_xdp {
         sxdp_family: libc::AF_XDP as u16,
