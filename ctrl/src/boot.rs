@@ -21,11 +21,11 @@ use tidegate_dataplane::worker::idle::Idle;
 
 use crate::access_log::{AccessLog, NewRing};
 use crate::admin::{Admin, socket::AdminError};
-use crate::compile::{self, CompileError, Inputs};
+use crate::compile::{self, CompileError, Inputs, Tentative};
 use crate::config::{Config, Loaded, model};
 use crate::control::{Control, Parts, SignalError};
 use crate::cores::{self, Cores, Plan, StartError};
-use crate::kernel::{Filter, HostInterface, LinkError, Monitor};
+use crate::kernel::{self, Filter, HostInterface, LinkError, Monitor};
 use crate::probation::Probation;
 use crate::publish::Publication;
 use crate::reload::Reloader;
@@ -96,11 +96,11 @@ pub fn run(loaded: Loaded, set_level: Box<dyn Fn(model::LogLevel)>) -> Result<()
         let mut drivers = Drivers::new(config.dpdk.eal_args.clone());
         let mut devices = open_ports(&config, &mut drivers)?;
         let ports: Arc<[PortInfo]> = devices.iter().map(|device| device.info().clone()).collect();
-        let Hosts { links, interfaces } = open_hosts(&config, &mut drivers, &mut devices)?;
-        let views = port_views(&config, &devices);
-        let tickets = TicketKeys::generate().map_err(|_| BootError::Random)?;
         let mut probation = Probation::default();
         let tentative = Arc::new(probation.adopt(&config, Instant::now()));
+        let Hosts { links, interfaces } = open_hosts(&config, &tentative, &mut drivers, &mut devices)?;
+        let views = port_views(&config, &devices);
+        let tickets = TicketKeys::generate().map_err(|_| BootError::Random)?;
         let publication = Publication::first(Inputs {
             config: Arc::clone(&config),
             certs: Arc::new(loaded.certs),
@@ -160,8 +160,13 @@ struct Hosts {
     interfaces: Vec<HostInterface>,
 }
 
-/// Opens the host links behind the ports.
-fn open_hosts(config: &Config, drivers: &mut Drivers, devices: &mut Vec<Device>) -> Result<Hosts, BootError> {
+/// Opens the host links behind the ports. The kernel's ends get their addresses, but for those that are `tentative`.
+fn open_hosts(
+    config: &Config,
+    tentative: &Tentative,
+    drivers: &mut Drivers,
+    devices: &mut Vec<Device>,
+) -> Result<Hosts, BootError> {
     let queues = u16::try_from(config.runtime.cores.len()).unwrap_or(u16::MAX);
     let ports: Vec<PortInfo> = devices.iter().map(|device| device.info().clone()).collect();
     let (specs, links): (Vec<_>, Vec<_>) = compile::start::hosts(config, &ports).into_iter().unzip();
@@ -169,13 +174,13 @@ fn open_hosts(config: &Config, drivers: &mut Drivers, devices: &mut Vec<Device>)
     let mut interfaces = Vec::new();
     let with_host = config.interfaces.iter().filter_map(|own| Some((own, own.host.as_ref()?)));
     for ((own, host), (spec, way)) in with_host.zip(specs.iter().zip(&links)) {
-        let addresses: Vec<_> = own.addresses.iter().map(|address| address.0).collect();
         let of = (own.name.0.as_str(), way.interface.index());
         let mac = spec.mac.unwrap_or_default();
-        let interface = HostInterface::dress(&host.interface, of, mac, &addresses).map_err(BootError::Host)?;
+        let interface = HostInterface::dress(&host.interface, of, mac).map_err(BootError::Host)?;
         tracing::info!(of = own.name.0, interface = interface.name, "the kernel has its end");
         interfaces.push(interface);
     }
+    kernel::follow(&mut interfaces, config, tentative, true);
     Ok(Hosts { links, interfaces })
 }
 

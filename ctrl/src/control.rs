@@ -20,7 +20,7 @@ use crate::config::model::LogLevel;
 use crate::conflicts::Disputes;
 use crate::cores::Cores;
 use crate::diagnostic::{Report, Style};
-use crate::kernel::{Filter, HostInterface, Monitor};
+use crate::kernel::{self, Filter, HostInterface, Monitor};
 use crate::reload::{Occasion, Reloader};
 use crate::status::{Phase, Reloads, Status};
 use crate::telemetry::Telemetry;
@@ -295,13 +295,12 @@ impl Control {
         self.parts.access_log.retarget(&config.log.access);
         (self.parts.set_level)(config.log.level);
         self.follow_filter(&config.kernel_routes);
-        for host in &mut self.parts.hosts {
-            let Some(own) = config.interfaces.iter().find(|own| own.name.0 == host.of) else { continue };
-            let addresses: Vec<_> = own.addresses.iter().map(|address| address.0).collect();
-            if let Err(error) = host.readdress(&addresses) {
-                tracing::error!("{error}; the kernel and the gateway have different addresses now");
-            }
-        }
+        self.address_hosts(true);
+    }
+
+    fn address_hosts(&mut self, again: bool) {
+        let inputs = self.parts.reloader.publication().inputs();
+        kernel::follow(&mut self.parts.hosts, &inputs.config, &inputs.tentative, again);
     }
 
     fn keep_house(&mut self, now: Instant) {
@@ -310,6 +309,7 @@ impl Control {
             self.parts.reloader.conflict(conflict);
         }
         self.parts.reloader.end_probations(now);
+        self.address_hosts(false);
         self.retired = self.parts.reloader.publication().reclaim();
         for (core, (turns, since)) in self.parts.telemetry.cores.iter().zip(&mut self.heartbeats) {
             let current = core.stats.turns.value();

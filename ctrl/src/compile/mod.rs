@@ -14,6 +14,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use rustls::time_provider::TimeProvider;
 use tidegate_dataplane::io::PortInfo;
 use tidegate_dataplane::l3::Builder;
@@ -21,7 +22,7 @@ use tidegate_dataplane::l7::tls::{TicketKeys, TlsConfigError};
 use tidegate_dataplane::tables::{Phase, Tables};
 
 use crate::config::Config;
-use crate::config::model::Name;
+use crate::config::model::{Interface, Name};
 use crate::config::pem::Certs;
 
 /// Everything that tables are made from.
@@ -50,6 +51,14 @@ pub struct Tentative {
     pub addresses: BTreeSet<(Name, IpAddr)>,
     /// Attempts.
     pub attempt: u64,
+}
+
+impl Tentative {
+    /// The addresses of an interface that may be used.
+    pub fn in_use(&self, interface: &Interface) -> Vec<IpNet> {
+        let own = interface.addresses.iter().map(|address| address.0);
+        own.filter(|address| !self.addresses.contains(&(interface.name.clone(), address.addr()))).collect()
+    }
 }
 
 /// Why a checked configuration makes no tables. Each is a gap in the check, except for files that were not read.

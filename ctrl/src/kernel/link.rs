@@ -11,6 +11,8 @@ use tidegate_dataplane::l2::table::link_local_of;
 
 use super::socket::Questions;
 use super::wire::{Request, flag, kind, nested, number};
+use crate::compile::Tentative;
+use crate::config::Config;
 
 /// Attributes of a link (`linux/if_link.h`).
 const IFLA_ADDRESS: u16 = 1;
@@ -71,22 +73,19 @@ pub struct HostInterface {
     pub of: String,
     /// The number of that interface.
     pub number: usize,
-    /// The addresses of both.
-    pub addresses: Vec<IpNet>,
+    /// What it was last asked to have.
+    wanted: Vec<IpNet>,
+    /// What of it the kernel has.
+    has: Vec<IpNet>,
 }
 
 impl HostInterface {
-    /// Makes the existing interface `name` the kernel's image of an interface of the gateway: its hardware address, the link-local address made from it,
-    /// and `addresses`; then brings it up.
+    /// Makes the existing interface `name` the kernel's image of an interface of the gateway: its hardware address, and the link-local
+    /// address made from it; then brings it up. It gets its addresses by [`follow`].
     ///
     /// # Errors
     /// The kernel refused; the interface is left half made.
-    pub fn dress(
-        name: &str,
-        (of, number): (&str, usize),
-        mac: MacAddr,
-        addresses: &[IpNet],
-    ) -> Result<Self, LinkError> {
+    pub fn dress(name: &str, (of, number): (&str, usize), mac: MacAddr) -> Result<Self, LinkError> {
         let failed = |step| move |error| LinkError { interface: name.to_owned(), step, error };
         let mut kernel = Questions::open().map_err(failed(Step::Find))?;
         let index = find(&mut kernel, name).map_err(failed(Step::Find))?;
@@ -100,32 +99,59 @@ impl HostInterface {
         kernel.command(down).map_err(failed(Step::Dress))?;
         let up = Request::new(kind::NEW_LINK, flag::ACKNOWLEDGE, &link_header(index, true));
         kernel.command(up).map_err(failed(Step::Dress))?;
-        let interface = Self { name: name.to_owned(), index, of: of.to_owned(), number, addresses: addresses.to_vec() };
+        let (wanted, has) = Default::default();
+        let interface = Self { name: name.to_owned(), index, of: of.to_owned(), number, wanted, has };
         if with_ipv6 {
             interface.add(&mut kernel, link_local(mac))?;
         }
-        addresses.iter().try_for_each(|address| interface.add(&mut kernel, *address))?;
         Ok(interface)
     }
 
-    /// Follows the gateway's interface to other addresses.
-    ///
-    /// # Errors
-    /// The kernel refused; what was changed before stays changed.
-    pub fn readdress(&mut self, after: &[IpNet]) -> Result<(), LinkError> {
-        let before = std::mem::replace(&mut self.addresses, after.to_vec());
-        if before == after {
-            return Ok(());
+    /// Follows the gateway's interface to other addresses. What the kernel refuses keeps nothing else from being done; it is returned,
+    /// each with its reason, and tried again when this is called again.
+    fn readdress(&mut self, wanted: &[IpNet]) -> Vec<LinkError> {
+        self.wanted = wanted.to_vec();
+        if self.has == wanted {
+            return Vec::new();
         }
-        let find = |error| LinkError { interface: self.name.clone(), step: Step::Find, error };
-        let mut kernel = Questions::open().map_err(find)?;
-        let new = after.iter().filter(|address| !before.contains(address));
-        new.copied().try_for_each(|address| self.add(&mut kernel, address))?;
-        let gone = before.iter().filter(|address| !after.contains(address));
-        gone.copied().try_for_each(|address| {
-            let request = self.address(kind::DELETE_ADDRESS, 0, address);
-            kernel.command(request).map_err(|error| self.failed(Step::Remove(address), error))
-        })
+        match Questions::open() {
+            Ok(mut kernel) => self.follow(|own, change| own.make(&mut kernel, change)),
+            Err(error) => vec![self.failed(Step::Find, error)],
+        }
+    }
+
+    /// Makes one after the other the changes between what the kernel has and what is wanted, new addresses first: connections of the
+    /// kernel from an address that stays in a subnet are not in between.
+    fn follow(&mut self, mut make: impl FnMut(&Self, Step) -> Result<(), LinkError>) -> Vec<LinkError> {
+        let (mut has, mut errors) = (Vec::new(), Vec::new());
+        for address in self.wanted.iter().copied() {
+            let given = if self.has.contains(&address) { Ok(()) } else { make(self, Step::Add(address)) };
+            match given {
+                Ok(()) => has.push(address),
+                Err(error) => errors.push(error),
+            }
+        }
+        for address in self.has.iter().copied().filter(|address| !self.wanted.contains(address)) {
+            if let Err(error) = make(self, Step::Remove(address)) {
+                has.push(address);
+                errors.push(error);
+            }
+        }
+        self.has = has;
+        errors
+    }
+
+    fn make(&self, kernel: &mut Questions, change: Step) -> Result<(), LinkError> {
+        let done = match change {
+            Step::Add(address) => return self.add(kernel, address),
+            Step::Remove(address) => kernel.command(self.address(kind::DELETE_ADDRESS, 0, address)),
+            Step::Find | Step::Dress => Ok(()),
+        };
+        match done {
+            // Somebody else was quicker.
+            Err(error) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) => Ok(()),
+            other => other.map_err(|error| self.failed(change, error)),
+        }
     }
 
     fn add(&self, kernel: &mut Questions, address: IpNet) -> Result<(), LinkError> {
@@ -159,6 +185,21 @@ impl HostInterface {
     }
 }
 
+/// Gives the kernel's ends the addresses that the gateway's interfaces use: not those of which it is not known yet whether another
+/// station has them. What the kernel refuses is logged; it is tried `again` when asked for, or when other addresses are wanted.
+pub fn follow(hosts: &mut [HostInterface], config: &Config, tentative: &Tentative, again: bool) {
+    for host in hosts {
+        let own = config.interfaces.iter().find(|own| own.name.0 == host.of);
+        let addresses = own.map(|own| tentative.in_use(own)).unwrap_or_default();
+        if !again && host.wanted == addresses {
+            continue;
+        }
+        for error in host.readdress(&addresses) {
+            tracing::error!("{error}; the kernel and the gateway have different addresses now");
+        }
+    }
+}
+
 fn find(kernel: &mut Questions, name: &str) -> io::Result<u32> {
     let named = [name.as_bytes(), &[0]].concat();
     let request = Request::new(kind::GET_LINK, flag::ACKNOWLEDGE, &[0; 16]).attribute(IFLA_IFNAME, &named);
@@ -180,6 +221,8 @@ fn settings(name: &str) -> bool {
     // Answers take the way that routes say, not the way that packets came: strict filtering would lose them. Refused at worst in a
     // container whose /proc/sys is read-only; then the defaults stay.
     let _ = fs::write(format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"), "0");
+    // When the first address of a subnet is taken away, the others stay.
+    let _ = fs::write(format!("/proc/sys/net/ipv4/conf/{name}/promote_secondaries"), "1");
     let ipv6 = format!("/proc/sys/net/ipv6/conf/{name}");
     // A router does not believe what others advertise (RFC 4861 §6.2.7).
     let _ = fs::write(format!("{ipv6}/accept_ra"), "0");
@@ -196,4 +239,38 @@ fn link_local(mac: MacAddr) -> IpNet {
 
 fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if Ipv6Addr::segments(&address)[0] & 0xffc0 == 0xfe80)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_refused_keeps_nothing_else_from_being_done_and_is_tried_again() {
+        let [a, b, c, d] = ["10.0.0.1/24", "10.0.0.2/24", "fd00::1/64", "10.9.0.1/24"].map(net);
+        let (name, of) = ("tg0".to_owned(), "lan".to_owned());
+        let mut host = HostInterface { name, index: 7, of, number: 0, wanted: Vec::new(), has: vec![a, d] };
+        let mut asked = Vec::new();
+        let mut refuse = |refused: &[IpNet], host: &mut HostInterface, wanted: &[IpNet]| {
+            host.wanted = wanted.to_vec();
+            asked.clear();
+            let errors = host.follow(|own, change| {
+                let (Step::Add(address) | Step::Remove(address)) = change else { unreachable!() };
+                asked.push((matches!(change, Step::Add(_)), address));
+                let error = || own.failed(change, io::Error::from_raw_os_error(libc::EACCES));
+                if refused.contains(&address) { Err(error()) } else { Ok(()) }
+            });
+            (errors.len(), asked.clone())
+        };
+        let (errors, steps) = refuse(&[b, d], &mut host, &[b, c]);
+        assert_eq!((errors, steps), (2, vec![(true, b), (true, c), (false, a), (false, d)]));
+        assert_eq!(host.has, [c, d]);
+        let (errors, steps) = refuse(&[], &mut host, &[b, c]);
+        assert_eq!((errors, steps), (0, vec![(true, b), (false, d)]));
+        assert_eq!(host.has, [b, c]);
+    }
 }

@@ -13,6 +13,6 @@ mod route;
 mod socket;
 mod wire;
 
-pub use link::{HostInterface, LinkError};
+pub use link::{HostInterface, LinkError, follow};
 pub use monitor::Monitor;
 pub use rib::{Filter, NextHop, RouteChange, Way};
