@@ -138,13 +138,16 @@ pub(super) fn mac(config: &Config, ports: &[PortInfo], interface: &model::Interf
 
 fn bridges(config: &Config, ids: &[InterfaceId]) -> Vec<l2::Bridge> {
     let bridge = |(at, interface): (usize, &model::Interface)| {
-        let Link::Bridge { members, mac_limit, mac_age_s, flood_limit } = &interface.link else { return None };
+        let Link::Bridge { members, mac_limit, mac_age_s, flood_limit, stations } = &interface.link else {
+            return None;
+        };
         Some(l2::Bridge {
             interface: ids[at],
             members: members.iter().map(|member| ids[member.index]).collect(),
             mac_limit: *mac_limit,
             mac_age: Duration::from_secs(u64::from(*mac_age_s)),
             flood_limit: *flood_limit,
+            fixed: stations.iter().map(|station| (MacAddr(station.mac.0), ids[station.member.index])).collect(),
         })
     };
     config.interfaces.iter().enumerate().filter_map(bridge).collect()

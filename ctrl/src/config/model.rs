@@ -18,7 +18,7 @@ pub use super::raw::{
 };
 pub use super::scalar::{InterfaceAddress, Mac, Name};
 pub use super::segment::SegmentLimit;
-pub use interface::{HostLink, Interface, Link, RouterAdvertisements};
+pub use interface::{HostLink, Interface, Link, RouterAdvertisements, Station};
 pub use kernel::KernelRoutes;
 pub use port::{Driver, Port};
 

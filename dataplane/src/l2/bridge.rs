@@ -18,7 +18,8 @@ use crate::{
     verdict::{DropReason, Verdict},
 };
 
-/// Frames to these never leave a link (IEEE 802.1Q-2018 table 8-1): spanning tree, LACP, LLDP, pause.
+/// Frames to the sixteen addresses that begin so never leave a link (IEEE 802.1D-2004 §7.12.6, 802.1Q-2018 table 8-1): spanning tree,
+/// pause, LACP, 802.1X, LLDP. Those of GARP and MRP (…:20 to …:2f) are forwarded, by a bridge that knows none of these protocols.
 const RESERVED: [u8; 5] = [0x01, 0x80, 0xc2, 0, 0];
 
 /// Frames that came in by members: to another member, up to IP, or lost.

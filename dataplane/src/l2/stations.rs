@@ -3,6 +3,7 @@
 //! Each core learns for itself and tells the others what is new to it, so that a station whose frames arrive at one core is known to
 //! all. An entry that no frame has confirmed for the bridge's ageing time is not used, and a sweep that looks at a few slots at a time
 //! frees it. A bridge at its limit learns no more: what is not known is flooded, and the sender of made-up addresses gains nothing.
+//! Fixed stations (static filtering entries, §8.8.1) do not age, do not count against the limit, and do not move.
 
 use core::{hash::BuildHasher, time::Duration};
 
@@ -25,6 +26,7 @@ struct Entry {
     key: u64,
     member: InterfaceId,
     live: bool,
+    fixed: bool,
     /// When a frame of it was last seen, and when the other cores were last told.
     seen: Instant,
     told: Instant,
@@ -47,7 +49,7 @@ pub(super) enum Learnt {
     New,
     /// It was behind another member.
     Moved,
-    /// The bridge knows as many as it may.
+    /// The bridge knows as many as it may, or knows better: a fixed station is behind another member.
     Refused,
 }
 
@@ -87,7 +89,7 @@ impl Stations {
         self.counts.resize(bridges.len(), 0);
         let flood = |limit: u32| Bucket::per_second(limit.max(1), (limit / 10).max(64));
         self.floods = bridges.iter().map(|bridge| bridge.flood_limit.map(flood)).collect();
-        let most: usize = bridges.iter().map(|bridge| bridge.mac_limit as usize).sum();
+        let most: usize = bridges.iter().map(|bridge| bridge.mac_limit as usize + bridge.fixed.len()).sum();
         self.slots.reserve(most.saturating_sub(self.slots.len()));
         self.free.reserve(most.saturating_sub(self.free.len()));
         let (slots, hasher) = (&self.slots, &self.hasher);
@@ -97,10 +99,23 @@ impl Stations {
             let entry = self.slots[slot];
             let belongs =
                 bridges.get(bridge_of(entry.key)).is_some_and(|bridge| bridge.members.contains(&entry.member));
-            if entry.live && !belongs {
+            if entry.live && (!belongs || entry.fixed) {
                 self.remove(slot as u32);
             }
         }
+        for (bridge, number) in bridges.iter().zip(0u16..) {
+            for (mac, member) in &bridge.fixed {
+                self.fix(key(number, *mac), *member);
+            }
+        }
+    }
+
+    /// A station that is where the configuration says.
+    fn fix(&mut self, key: u64, member: InterfaceId) {
+        if let Some(learnt) = self.slot(key) {
+            self.remove(learnt);
+        }
+        self.enter(Entry { key, member, live: true, fixed: true, seen: Instant::ZERO, told: Instant::ZERO });
     }
 
     /// The member that leads to a station.
@@ -108,7 +123,7 @@ impl Stations {
     pub(super) fn find(&self, number: u16, bridge: &Bridge, mac: MacAddr, now: Instant) -> Option<InterfaceId> {
         let slot = self.slot(key(number, mac))?;
         let entry = &self.slots[slot as usize];
-        (now < entry.seen + bridge.mac_age).then_some(entry.member)
+        (entry.fixed || now < entry.seen + bridge.mac_age).then_some(entry.member)
     }
 
     /// Takes note of a station behind `member`. `tell` says whether the other cores should know.
@@ -118,6 +133,9 @@ impl Stations {
         let Some(slot) = self.slot(key) else { return self.insert(bridge, key, news, now, tell) };
         let entry = &mut self.slots[slot as usize];
         let moved = entry.member != news.member;
+        if entry.fixed {
+            return if moved { Learnt::Refused } else { Learnt::Known };
+        }
         (entry.member, entry.seen) = (news.member, now);
         // The others forget what they do not see: they are told before that.
         if tell && (moved || now >= entry.told + bridge.mac_age / 4) {
@@ -133,19 +151,23 @@ impl Stations {
             return Learnt::Refused;
         }
         *count += 1;
-        let entry = Entry { key, member: news.member, live: true, seen: now, told: now };
+        self.enter(Entry { key, member: news.member, live: true, fixed: false, seen: now, told: now });
+        self.sweep_at = self.sweep_at.or(Some(now + bridge.mac_age.max(LEAST_PAUSE)));
+        if tell {
+            let _ = self.news.try_push(news);
+        }
+        Learnt::New
+    }
+
+    fn enter(&mut self, entry: Entry) {
         let slot = self.free.pop().unwrap_or(self.slots.len() as u32);
         match self.slots.get_mut(slot as usize) {
             Some(vacant) => *vacant = entry,
             None => self.slots.push(entry),
         }
         let (slots, hasher) = (&self.slots, &self.hasher);
-        self.index.insert_unique(hasher.hash_one(key), slot, |slot| hasher.hash_one(slots[*slot as usize].key));
-        self.sweep_at = self.sweep_at.or(Some(now + bridge.mac_age.max(LEAST_PAUSE)));
-        if tell {
-            let _ = self.news.try_push(news);
-        }
-        Learnt::New
+        let hash = hasher.hash_one(entry.key);
+        self.index.insert_unique(hash, slot, |slot| hasher.hash_one(slots[*slot as usize].key));
     }
 
     /// Whether a bridge may flood another frame.
@@ -172,7 +194,7 @@ impl Stations {
             self.hand = (self.hand + 1) % slots;
             let entry = self.slots[self.hand];
             let age = bridges.get(bridge_of(entry.key)).map_or(Duration::ZERO, |bridge| bridge.mac_age);
-            if entry.live && now >= entry.seen + age {
+            if entry.live && !entry.fixed && now >= entry.seen + age {
                 self.remove(self.hand as u32);
             }
         }
@@ -199,7 +221,7 @@ impl Stations {
     fn remove(&mut self, slot: u32) {
         let entry = &mut self.slots[slot as usize];
         entry.live = false;
-        if let Some(count) = self.counts.get_mut(bridge_of(entry.key)) {
+        if let Some(count) = self.counts.get_mut(bridge_of(entry.key)).filter(|_| !entry.fixed) {
             *count = count.saturating_sub(1);
         }
         if let Ok(found) = self.index.find_entry(self.hasher.hash_one(entry.key), |other| *other == slot) {
@@ -235,6 +257,7 @@ mod tests {
             mac_limit: limit,
             mac_age: Duration::from_secs(age),
             flood_limit: None,
+            fixed: Vec::new(),
         };
         vec![bridge(10, [0, 1], 4, 10), bridge(11, [2, 3], 100, 20)]
     }
@@ -295,5 +318,31 @@ mod tests {
         assert_eq!(std::iter::from_fn(|| stations.take_news()).count(), 6);
         stations.adopt(&bridges[1..]);
         assert_eq!(stations.len(), 0, "bridges have their numbers by place");
+    }
+
+    #[test]
+    fn a_fixed_station_neither_moves_nor_ages_nor_counts() {
+        let mut bridges = bridges();
+        let mut stations = Stations::new(1);
+        stations.adopt(&bridges);
+        let at = Instant::from_millis;
+        let news = |n, member| News { bridge: 0, member: InterfaceId(member), mac: mac(n) };
+        assert_eq!(stations.learn(&bridges[0], news(9, 0), at(0), true), Learnt::New);
+        assert_eq!(stations.learn(&bridges[0], news(1, 0), at(0), true), Learnt::New);
+        bridges[0].fixed = vec![(mac(9), InterfaceId(1))];
+        stations.adopt(&bridges);
+        assert_eq!(stations.learn(&bridges[0], news(9, 0), at(1), true), Learnt::Refused, "somebody pretends to be it");
+        assert_eq!(stations.learn(&bridges[0], news(9, 1), at(1), true), Learnt::Known);
+        for n in 2..5 {
+            assert_eq!(stations.learn(&bridges[0], news(n, 0), at(2), false), Learnt::New, "four beside the fixed one");
+        }
+        assert_eq!(stations.learn(&bridges[0], news(5, 0), at(2), false), Learnt::Refused);
+        stations.sweep(&bridges, at(60_000));
+        assert_eq!(stations.len(), 1);
+        assert_eq!(stations.find(0, &bridges[0], mac(9), at(60_000)), Some(InterfaceId(1)));
+        bridges[0].fixed.clear();
+        stations.adopt(&bridges);
+        assert_eq!((stations.len(), stations.find(0, &bridges[0], mac(9), at(60_000))), (0, None));
+        assert_eq!(stations.learn(&bridges[0], news(9, 0), at(60_001), false), Learnt::New, "as any other");
     }
 }

@@ -217,6 +217,8 @@ pub struct Bridge {
     pub mac_age: Duration,
     /// Frames per second that a core floods; `None` for no limit.
     pub flood_limit: Option<u32>,
+    /// Stations that are known without being learnt, each behind its member, and that are there whatever frames say.
+    pub fixed: Vec<(MacAddr, InterfaceId)>,
 }
 
 /// The links of one generation. Immutable; made by `l3::Table::build`.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Checker, Names};
-use crate::config::model::{Interface, Link};
+use crate::config::model::{self, Interface, Link, Mac};
 use crate::config::raw::{Bridge, Capture, Raw};
 use crate::diagnostic::{Code, Diagnostic, Span};
 
@@ -70,8 +70,30 @@ fn link(
         mac_limit: bridge.mac_limit.to(),
         mac_age_s: bridge.mac_age_s.to(),
         flood_limit: bridge.flood_limit.ok().map(|limit| limit.to()),
+        stations: stations(bridge, names, cx),
     };
     Some((link, mtu))
+}
+
+/// The fixed stations, each behind a member of the bridge.
+fn stations(bridge: &Bridge, names: &Names, cx: &mut Checker<'_>) -> Vec<model::Station> {
+    let mut places: HashMap<Mac, Span> = HashMap::new();
+    let mut stations = Vec::new();
+    for station in bridge.stations.iter() {
+        let (Some(mac), Some(port)) = (station.mac.ok(), station.port.ok()) else { continue };
+        let Some(member) = names.interfaces.resolve(port, cx) else { continue };
+        if let Some(first) = places.insert(mac.value, mac.span) {
+            let twice = Diagnostic::error(Code::Duplicate, mac.span, "this station has a place already");
+            cx.push(twice.related(first, "the first is here"));
+        }
+        if !bridge.ports.iter().any(|name| name.value == port.value) {
+            let message = format!("`{}` is not a member of this bridge", port.0);
+            let elsewhere = Diagnostic::error(Code::InvalidValue, port.span, message);
+            cx.push(elsewhere.related(bridge.ports.span, "its members are here"));
+        }
+        stations.push(model::Station { mac: mac.value, member });
+    }
+    stations
 }
 
 /// How many interfaces may be members.

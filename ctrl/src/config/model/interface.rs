@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use serde::Serialize;
 
-use super::{DuplicateDetection, InterfaceAddress, Name, Reference, ReversePath, SegmentLimit, TagProtocol};
+use super::{DuplicateDetection, InterfaceAddress, Mac, Name, Reference, ReversePath, SegmentLimit, TagProtocol};
 
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -59,7 +59,18 @@ pub enum Link {
         mac_age_s: u32,
         /// Frames per second and core that are flooded; `None` for no limit.
         flood_limit: Option<u32>,
+        /// Stations that are known without being learnt.
+        stations: Vec<Station>,
     },
+}
+
+/// A station of a bridge whose place is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Station {
+    /// Its Ethernet address.
+    pub mac: Mac,
+    /// The member it is behind.
+    pub member: Reference,
 }
 
 /// A TAP beside an interface, whose other end looks to the kernel like the interface.

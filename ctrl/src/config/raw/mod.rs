@@ -13,7 +13,7 @@ mod process;
 mod route;
 mod vlan;
 
-pub use bridge::Bridge;
+pub use bridge::{Bridge, Station};
 pub use cluster::{Balance, Cluster, UpstreamTls};
 pub use interface::{DuplicateDetection, InterfaceKeys, ReversePath, RouterAdvertisements};
 pub use kernel::{KernelRoutes, RouteProtocol};

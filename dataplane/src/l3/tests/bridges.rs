@@ -39,6 +39,7 @@ fn bridged() -> Spec {
         mac_limit: 8,
         mac_age: Duration::from_secs(10),
         flood_limit: None,
+        fixed: Vec::new(),
     }];
     made
 }
@@ -116,9 +117,7 @@ fn addresses_that_somebody_makes_up_fill_no_more_than_the_limit() {
 #[test]
 fn what_no_bridge_forwards_is_lost_by_name() {
     let mut router = Router::new(bridged());
-    let spanning_tree = frame(MacAddr([1, 0x80, 0xc2, 0, 0, 0]), station(1));
     for (lost, reason) in [
-        (spanning_tree, DropReason::BridgeReserved),
         (frame(station(2), OWN), DropReason::BridgeLoop),
         (frame(station(2), MacAddr::BROADCAST), DropReason::L2BadSource),
         (frame(station(2), MacAddr::default()), DropReason::L2BadSource),
@@ -140,6 +139,37 @@ fn what_no_bridge_forwards_is_lost_by_name() {
     let long = [frame(station(7), station(1)), vec![0; 1300]].concat();
     assert!(receive(&mut router, 0, &long).is_empty());
     assert_eq!(router.drops(DropReason::TooLong), 1);
+}
+
+#[test]
+fn reserved_groups_end_at_the_bridge_and_their_neighbours_do_not() {
+    let mut router = Router::new(bridged());
+    for last in 0..=0x30 {
+        let to = MacAddr([1, 0x80, 0xc2, 0, 0, last]);
+        let expected = if last < 16 { Vec::new() } else { on(&[1, 2], &frame(to, station(1))) };
+        assert_eq!(receive(&mut router, 0, &frame(to, station(1))), expected, "{to}");
+    }
+    assert_eq!(router.drops(DropReason::BridgeReserved), 16);
+    // Nobody is learnt from them: a neighbouring bridge's frames say nothing about stations.
+    receive(&mut router, 1, &frame(MacAddr([1, 0x80, 0xc2, 0, 0, 0]), station(5)));
+    assert_eq!(receive(&mut router, 0, &frame(station(5), station(1))), on(&[1, 2], &frame(station(5), station(1))));
+}
+
+#[test]
+fn a_fixed_station_is_found_before_it_speaks_and_stays_when_another_takes_its_address() {
+    let mut spec = bridged();
+    spec.bridges[0].fixed = vec![(station(7), InterfaceId(2))];
+    let mut router = Router::new(spec);
+    let to_seven = frame(station(7), station(1));
+    assert_eq!(receive(&mut router, 0, &to_seven), on(&[2], &to_seven));
+    let pretended = frame(station(1), station(7));
+    assert_eq!(receive(&mut router, 1, &pretended), on(&[0], &pretended));
+    assert_eq!(router.stats.bridge_refused.value(), 1);
+    assert_eq!(receive(&mut router, 0, &to_seven), on(&[2], &to_seven));
+    router.wait(Duration::from_secs(60));
+    assert_eq!(receive(&mut router, 0, &to_seven), on(&[2], &to_seven));
+    router.reload(bridged());
+    assert_eq!(receive(&mut router, 0, &to_seven), on(&[1, 2], &to_seven));
 }
 
 #[test]
