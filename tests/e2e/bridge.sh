@@ -112,6 +112,48 @@ sendp([Ether(src=f'02:00:00:01:{n >> 8:02x}:{n & 255:02x}', dst='02:00:00:00:77:
   ns b1 ping -q -c1 -W2 10.50.0.12
 }
 
+bulk_over_the_bridge() {
+  spawn b2 "$STATE/iperf" iperf3 -s -1 -B 10.50.0.12 -p 5204
+  disown "$SPAWNED"
+  await 5 iperf_listens || { cat "$STATE/iperf"; return 1; }
+  local bytes
+  bytes=$(ns b1 timeout 30 iperf3 -c 10.50.0.12 -p 5204 -t 2 -J | jq .end.sum_received.bytes)
+  expect_at_least "bytes" "${bytes:-0}" 20000000
+}
+iperf_listens() { [[ -n $(ns b2 ss -Hltn 'sport = :5204') ]]; }
+
+# A bridge of Linux's behind the first backend's wire, with another host behind it. It speaks the spanning tree protocol, and hears
+# nobody.
+far_switch() {
+  local status=0 before
+  before=$(dropped bridge_reserved)
+  ip netns add "$PREFIX-far"
+  ip link add fair netns "$PREFIX-b1" type veth peer name eth0 netns "$PREFIX-far"
+  ns far ethtool -K eth0 tx off >/dev/null 2>&1
+  ns far ip link set eth0 up
+  ns far ip address add 10.50.0.13/24 dev eth0
+  ns b1 ip link add sw type bridge stp_state 1 forward_delay 200 mcast_snooping 0
+  ns b1 ip address del 10.50.0.11/24 dev eth0
+  ns b1 ip address add 10.50.0.11/24 dev sw
+  ns b1 ip link set fair master sw up
+  ns b1 ip link set eth0 master sw
+  ns b1 ip link set sw up
+  await 20 ns far ping -q -c1 -W1 10.50.0.12 >/dev/null || { echo "from behind the switch to b2"; status=1; }
+  ns far ping -q -c3 -i 0.2 -W2 -s 1400 10.50.0.100 || { echo "to the VLAN"; status=1; }
+  ns far ping -q -c3 -i 0.2 -W2 10.50.0.1 || { echo "to the gateway"; status=1; }
+  await 3 ns b1 ping -q -c1 -W1 10.50.0.12 >/dev/null || { echo "from the switch itself"; status=1; }
+  await 10 more_dropped bridge_reserved "$before" || { echo "its spanning tree frames are not counted"; status=1; }
+  ns b1 ip link del sw
+  ns b1 ip link del fair
+  ip netns del "$PREFIX-far"
+  ns b1 ip address add 10.50.0.11/24 dev eth0
+  # The address was the switch's meanwhile.
+  ns client ip neighbor flush dev v10
+  ns b2 ip neighbor flush dev eth0
+  await 5 ns client ping -q -c1 -W1 10.50.0.11 >/dev/null || { echo "not as before"; status=1; }
+  return "$status"
+}
+
 spanning_tree_ends_here() {
   local before
   before=$(dropped bridge_reserved)
@@ -143,6 +185,8 @@ check a-station-moves a_station_moves
 check stations-are-learnt-and-forgotten stations_are_learnt_and_forgotten
 check made-up-addresses-reach-the-limit made_up_addresses_reach_the_limit
 check spanning-tree-ends-here spanning_tree_ends_here
+check bulk-over-the-bridge bulk_over_the_bridge
+check far-switch far_switch
 check reload-moves-only-what-it-names reload_moves_only_what_it_names
 kill "$(cat "$STATE/tags.pid")" 2>/dev/null || true
 for host in b1 b2; do

@@ -79,6 +79,18 @@ hosts_configure_themselves() {
   await 6 gone_from_kernel '^default via fe80:.*proto ra' route show || { echo "the default route stays"; return 1; }
   ns client sysctl -qw net.ipv6.conf.eth0.accept_ra=0
 }
+
+# A gateway that is stopped sends a last advertisement (RFC 4861 §6.2.5): hosts turn to another router at once.
+farewell_at_the_end() {
+  ns client sysctl -qw net.ipv6.conf.eth0.accept_ra=2
+  reloaded '/^addresses = \["10\.0\.1\.1/a [port.router_advertisements]\ninterval_s = 600\nlifetime_s = 1800'
+  ns client rdisc6 -1 -r 3 -w 2000 eth0
+  await 5 said_by_kernel '^default via fe80:.*proto ra' route show || { echo "the kernel has no default route"; return 1; }
+  gateway_stop "$STATE"
+  await 3 gone_from_kernel '^default via fe80:.*proto ra' route show || { echo "the default route stays"; return 1; }
+  ns client sysctl -qw net.ipv6.conf.eth0.accept_ra=0
+  gateway_start "$DRIVER" "$STATE"
+}
 said_by_kernel() { ns client ip -6 "${@:2}" | grep -qE "$1"; }
 gone_from_kernel() { ! said_by_kernel "$@"; }
 
@@ -86,3 +98,4 @@ check new-address-is-announced new_address_is_announced
 check conflict-is-reported conflict_is_reported
 check withheld-until-it-is-free withheld_until_it_is_free
 check hosts-configure-themselves hosts_configure_themselves
+check farewell-at-the-end farewell_at_the_end

@@ -118,6 +118,20 @@ tcp_over_a_vlan() {
   [[ $out == "200 1048576" ]]
 }
 
+# Through the router, in by a tag and out without one. The devices are a program (tags.py), so the figure says nothing about the router.
+bulk_over_a_vlan() {
+  local bytes status=0
+  ns client ip route add 10.0.2.11/32 via 10.10.0.1 dev v10
+  spawn b1 "$STATE/iperf" iperf3 -s -1 -B 10.0.2.11 -p 5203
+  disown "$SPAWNED"
+  await 5 iperf_listens || { cat "$STATE/iperf"; status=1; }
+  bytes=$(ns client timeout 30 iperf3 -c 10.0.2.11 -B 10.10.0.100 -p 5203 -t 2 -J | jq .end.sum_received.bytes)
+  expect_at_least "bytes" "${bytes:-0}" 2000000 || status=1
+  ns client ip route del 10.0.2.11/32 via 10.10.0.1 dev v10
+  return "$status"
+}
+iperf_listens() { [[ -n $(ns b1 ss -Hltn 'sport = :5203') ]]; }
+
 unknown_tags_are_counted() {
   local before
   before=$(dropped vlan_unknown)
@@ -150,6 +164,7 @@ check devices-come-up devices_come_up
 check pings-of-every-size pings_of_every_size
 check routed-between-vlans routed_between_vlans
 check tcp-over-a-vlan tcp_over_a_vlan
+check bulk-over-a-vlan bulk_over_a_vlan
 check unknown-tags-are-counted unknown_tags_are_counted
 check interfaces-are-counted interfaces_are_counted
 check reload-moves-only-what-it-names reload_moves_only_what_it_names
