@@ -64,11 +64,27 @@ wire_address() { # wire_address NAMESPACE END ADDRESS
 # A partial checksum is finished by a NIC, and there is none on a wire that an AF_XDP socket reads: there the kernel's end
 # computes them. Between two kernel ends all offloads stay on.
 wire_checksums() {
-  if [[ $(program_stack "$1") == kernel ]]; then
-    load_uses_kernel || { ns "gw-$1" ethtool -K lan0 tx off && ns "gw-$1" ethtool -K web0 tx off; } >/dev/null
-  elif load_uses_kernel && [[ $PORT != tap ]]; then
-    { ns "load-$1" ethtool -K load0 tx off && ns "load-$1" ethtool -K origin0 tx off; } >/dev/null
-    # An end that could send super-segments makes its peer do without NAPI: all of the load's TCP would run on the program's CPU.
-    { ns "gw-$1" ethtool -K lan0 tso off && ns "gw-$1" ethtool -K web0 tso off; } >/dev/null
+  if ! load_uses_kernel; then
+    wire_without tso "load-$1" load0 origin0
+    if [[ $(program_stack "$1") == kernel || $PORT == tap ]]; then wire_without tx "gw-$1" lan0 web0; fi
+  elif [[ $(program_stack "$1") == kernel || $PORT == tap ]]; then
+    wire_steer "gw-$1" "$PROGRAM_CPU" lan0 web0
+    wire_steer "load-$1" "$LOAD_CPU" load0 origin0
+  else
+    wire_without tx "load-$1" load0 origin0
+    wire_without tso "gw-$1" lan0 web0
   fi
+}
+
+# An end that might send super-segments makes its peer do without NAPI: what the kernel does with a received packet it would do on the
+# sender's CPU, all of the receiver's TCP included. Where an end sends none, it says so.
+wire_without() { # wire_without OFFLOAD NAMESPACE END…
+  local end
+  for end in "${@:3}"; do ns "$2" ethtool -K "$end" "$1" off >/dev/null; done
+}
+
+# Where it sends some, they are steered to the receiver's CPU.
+wire_steer() { # wire_steer NAMESPACE CPU END…
+  local end
+  for end in "${@:3}"; do ns "$1" sh -c "printf %x $((1 << $2)) >/sys/class/net/$end/queues/rx-0/rps_cpus"; done
 }
