@@ -16,6 +16,22 @@ via = "10.0.3.11"
 [[route]]
 to = "fd00:4::/64"
 via = "fd00:3::11"
+
+[[cluster]]
+name = "far"
+endpoints = ["10.0.4.12:8080"]
+
+[[cluster]]
+name = "far6"
+endpoints = ["[fd00:4::12]:8080"]
+
+[[http_route]]
+hostnames = ["far.example.com"]
+backend_refs = [{ cluster = "far" }]
+
+[[http_route]]
+hostnames = ["far6.example.com"]
+backend_refs = [{ cluster = "far6" }]
 TOML
 gateway_stop "$STATE"
 gateway_start "$DRIVER" "$STATE"
@@ -62,6 +78,33 @@ clamped_to_what_it_was() { clamped '"pmtu"' 1460 1440 && clamped 9000 1460 1440;
 through_the_hole() { clamp 1220 && arrives 10.0.4.12 && arrives '[fd00:4::12]'; }
 off_again() { clamp '"off"' && swallowed 10.0.4.12; }
 
+# The proxy's own connections: b2 says that 1500 bytes are too many for the last link.
+reductions() { admin "$STATE" /metrics | sed -n 's/^tidegate_tcp_path_mtu_reductions_total //p'; }
+posted() { # posted HOST — a body of 300,000 bytes gets to far whole; how many seconds it took is in STATE/took
+  local out
+  out=$(ns client curl -sS --max-time 10 -w '\n%{http_code} %{time_total}\n' -H "Host: $1" -H 'Expect:' --data-binary "@$STATE/body" http://10.0.1.1/lab/sum)
+  printf '%s\n' "$out"
+  expect "what far says" "$out" "300000 $(sha256sum "$STATE/body" | cut -d' ' -f1)"$'\n''*200 *'
+  tail -n 1 <<<"$out" | cut -d' ' -f2 >"$STATE/took"
+}
+proxy_learns() { # proxy_learns HOST — without a stall: a retransmission timer would not have fired three times
+  local before
+  before=$(reductions)
+  posted "$1"
+  expect_at_least "reports that were believed" "$(reductions)" $((before + 1))
+  awk '{ exit !($1 < 0.6) }' "$STATE/took"
+}
+proxy_remembers() { # proxy_remembers HOST — nothing is too long any more, on whatever connection
+  local before
+  before=$(reductions)
+  for _ in 1 2 3; do posted "$1"; done
+  expect "reports" "$(reductions)" "$before"
+}
+
+check proxy-learns-the-path-v4 proxy_learns far.example.com
+check proxy-remembers-the-path-v4 proxy_remembers far.example.com
+check proxy-learns-the-path-v6 proxy_learns far6.example.com
+check proxy-remembers-the-path-v6 proxy_remembers far6.example.com
 check a-hole-swallows-what-is-long-v4 swallowed 10.0.4.12
 check a-hole-swallows-what-is-long-v6 swallowed '[fd00:4::12]'
 check unclamped unclamped

@@ -26,6 +26,9 @@ const COUNTERS: &[(&str, &str, Of)] = &[
         &t.early_retransmits
     }),
     ("tidegate_tcp_handshake_retransmits_total", "SYNs and SYN-ACKs sent again.", |t| &t.handshake_retransmits),
+    ("tidegate_tcp_path_mtu_reductions_total", "Reports that a path takes shorter segments only.", |t| {
+        &t.path_mtu_reductions
+    }),
     ("tidegate_tcp_resets_sent_total", "Resets sent.", |t| &t.resets_sent),
     ("tidegate_tcp_resets_received_total", "Valid resets received.", |t| &t.resets_received),
     ("tidegate_tcp_challenge_acks_total", "Challenge ACKs sent (RFC 5961).", |t| &t.challenge_acks),

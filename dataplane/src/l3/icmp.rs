@@ -178,7 +178,7 @@ pub enum FlowError {
     Hard,
     /// It was longer than the path allows.
     TooBig {
-        /// Longest IP packet the path takes, in bytes; 0 when an old router did not say.
+        /// Longest IP packet the link ahead of the router takes, in bytes: less than the quoted one has.
         mtu: u16,
     },
 }

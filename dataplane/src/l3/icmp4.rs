@@ -153,11 +153,22 @@ fn is_error(packet: &[u8]) -> bool {
     packet[9] == 1 && !packet.get(header_len).is_some_and(|kind| matches!(kind, 0 | 8 | 13..=18))
 }
 
+/// The MTU that a router has named, if the quoted packet is longer. A router from before RFC 1191 names none: then the next of the
+/// sizes that links have (RFC 1191 §7.1).
+fn shorter(named: u16, packet: &[u8]) -> Option<u16> {
+    const PLATEAUS: [u16; 10] = [32_000, 17_914, 8_166, 4_352, 2_002, 1_492, 1_006, 508, 296, 68];
+    let total = u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?]);
+    if named != 0 {
+        return (named < total).then_some(named);
+    }
+    PLATEAUS.into_iter().find(|size| *size < total)
+}
+
 /// The TCP flow that an error quotes.
 pub(super) fn quoted_flow(message: &[u8]) -> Option<QuotedFlow> {
     let (head, packet) = message.split_first_chunk::<8>()?;
     let error = match (head[0], head[1]) {
-        (UNREACHABLE, 4) => FlowError::TooBig { mtu: u16::from_be_bytes([head[6], head[7]]) },
+        (UNREACHABLE, 4) => FlowError::TooBig { mtu: shorter(u16::from_be_bytes([head[6], head[7]]), packet)? },
         (UNREACHABLE, 2 | 3 | 9 | 10 | 13) => FlowError::Hard,
         (UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM, _) => FlowError::Soft,
         _ => return None,

@@ -25,6 +25,8 @@ const ECHO_REPLY: u8 = 129;
 const REDIRECT: u8 = 137;
 /// Longest error, IPv6 header included: the minimum MTU (RFC 4443 §2.4 (c)).
 const LONGEST_ERROR: usize = 1280;
+/// Least MTU of a link (RFC 8200 §5).
+const LEAST_MTU: u32 = 1280;
 /// Hop limit of what we send, where no RFC asks for 255.
 const HOP_LIMIT: u8 = 64;
 /// Protocol number.
@@ -170,7 +172,9 @@ pub(super) fn quoted_flow(message: &[u8]) -> Option<QuotedFlow> {
     let error = match (head[0], head[1]) {
         (TOO_BIG, _) => {
             let mtu = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
-            FlowError::TooBig { mtu: u16::try_from(mtu).unwrap_or(u16::MAX) }
+            let total = 40 + u32::from(u16::from_be_bytes([*packet.get(4)?, *packet.get(5)?]));
+            // RFC 8201 §4: no link has less than 1280, and a packet that is no longer than the MTU was no trouble.
+            FlowError::TooBig { mtu: u16::try_from(mtu).ok().filter(|_| mtu >= LEAST_MTU && mtu < total)? }
         }
         (UNREACHABLE, 1 | 4 | 5 | 6) | (PARAMETER_PROBLEM, 1) => FlowError::Hard,
         (UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM, _) => FlowError::Soft,

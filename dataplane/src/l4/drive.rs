@@ -37,7 +37,7 @@ impl Tcp {
             return;
         }
         let core = &mut self.core;
-        let (now, mtu) = (core.now, core.mtu());
+        let now = core.now;
         let conn = self.conns.at(index);
         let State::Live(live) = &mut conn.state else { return };
         if live.give_up_at(conn.attached, core.options.user_timeout).is_some_and(|at| now >= at) {
@@ -56,11 +56,16 @@ impl Tcp {
         }
         live.close_if_possible();
         let first = live.track.segments;
-        let probed = live.probe(&mut core.interface, conn.flow, sink, (now, mtu));
-        if live.window_update_due() {
-            live.announce(&mut core.interface, conn.flow, sink, mtu);
+        let (interface, mtu) = core.way(live.narrow);
+        if live.cut_short {
+            live.track.now = now;
+            live.shorten(interface, sink, mtu);
         }
-        let (more, due) = live.emit(&mut core.interface, sink, now, mtu);
+        let probed = live.probe(interface, conn.flow, sink, (now, mtu));
+        if live.window_update_due() {
+            live.announce(interface, conn.flow, sink, mtu);
+        }
+        let (more, due) = live.emit(interface, sink, now, mtu);
         let (again, by_timer) = live.note_retransmits();
         core.stats.timer_retransmits.add(u64::from(by_timer));
         core.stats.retransmits.add(u64::from(again));

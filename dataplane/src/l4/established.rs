@@ -24,12 +24,13 @@ impl Tcp {
         sink: &mut S,
     ) -> Outcome {
         let core = &mut self.core;
-        let (now, mtu) = (core.now, core.mtu());
+        let now = core.now;
         let conn = self.conns.at(index);
         let State::Live(live) = &mut conn.state else { return Outcome::Consumed };
         let first = live.track.segments;
         let before = live.socket_ref().send_queue();
-        let arrival = live.arrive(&mut core.interface, packet, segment, sink, (now, mtu));
+        let (interface, mtu) = core.way(live.narrow);
+        let arrival = live.arrive(interface, packet, segment, sink, (now, mtu));
         core.stats.segments_out.add(u64::from(live.track.segments.wrapping_sub(first)));
         match arrival {
             Arrival::Taken => {
@@ -148,6 +149,7 @@ impl Tcp {
         };
         let core = &mut self.core;
         let conn = self.conns.at(index);
+        record.mss = record.mss.min(core.path_mss(conn.flow.remote));
         hydrate(&mut live, conn.flow, record, 0, &core.options, core.now);
         conn.state = State::Live(live);
         core.stats.hydrations.add(1);

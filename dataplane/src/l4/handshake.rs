@@ -221,7 +221,7 @@ impl Tcp {
         let conn = self.conns.at(index);
         let rcv_nxt = opening.peer_isn.plus(1);
         let scaled = opening.options.shift.is_some();
-        let own_mss = core.own_mss(conn.flow.local.is_ipv4());
+        let path_mss = core.path_mss(conn.flow.remote);
         // The window of a SYN or SYN-ACK is not scaled (RFC 7323 §2.2); what is kept here will be.
         let shift = if segment.has(flag::SYN) { opening.options.shift.unwrap_or(0) } else { 0 };
         let rtt = if opening.sent == 1 { ((core.now - opening.since).as_micros() as u32).max(1) } else { 0 };
@@ -231,7 +231,7 @@ impl Tcp {
             rcv_adv: rcv_nxt.plus(u32::from(core.first_window())),
             rtt_us: rtt,
             window: segment.window >> shift,
-            mss: opening.options.mss.unwrap_or(536).clamp(64, own_mss), // RFC 9293 §3.7.1: 536 if none was given
+            mss: opening.options.mss.unwrap_or(536).clamp(64, path_mss), // RFC 9293 §3.7.1: 536 if none was given
             peer_shift: opening.options.shift,
             own_shift: if scaled { core.own_shift() } else { 0 },
             sack: opening.options.sack,

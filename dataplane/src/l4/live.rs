@@ -66,6 +66,10 @@ pub(super) struct Live {
     pub(super) flight: u32,
     /// Start of the receive-rate measurement and octets consumed at that time.
     pub(super) rate: (Instant, u32),
+    /// Longest packet on the path, in bytes, if a report about it came after the socket was made; else 0.
+    pub(super) narrow: u16,
+    /// What is under way is lost for its length and to be sent again.
+    pub(super) cut_short: bool,
     /// Repair of losses.
     pub(super) repair: super::repair::Repair,
 }
@@ -113,6 +117,8 @@ impl Live {
             wanted: (false, false),
             flight: 0,
             rate: (Instant::ZERO, 0),
+            narrow: 0,
+            cut_short: false,
             repair: super::repair::Repair::default(),
         }
     }
@@ -150,6 +156,7 @@ impl Live {
         self.wanted = (false, false);
         self.flight = 0;
         self.rate = (now, 0);
+        (self.narrow, self.cut_short) = (0, false);
         self.repair = super::repair::Repair::default();
     }
 

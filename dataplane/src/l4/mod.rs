@@ -18,6 +18,7 @@ mod join; // segments that belong together
 mod keepalive; // is the peer still there?
 mod live; // a connection with a socket
 mod options; // settings
+mod path; // how long packets may be on their way
 mod pool; // sockets and buffers
 mod record; // connections without a socket
 mod repair; // loss recovery beyond smoltcp's

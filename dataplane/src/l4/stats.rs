@@ -41,6 +41,8 @@ pub struct Stats {
     pub timer_retransmits: Counter,
     /// SYNs and SYN-ACKs sent again.
     pub handshake_retransmits: Counter,
+    /// Reports of routers that a segment was too long for the path, which made later ones shorter.
+    pub path_mtu_reductions: Counter,
     /// Resets sent.
     pub resets_sent: Counter,
     /// Valid resets received.

@@ -296,7 +296,7 @@ impl TcpStream {
         })
     }
 
-    fn enter<R>(&self, f: impl FnOnce(&mut Tcp, u32) -> R) -> R {
+    pub(super) fn enter<R>(&self, f: impl FnOnce(&mut Tcp, u32) -> R) -> R {
         // An attached connection keeps its slot, so the index is good as long as the stream lives.
         enter(&self.shared, |tcp| f(tcp, self.id.index))
     }

@@ -13,6 +13,7 @@ use super::{
     hydrate::interface,
     isn::Numbers,
     options::{Secrets, TcpOptions},
+    path::{Narrow, Paths},
     pool::{FIRST_CLASS, Pool, largest_class},
     record::{End, MAX_SHIFT},
     segment::{Header, IPV4_HEADER, IPV6_HEADER, Segment, TCP_HEADER, flag},
@@ -65,8 +66,11 @@ pub(super) struct Core {
     pub(super) options: TcpOptions,
     pub(super) stats: Arc<Stats>,
     pub(super) interface: Interface,
+    /// For connections whose path is narrower.
+    pub(super) narrow: Narrow,
+    pub(super) paths: Paths,
     /// Longest super-segment that the interface was made for.
-    super_segment: usize,
+    pub(super) super_segment: usize,
     pub(super) pool: Pool,
     pub(super) numbers: Numbers,
     pub(super) wheel: Wheel<ConnId>,
@@ -121,6 +125,7 @@ impl Core {
         if super_segment != self.super_segment {
             self.super_segment = super_segment;
             self.interface = interface(self.mtu(), super_segment, 0);
+            self.forget_ways();
         }
     }
 
@@ -184,6 +189,8 @@ impl Tcp {
     pub(super) fn new(options: TcpOptions, secrets: &Secrets, stats: Arc<Stats>, now: Instant) -> Self {
         let core = Core {
             interface: interface(usize::from(options.mtu), 0, 0),
+            narrow: Narrow::default(),
+            paths: Paths::default(),
             super_segment: 0,
             pool: Pool::new(&options),
             numbers: Numbers::new(secrets),

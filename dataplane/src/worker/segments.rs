@@ -265,30 +265,31 @@ pub(super) fn is_segment(meta: &Meta) -> bool {
     meta.protocol == TCP && !meta.flags.intersects(Flags::FRAGMENT)
 }
 
-/// An ICMP error about a segment of ours. A report that the segment was too long is not acted upon: the MSS is clamped to the
-/// port's MTU, and a forged one could slow a connection down (RFC 5927 §7).
+/// An ICMP error about a segment of ours.
 fn control(tcp: &TcpHandle, frame: &Frame, meta: &Meta) -> Verdict {
     let (verdict, told) = control_verdict(tcp, frame, meta);
-    if let Some((flow, sequence)) = told {
-        tcp.unreachable(&flow, sequence);
+    match told {
+        Some((flow, sequence, FlowError::TooBig { mtu })) => {
+            tcp.too_big(&flow, sequence, mtu);
+        }
+        Some((flow, sequence, FlowError::Soft | FlowError::Hard)) => tcp.unreachable(&flow, sequence),
+        None => {}
     }
     verdict
 }
 
-/// What becomes of the message, and which flow is to be told about which sequence number.
-fn control_verdict(tcp: &TcpHandle, frame: &Frame, meta: &Meta) -> (Verdict, Option<(Flow, u32)>) {
-    match icmp::quoted_flow(frame, meta) {
-        Some(QuotedFlow { local, remote, sequence, error: FlowError::Soft | FlowError::Hard }) => {
-            let flow =
-                Flow { local: local.ip(), remote: remote.ip(), local_port: local.port(), remote_port: remote.port() };
-            if meta.flags.contains(Flags::HOST_PATH) && !tcp.knows(&flow) {
-                return (Verdict::Drop(DropReason::IcmpIgnored), None);
-            }
-            (Verdict::Consumed, Some((flow, sequence)))
-        }
-        Some(_) => (Verdict::Drop(DropReason::IcmpIgnored), None),
-        None => (Verdict::Deliver, None),
+/// What becomes of the message, and which flow is to be told what about which sequence number.
+fn control_verdict(tcp: &TcpHandle, frame: &Frame, meta: &Meta) -> (Verdict, Option<(Flow, u32, FlowError)>) {
+    let Some(QuotedFlow { local, remote, sequence, error }) = icmp::quoted_flow(frame, meta) else {
+        return (Verdict::Deliver, None);
+    };
+    let flow = Flow { local: local.ip(), remote: remote.ip(), local_port: local.port(), remote_port: remote.port() };
+    // Without a connection there is nothing to shorten; and what is not ours may be the kernel's.
+    let needs_one = matches!(error, FlowError::TooBig { .. }) || meta.flags.contains(Flags::HOST_PATH);
+    if needs_one && !tcp.knows(&flow) {
+        return (Verdict::Drop(DropReason::IcmpIgnored), None);
     }
+    (Verdict::Consumed, Some((flow, sequence, error)))
 }
 
 /// Lets TCP send what is due. Returns the number of packets.

@@ -11,6 +11,7 @@ use crate::{
     frame::Arena,
     io::checksum::Sum,
     l3::icmp::{FlowError, quoted_flow},
+    meta::{Meta, Network},
     verdict::DropReason,
 };
 
@@ -219,7 +220,7 @@ fn tcp_is_left_for_l4_and_an_error_about_it_too() {
 
     // Our segment to 10.200.1.1 was too big for a router on the way.
     let mut segment = Vec::new();
-    PacketBuilder::ipv4([10, 77, 11, 1], [10, 200, 1, 1], 60).tcp(443, 5555, 99, 1).write(&mut segment, &[]).unwrap();
+    PacketBuilder::ipv4([10, 77, 11, 1], [10, 200, 1, 1], 60).tcp(443, 5555, 99, 1).write(&mut segment, &[0; 1460]).unwrap();
     let mut message = vec![3, 4, 0, 0, 0, 0, 5, 0];
     message.extend(&segment[..28]);
     let sum = Sum::new().add(&message).finish();
@@ -242,6 +243,32 @@ fn tcp_is_left_for_l4_and_an_error_about_it_too() {
     error[36..38].copy_from_slice(&sum.to_be_bytes());
     router.receive(0, &error);
     assert_eq!((router.delivered.len(), router.drops(DropReason::IcmpIgnored)), (2, 1));
+}
+
+/// What is read from a report about a packet of 1500 bytes.
+fn told(network: Network, message: &[u8]) -> Option<FlowError> {
+    let arena = Arena::new(1, 2048).unwrap();
+    let meta = Meta { network, ..Meta::default() };
+    quoted_flow(&arena.copy_from(message).unwrap(), &meta).map(|flow| flow.error)
+}
+
+#[test]
+fn a_report_names_less_than_the_packet_had() {
+    let mut segment = Vec::new();
+    PacketBuilder::ipv4([10, 77, 11, 1], [10, 200, 1, 1], 60).tcp(443, 5, 9, 1).write(&mut segment, &[0; 1460]).unwrap();
+    // RFC 1191 §4; an old router names nothing, and the next of the sizes that links have is taken (§7.1).
+    for (named, mtu) in [(1280, Some(1280)), (1499, Some(1499)), (1500, None), (9000, None), (0, Some(1492))] {
+        let message = [&[3, 4, 0, 0, 0, 0, (named >> 8) as u8, named as u8][..], &segment[..28]].concat();
+        assert_eq!(told(Network::Ipv4, &message), mtu.map(|mtu| FlowError::TooBig { mtu }), "{named}");
+    }
+    segment.clear();
+    let (from, to) = (v6("fd77:11::1").octets(), v6("fd00:200::1").octets());
+    PacketBuilder::ipv6(from, to, 60).tcp(443, 5, 9, 1).write(&mut segment, &[0; 1440]).unwrap();
+    // RFC 8201 §4: less than 1280 is no MTU.
+    for (named, mtu) in [(1280, Some(1280)), (1500, None), (1279, None), (0, None), (70_000, None)] {
+        let message = [&[2, 0, 0, 0][..], &u32::to_be_bytes(named), &segment].concat();
+        assert_eq!(told(Network::Ipv6, &message), mtu.map(|mtu| FlowError::TooBig { mtu }), "{named}");
+    }
 }
 
 #[test]

@@ -6,5 +6,6 @@ mod echo;
 mod hostile;
 mod merged;
 mod open;
+mod path;
 mod rest;
 mod world;
