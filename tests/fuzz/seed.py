@@ -26,7 +26,8 @@ def main():
         ends.setdefault(case.end, []).extend(case.frames)
     for end, frames in ends.items():
         picked = frames[:: max(1, len(frames) // 4)]
-        write("pipeline", f"seed-{end}", b"".join(piece(8, frame, 8) for frame in picked))
+        for target in ("pipeline", "explain"):
+            write(target, f"seed-{end}", b"".join(piece(8, frame, 8) for frame in picked))
     arp = [f[14:] for f in ends["arp_malformed"] + ends["answered"] if f[12:14] == b"\x08\x06"]
     write("neighbors", "seed-arp", b"".join(piece(4, message) for message in arp[-8:]))
     nd = [f[54:] for f in ends["icmp_malformed"] + ends["icmp_ignored"] if f[12:14] == b"\x86\xdd" and f[20] == 58 and f[54] in range(133, 138)]

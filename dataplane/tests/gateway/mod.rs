@@ -17,6 +17,7 @@ use tidegate_dataplane::{
     l4::{Secrets, TcpOptions},
     l7::table::{ListenerSpec, Table, TableSpec},
     meta::{InterfaceId, PortId},
+    see::order::Line,
     stats::CoreStats,
     sync::snapshot::Publisher,
     tables::{Phase, Tables},
@@ -37,6 +38,9 @@ pub(crate) struct Gateway {
     /// Into and out of each port.
     pub(crate) wires: Vec<(Lane, Lane)>,
     pub(crate) now: Instant,
+    /// Where the worker is asked things.
+    #[allow(dead_code, reason = "not every test asks")]
+    pub(crate) line: Line,
     _tables: Publisher<Tables>,
 }
 
@@ -110,6 +114,9 @@ impl Gateway {
             let capabilities = Default::default();
             (Port::Memory(port), PortInfo { mac, mtu: 1500, queues: 1, capabilities, driver: "memory".into() })
         };
+        let waker = Arc::new(Waker::new().unwrap());
+        let links = Rc::new(RefCell::new(Links::default()));
+        let line = links.borrow_mut().desk(Arc::clone(&waker));
         let spec = Spec {
             core: 0,
             clock: Clock::new(),
@@ -117,8 +124,8 @@ impl Gateway {
             arena: Arena::new(FRAMES, 2048).unwrap(),
             ports: wires.iter().enumerate().map(port).collect(),
             reader: tables.reader(),
-            links: Rc::new(RefCell::new(Links::default())),
-            waker: Arc::new(Waker::new().unwrap()),
+            links,
+            waker,
             idle: Idle::Poll,
             tcp: TcpOptions { max_connections: 100, ..TcpOptions::default() },
             secrets: Secrets::from_bytes(&[7; 48]),
@@ -126,7 +133,7 @@ impl Gateway {
             tcp_stats: Arc::default(),
             seed: 7,
         };
-        Self { worker: Worker::new(spec, |_| Echo), wires, now: Instant::ZERO, _tables: tables }
+        Self { worker: Worker::new(spec, |_| Echo), wires, now: Instant::ZERO, line, _tables: tables }
     }
 
     /// What a frame that comes in by a port makes the gateway send, and by which ports. Virtual time goes on by 100 ms.

@@ -10,14 +10,14 @@ use crate::{
 };
 
 /// Ethernet header from the neighbour on a port to us.
-fn link(port: usize, ethertype: u16) -> Vec<u8> {
+pub(crate) fn link(port: usize, ethertype: u16) -> Vec<u8> {
     let port = port as u8;
     [&[2, 0, 0, 0, port, 1, 2, 0, 0, 0, port, 2][..], &ethertype.to_be_bytes()].concat()
 }
 
 /// Bytes that fit into a buffer of the worker.
-const LONGEST: usize = 1700;
-const IPV4: u16 = 0x0800;
+pub(crate) const LONGEST: usize = 1700;
+pub(crate) const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const ARP: u16 = 0x0806;
 const ME: [u8; 4] = [10, 0, 1, 100];
@@ -188,7 +188,7 @@ fn segment(seq: u32, ack: u32, flags: u8, options: &[u8], payload: &[u8]) -> Vec
 }
 
 /// Puts the checksums of an IP packet right, so that it is looked at more closely.
-fn repair(frame: &mut [u8]) {
+pub(crate) fn repair(frame: &mut [u8]) {
     let Some((link, packet)) = frame.split_first_chunk_mut::<14>() else { return };
     let is_v4 = link[12..] == IPV4.to_be_bytes();
     let (header_len, protocol, addresses) = match () {
@@ -222,7 +222,7 @@ fn repair(frame: &mut [u8]) {
 }
 
 /// What leaves is a frame that every receiver takes: whole, its IPv4 header right.
-fn sound(frame: &[u8]) {
+pub(crate) fn sound(frame: &[u8]) {
     assert!((14..=1514).contains(&frame.len()), "{} bytes", frame.len());
     let packet = &frame[14..];
     match u16::from_be_bytes([frame[12], frame[13]]) {
@@ -239,7 +239,7 @@ fn sound(frame: &[u8]) {
 }
 
 /// Whatever waited is sent or given up, and every buffer is home.
-fn end(gateway: &mut Gateway) {
+pub(crate) fn end(gateway: &mut Gateway) {
     gateway.wait(Duration::from_secs(10));
     assert_eq!(gateway.worker.arena().available(), FRAMES, "a frame is lost");
 }

@@ -3,6 +3,7 @@
 //! Each target is a function of bytes. `scripts/fuzz` gives it to libFuzzer, `tests/replay.rs` runs it over its corpus in
 //! `corpus/TARGET/`, where an input that once found something stays for ever.
 
+mod explain; // packets that do not exist, and then do
 mod frames; // raw frames through a worker
 mod text; // HTTP/1.1, netlink, the configuration
 
@@ -10,6 +11,7 @@ mod text; // HTTP/1.1, netlink, the configuration
 #[allow(missing_docs, unreachable_pub, clippy::must_use_candidate, reason = "a part of the data plane's tests")]
 mod gateway;
 
+pub use explain::explain;
 pub use frames::{fragments, neighbors, pipeline, segments};
 pub use text::{chunked, config, heads, netlink};
 
@@ -22,6 +24,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("neighbors", neighbors),
     ("fragments", fragments),
     ("segments", segments),
+    ("explain", explain),
     ("heads", heads),
     ("chunked", chunked),
     ("netlink", netlink),

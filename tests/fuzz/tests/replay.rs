@@ -17,5 +17,5 @@ fn corpora_are_replayed() {
             inputs += 1;
         }
     }
-    assert!(inputs >= 8 * 3, "{inputs}");
+    assert!(inputs >= 9 * 3, "{inputs}");
 }
