@@ -19,7 +19,7 @@ use crate::{clock::Instant, io::MacAddr, meta::InterfaceId, random};
 const ROUNDS: u8 = 3;
 /// Least time between two rounds, and the most that is added to it at random (RFC 5227 §1.1, PROBE_MIN, PROBE_MAX).
 const SPACING: Duration = Duration::from_secs(1);
-/// After this time without an answer a tentative address is free: the rounds, and ANNOUNCE_WAIT of RFC 5227 §1.1.
+/// After this time without an answer a tentative address is free: PROBE_WAIT, the rounds, and ANNOUNCE_WAIT of RFC 5227 §1.1.
 pub const PROBE_TIME: Duration = Duration::from_secs(2 * ROUNDS as u64 + 2);
 /// Addresses handled per turn: bounds its length.
 const PER_TURN: usize = 16;
@@ -116,6 +116,11 @@ impl Announcer {
         let now = turn.now;
         let due = self.own.iter_mut().filter(|own| own.rounds > 0 && own.due <= now);
         for own in due.take(PER_TURN) {
+            // Machines switched on together do not ask at once (RFC 5227 §1.1, PROBE_WAIT; RFC 4862 §5.4.2).
+            if own.due == Instant::ZERO && own.tentative.is_some() {
+                own.due = now + draw(&mut self.random, SPACING);
+                continue;
+            }
             let interface = table.interface(own.interface);
             if interface.presence.probe || own.tentative.is_some() {
                 solicit::probe(own.interface, interface, own.address, turn);

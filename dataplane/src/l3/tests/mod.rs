@@ -7,6 +7,7 @@ mod reverse_path; // whether sources lie where packets come from
 mod local; // ICMP and what is for the router itself
 mod neighbors; // ARP and the neighbour table
 mod discovery; // ND
+mod states; // of a neighbour, one after the other
 mod presence; // our own addresses on their links, and what hosts are told
 mod segments; // how long segments in transit may be
 mod vlans; // interfaces with tags

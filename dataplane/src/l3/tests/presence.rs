@@ -125,6 +125,17 @@ fn a_tentative_address_is_probed_for_and_not_used() {
 }
 
 #[test]
+fn the_first_probe_waits_for_a_random_part_of_a_second() {
+    let tentative = Presence { tentative: vec!["10.77.10.1".parse().unwrap()], ..Presence::default() };
+    let mut router = Router::new(showing(tentative, None));
+    let start = router.now;
+    while router.wait(Duration::from_millis(1)).is_empty() {
+        assert!(router.now - start <= SECOND, "PROBE_WAIT");
+    }
+    assert!(router.now - start > Duration::from_millis(2));
+}
+
+#[test]
 fn our_own_messages_brought_back_are_no_conflict() {
     let probing = Presence { probe: true, ..announcing() };
     let mut router = Router::new(showing(probing, None));
