@@ -146,6 +146,13 @@ interfaces_are_counted() {
   done
 }
 
+interfaces_are_shown() {
+  local shown
+  shown=$("$BINARY" show ports --socket "$STATE/admin.sock")
+  expect "table" "$shown" $'*INTERFACE*PORT*MTU*RX PACKETS*ten *lan *1500*twenty*stacked*1496*'
+  "$BINARY" show ports --json --socket "$STATE/admin.sock" | jq -e '.interfaces[] | select(.name == "ten") | .rx_packets > 10 and .tx_bytes > 1000'
+}
+
 # One VLAN goes, another comes, and a third does not notice.
 reload_moves_only_what_it_names() {
   spawn client "$STATE/ping.log" ping -q -i 0.02 -c 250 -W1 10.30.0.1
@@ -167,6 +174,7 @@ check tcp-over-a-vlan tcp_over_a_vlan
 check bulk-over-a-vlan bulk_over_a_vlan
 check unknown-tags-are-counted unknown_tags_are_counted
 check interfaces-are-counted interfaces_are_counted
+check interfaces-are-shown interfaces_are_shown
 check reload-moves-only-what-it-names reload_moves_only_what_it_names
 kill "$(cat "$STATE/tags.pid")" 2>/dev/null || true
 ns client ip link set eth0 mtu 1500

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tidegate_ctrl::admin::show::{Address, Drop, Standing, position};
+use tidegate_ctrl::admin::show::{Address, Drop, Interface, Standing, position};
 use tidegate_ctrl::telemetry::document::{Core, Document, Port};
 
 use super::{ask, json, parameter};
@@ -21,6 +21,7 @@ const MOMENT: Duration = Duration::from_secs(1);
 #[derive(Deserialize)]
 struct PortsAnswer {
     ports: Vec<Port>,
+    interfaces: Vec<Interface>,
     addresses: Vec<Address>,
     uptime_ms: u64,
 }
@@ -42,6 +43,10 @@ fn port_counts(port: &Port) -> Vec<u64> {
     vec![port.rx_packets, port.rx_bytes, port.tx_packets, port.tx_bytes]
 }
 
+fn interface_counts(own: &Interface) -> Vec<u64> {
+    vec![own.rx_packets, own.rx_bytes, own.tx_packets, own.tx_bytes]
+}
+
 pub(super) fn ports(args: &Ports) -> impl FnMut(&View) -> Result<String, String> {
     let mut before: Before = None;
     move |view| {
@@ -50,14 +55,17 @@ pub(super) fn ports(args: &Ports) -> impl FnMut(&View) -> Result<String, String>
             if let Some(name) = &args.port {
                 position("port", name, answer.ports.iter().map(|port| port.name.as_str()))?;
                 answer.ports.retain(|port| port.name == *name);
+                answer.interfaces.retain(|interface| interface.port.as_ref() == Some(name));
                 answer.addresses.retain(|address| address.port.as_ref() == Some(name));
             }
             Ok(answer)
         };
         let mut answer = fetch(&view.at.socket)?;
         let keep = |answer: &PortsAnswer| {
-            let counts = answer.ports.iter().map(|port| (port.name.clone(), port_counts(port)));
-            Some((counts.collect(), answer.uptime_ms))
+            let ports = answer.ports.iter().map(|port| (port.name.clone(), port_counts(port)));
+            // Names are unique among ports, VLANs and bridges.
+            let interfaces = answer.interfaces.iter().map(|own| (own.name.clone(), interface_counts(own)));
+            Some((ports.chain(interfaces).collect(), answer.uptime_ms))
         };
         if args.rates && before.is_none() {
             before = keep(&answer);
@@ -70,30 +78,34 @@ pub(super) fn ports(args: &Ports) -> impl FnMut(&View) -> Result<String, String>
     }
 }
 
+/// Ports and interfaces as one document; `rates` are what their counters gain per second.
+fn ports_json(view: &View, answer: &PortsAnswer, rates: impl Fn(&str, &[u64]) -> Option<Vec<f64>>) -> String {
+    let names = ["rx_packets_per_s", "rx_bytes_per_s", "tx_packets_per_s", "tx_bytes_per_s"];
+    let rated = |mut value: serde_json::Value, name: &str, counts: &[u64]| {
+        if let Some(rates) = rates(name, counts) {
+            value["rates"] = names.iter().zip(rates).map(|(name, rate)| ((*name).to_owned(), json!(rate))).collect();
+        }
+        value
+    };
+    let ports = answer.ports.iter().map(|port| rated(json!(port), &port.name, &port_counts(port)));
+    let interfaces = answer.interfaces.iter().map(|own| rated(json!(own), &own.name, &interface_counts(own)));
+    let (ports, interfaces): (Vec<_>, Vec<_>) = (ports.collect(), interfaces.collect());
+    json(view, &json!({ "ports": ports, "interfaces": interfaces, "addresses": answer.addresses }))
+}
+
 fn ports_text(args: &Ports, view: &View, answer: &PortsAnswer, before: &Before) -> String {
-    let rates = |port: &Port| rates(before, &port.name, &port_counts(port), answer.uptime_ms);
+    let rates = |name: &str, counts: &[u64]| rates(before, name, counts, answer.uptime_ms);
     if view.json {
-        let names = ["rx_packets_per_s", "rx_bytes_per_s", "tx_packets_per_s", "tx_bytes_per_s"];
-        let port = |port: &Port| {
-            let mut value = json!(port);
-            if args.rates
-                && let Some(rates) = rates(port)
-            {
-                value["rates"] =
-                    names.iter().zip(rates).map(|(name, rate)| ((*name).to_owned(), json!(rate))).collect();
-            }
-            value
-        };
-        let ports: Vec<_> = answer.ports.iter().map(port).collect();
-        return json(view, &json!({ "ports": ports, "addresses": answer.addresses }));
+        return ports_json(view, answer, |name, counts| args.rates.then(|| rates(name, counts)).flatten());
     }
     let mut out = String::new();
+    let counted = |name: &str, counts: &[u64]| match args.rates {
+        true => rates(name, counts)
+            .map_or(vec!["-".to_owned(); 4], |rates| rates.iter().map(|rate| format!("{rate:.0}")).collect()),
+        false => counts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    };
     let row = |port: &Port| {
-        let counts = match args.rates {
-            true => rates(port)
-                .map_or(vec!["-".to_owned(); 4], |rates| rates.iter().map(|rate| format!("{rate:.0}")).collect()),
-            false => port_counts(port).iter().map(ToString::to_string).collect(),
-        };
+        let counts = counted(&port.name, &port_counts(port));
         let fixed = [port.name.clone(), port.driver.clone(), port.mac.clone(), port.mtu.to_string()];
         let errors = [port.rx_errors, port.tx_errors].map(|count| count.to_string());
         fixed.into_iter().chain(counts).chain(errors).collect::<Vec<_>>()
@@ -107,6 +119,15 @@ fn ports_text(args: &Ports, view: &View, answer: &PortsAnswer, before: &Before) 
         ["PORT", "DRIVER", "STATION", "MTU"].into_iter().chain(unit).chain(["RX ERRORS", "TX ERRORS"]).collect();
     // Writing to a String cannot fail.
     let _ = grid(&mut out, &header, &answer.ports.iter().map(row).collect::<Vec<_>>());
+    let own = |own: &Interface| {
+        let counts = counted(&own.name, &interface_counts(own));
+        let fixed = [own.name.clone(), own.port.clone().unwrap_or_else(|| "-".to_owned()), own.mtu.to_string()];
+        fixed.into_iter().chain(counts).collect::<Vec<_>>()
+    };
+    if !answer.interfaces.is_empty() {
+        let header: Vec<&str> = ["INTERFACE", "PORT", "MTU"].into_iter().chain(unit).collect();
+        let _ = section(&mut out, &header, &answer.interfaces.iter().map(own).collect::<Vec<_>>());
+    }
     let addresses = answer.addresses.iter().map(|address| {
         let standing = match address.standing {
             Standing::InUse => "in use",

@@ -21,6 +21,7 @@ pub use addresses::{Address, Standing};
 pub use drops::Drop;
 pub use neighbors::Neighbor;
 pub(crate) use neighbors::word as neighbor_word;
+pub use ports::Interface;
 pub(crate) use routes::word as action_word;
 pub use routes::{More, Route};
 pub(crate) use stream::{Chunks, line};
