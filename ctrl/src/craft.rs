@@ -17,8 +17,8 @@ pub struct Draft {
     pub to_station: MacAddr,
     /// Station it is from.
     pub from_station: MacAddr,
-    /// VLANs, outermost first.
-    pub vlans: Vec<u16>,
+    /// EtherType and identifier of each VLAN tag, outermost first.
+    pub tags: Vec<(u16, u16)>,
     /// Where it is from.
     pub source: IpAddr,
     /// Where it is to.
@@ -104,12 +104,10 @@ impl Draft {
     }
 
     fn ethernet(&self, v4: bool) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEADER + tag::LENGTH * self.vlans.len() + MOST);
+        let mut bytes = Vec::with_capacity(HEADER + tag::LENGTH * self.tags.len() + MOST);
         bytes.extend(self.to_station.0);
         bytes.extend(self.from_station.0);
-        for (at, vlan) in self.vlans.iter().enumerate() {
-            // 802.1ad outside, 802.1Q inside.
-            let kind = if at + 1 < self.vlans.len() { tag::SERVICE } else { tag::CUSTOMER };
+        for (kind, vlan) in &self.tags {
             bytes.extend(kind.to_be_bytes());
             bytes.extend(vlan.to_be_bytes());
         }
@@ -212,7 +210,7 @@ mod tests {
         Draft {
             to_station: MacAddr([2, 0, 0, 0, 0, 1]),
             from_station: MacAddr([2, 0, 0, 0, 0, 2]),
-            vlans: vec![100, 7],
+            tags: vec![(tag::SERVICE, 100), (tag::CUSTOMER, 7)],
             source: source.parse().expect("address"),
             destination: destination.parse().expect("address"),
             protocol,

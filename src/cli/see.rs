@@ -91,7 +91,7 @@ pub(crate) struct Explain {
     /// The gateway.
     #[command(flatten)]
     pub(crate) at: At,
-    /// The port that the packet would come in by.
+    /// The port that the packet would come in by, or a VLAN's interface on one.
     #[arg(long = "in", value_name = "PORT")]
     pub(crate) port: String,
     /// Where it would be from.
@@ -124,13 +124,13 @@ pub(crate) struct Explain {
     /// Bytes from the IP header on [default: as few as there can be].
     #[arg(long, value_name = "BYTES")]
     pub(crate) length: Option<u32>,
-    /// VLAN tags, with commas in between, outermost first.
+    /// VLAN tags, with commas in between, outermost first; the last is 802.1Q, others are 802.1ad.
     #[arg(long, value_name = "NUMBER", value_delimiter = ',')]
     pub(crate) vlan: Vec<u16>,
     /// Station that it would be from.
     #[arg(long, value_name = "STATION")]
     pub(crate) from_station: Option<String>,
-    /// Station that it would be to [default: the port's own, or that of a group address].
+    /// Station that it would be to [default: the gateway's own there, or that of a group address].
     #[arg(long, value_name = "STATION")]
     pub(crate) to_station: Option<String>,
     /// The core that would receive it.

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016 # the backquotes are those of messages
 # A bridge over two wires and a VLAN of the third: the backends' wires are one Ethernet, the client's VLAN 10 is part of it (tags.py),
 # and the gateway routes it by its own address. The other ends are the Linux stack.
 
@@ -178,9 +178,22 @@ reload_moves_only_what_it_names() {
   return "$status"
 }
 
+explain() { "$BINARY" explain --src 10.50.0.11 "$@" --socket "$STATE/admin.sock"; }
+# What is for another station crosses the bridge; what is for the router goes up, and is meant unless something else is said.
+explained_across_the_bridge() {
+  local b2
+  ns b1 ping -q -c1 -W2 10.50.0.12 >/dev/null
+  b2=$(ns b2 cat /sys/class/net/eth0/address)
+  expect 'bridged' "$(explain --in web0 --dst 10.50.0.12 --to-station "$b2")" $'*bridge*it leaves by web1*'
+  expect 'routed' "$(explain --in web0 --dst 10.0.1.100)" $'*IPv4 on interface *to this station*it leaves by lan*'
+  expect 'a VLAN that is a member' "$(explain --in ten --dst 10.0.1.100)" $'*VLAN 10*to this station*it leaves by lan*'
+  expect 'the bridge itself' "$(refuse explain --in site --dst 10.0.1.100)" '*`site` is a bridge: name the member*'
+}
+
 check becomes-a-bridge becomes_a_bridge
 check all-reach-all all_reach_all
 check bridged-and-routed bridged_and_routed
+check explained-across-the-bridge explained_across_the_bridge
 check a-station-moves a_station_moves
 check stations-are-learnt-and-forgotten stations_are_learnt_and_forgotten
 check made-up-addresses-reach-the-limit made_up_addresses_reach_the_limit

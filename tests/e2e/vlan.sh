@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016 # the backquotes are those of messages
 # VLANs and QinQ: interfaces told by their tags, on a wire that carries untagged frames as well. The client's VLAN devices are made in
 # user space (tags.py), so that a kernel without them will do; behind them is the Linux stack.
 
@@ -166,12 +166,40 @@ reload_moves_only_what_it_names() {
   return "$status"
 }
 
+explain() { "$BINARY" explain "$@" --socket "$STATE/admin.sock"; }
+capture() { "$BINARY" capture "$@" --socket "$STATE/admin.sock"; }
+# What is asked by an interface's name comes in with its tags; what is captured and traced is chosen by them.
+seen_by_their_tags() {
+  local name network
+  for name in ten:10 twenty:20 stacked:30; do
+    network=${name#*:} name=${name%:*}
+    expect "explained: $name" "$(explain --in "$name" --src "10.$network.0.100" --dst "10.$network.0.1" --json |
+      jq -r '.ways[0] | .steps[0].notes[0] + ": " + .made[0].text + .end.verdict')" "IPv4 on interface $name: *"
+  done
+  expect 'routed' "$(explain --in ten --src 10.10.0.100 --dst 10.30.0.100)" \
+    $'*VLAN 10*IPv4 on interface ten*on the link of stacked*VLANs: 10 -> 100 10*it leaves by lan*'
+  expect 'unknown' "$(explain --in lan --vlan 77 --src 10.10.0.100 --dst 10.10.0.1)" '*vlan_unknown*'
+  expect 'twice' "$(refuse explain --in ten --vlan 10 --src 10.10.0.100 --dst 10.10.0.1)" '*the tags of `ten` are known*'
+  expect 'elsewhere' "$(refuse capture --port ten -w /dev/null)" '*`ten` is no port: capture on `lan`*`vlan NUMBER`*'
+  "$BINARY" capture -w "$STATE/vlan.pcapng" --port lan --filter 'vlan 100 and icmp' --socket "$STATE/admin.sock" 2>"$STATE/vlan.err" &
+  local capture=$!
+  "$BINARY" trace --json --count 1 'vlan 20 and icmp' --socket "$STATE/admin.sock" >"$STATE/vlan.trace" 2>&1 &
+  local trace=$!
+  sleep 0.7
+  ns client ping -q -c3 -i 0.05 -W1 10.10.0.1 && ns client ping -q -c3 -i 0.05 -W1 10.20.0.1 && ns client ping -q -c3 -i 0.05 -W1 10.30.0.1
+  wait "$trace"
+  kill -INT "$capture" && wait "$capture"
+  expect 'captured' "$(cat "$STATE/vlan.err")" '6 packets captured'
+  expect 'followed' "$(jq -r 'select(.packet) | .packet.vlans[0]' "$STATE/vlan.trace")" 20
+}
+
 check vlans-are-configured vlans_are_configured
 check devices-come-up devices_come_up
 check pings-of-every-size pings_of_every_size
 check routed-between-vlans routed_between_vlans
 check tcp-over-a-vlan tcp_over_a_vlan
 check bulk-over-a-vlan bulk_over_a_vlan
+check seen-by-their-tags seen_by_their_tags
 check unknown-tags-are-counted unknown_tags_are_counted
 check interfaces-are-counted interfaces_are_counted
 check interfaces-are-shown interfaces_are_shown

@@ -9,6 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Bytes;
 use serde::Deserialize;
+use tidegate_dataplane::l2::Link;
 use tidegate_dataplane::meta::PortId;
 use tidegate_dataplane::see::capture::{Capture, Counts, Packet, Point, Points};
 use tidegate_dataplane::see::{Filter, Watch};
@@ -20,6 +21,7 @@ use super::hang::{Hanging, NUMBER, Pause};
 use super::show::{Chunks, position, refuse};
 use crate::filter;
 use crate::pcapng::{self, Direction, Interface, Statistics, Writer};
+use crate::status::Status;
 use crate::telemetry::Telemetry;
 use crate::unix;
 
@@ -60,9 +62,12 @@ struct Task {
 }
 
 impl Wanted {
-    fn understood(self, telemetry: &Telemetry) -> Result<Task, String> {
+    fn understood(self, telemetry: &Telemetry, status: &Status) -> Result<Task, String> {
         let names: Vec<&str> = telemetry.ports.iter().map(|port| port.name.as_str()).collect();
-        let number = |name: &str| position("port", name, names.iter().copied());
+        let number = |name: &str| {
+            let at = position("port", name, names.iter().copied());
+            at.map_err(|unknown| elsewhere(name, &names, status).unwrap_or(unknown))
+        };
         let ports = match &self.port {
             Some(wanted) => wanted.split(',').map(number).collect::<Result<Vec<_>, _>>()?,
             None => (0..names.len()).collect(),
@@ -92,6 +97,19 @@ impl Wanted {
     }
 }
 
+/// Where to capture what passes an interface that is no port.
+fn elsewhere(name: &str, ports: &[&str], status: &Status) -> Option<String> {
+    let known = status.tables.l3.link().interfaces().iter().find(|known| known.name == name)?;
+    match known.link {
+        Link::Port { port, .. } => {
+            let port = ports.get(port.index())?;
+            Some(format!("`{name}` is no port: capture on `{port}`, and choose by the filter `vlan NUMBER`"))
+        }
+        Link::Bridge => Some(format!("`{name}` is no port: capture on the members of the bridge")),
+        Link::None => None,
+    }
+}
+
 impl Task {
     fn make(&self, ports: usize) -> (Capture, Tap) {
         let wanted = (0..ports).map(|port| self.ports.contains(&port)).collect();
@@ -109,7 +127,7 @@ struct Tap {
 }
 
 pub(super) async fn capture(State(desk): State<Desk>, Query(wanted): Query<Wanted>) -> Response {
-    let task = match wanted.understood(&desk.telemetry) {
+    let task = match wanted.understood(&desk.telemetry, &desk.status.borrow().clone()) {
         Ok(task) => task,
         Err(wrong) => return refuse(StatusCode::BAD_REQUEST, wrong),
     };

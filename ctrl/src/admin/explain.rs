@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 use tidegate_dataplane::io::MacAddr;
-use tidegate_dataplane::meta::PortId;
+use tidegate_dataplane::l2::{Link, Tags, tag};
+use tidegate_dataplane::meta::{InterfaceId, PortId};
 use tidegate_dataplane::see::Record;
 use tidegate_dataplane::see::order::{Order, Rehearsal};
 
@@ -51,15 +52,18 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn draft(&self, status: &Status, port: usize) -> Result<Draft, String> {
-        let own = status.tables.l3.link().interfaces().get(port).map_or(MacAddr::default(), |link| link.mac);
+    fn entry(&self, status: &Status) -> Result<Entry, String> {
         let vlans = self.vlan.as_deref().map_or(Ok(Vec::new()), |text| text.split(',').map(vlan).collect())?;
+        Entry::find(&self.port, &vlans, status)
+    }
+
+    fn draft(&self, entry: Entry) -> Result<Draft, String> {
         let to = self.to_station.as_deref().map(station).transpose()?;
         let from = self.from_station.as_deref().map(station).transpose()?;
         Ok(Draft {
-            to_station: to.or_else(|| group_station(self.dst)).unwrap_or(own),
+            to_station: to.or_else(|| group_station(self.dst)).unwrap_or(entry.station),
             from_station: from.unwrap_or(SOMEBODY),
-            vlans,
+            tags: entry.tags,
             source: self.src,
             destination: self.dst,
             protocol: self.proto.unwrap_or(if self.dst.is_ipv4() { 1 } else { 58 }),
@@ -74,6 +78,56 @@ impl Wanted {
     }
 }
 
+/// Where a packet comes in.
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
+    port: usize,
+    /// EtherType and identifier of each of its tags, outermost first.
+    tags: Vec<(u16, u16)>,
+    /// Who it is to, if nothing else is said.
+    station: MacAddr,
+}
+
+impl Entry {
+    /// By the name of a port and the numbers of tags, or by that of an interface on a port, which has tags of its own.
+    fn find(name: &str, vlans: &[u16], status: &Status) -> Result<Self, String> {
+        let link = status.tables.l3.link();
+        let ports = status.config.ports.iter().map(|port| port.name.0.as_str());
+        let named = link.interfaces().iter().find(|known| known.name == name);
+        let (port, tags) = match (position("port", name, ports), named.map(|known| known.link)) {
+            // 802.1ad outside, 802.1Q inside.
+            (Ok(port), _) => match vlans.split_last() {
+                Some((inner, outer)) => {
+                    let outer = outer.iter().map(|vlan| (tag::SERVICE, *vlan));
+                    (port, outer.chain([(tag::CUSTOMER, *inner)]).collect())
+                }
+                None => (port, Vec::new()),
+            },
+            (Err(_), Some(Link::Port { .. })) if !vlans.is_empty() => {
+                return Err(format!("the tags of `{name}` are known: name its port, or leave out `vlan`"));
+            }
+            (Err(_), Some(Link::Port { port, tags })) => (port.index(), parts(tags)),
+            (Err(_), Some(Link::Bridge)) => {
+                return Err(format!("`{name}` is a bridge: name the member by which the packet comes in"));
+            }
+            (Err(unknown), _) => return Err(unknown),
+        };
+        let same = |known: &Link| matches!(known, Link::Port { port: at, tags: has } if at.index() == port && parts(*has) == tags);
+        let interface = link.interfaces().iter().position(|known| same(&known.link)).unwrap_or(port);
+        // On a member of a bridge, the router is the bridge's own interface.
+        let member = InterfaceId(interface as u16);
+        let bridge = link.bridges().iter().find(|bridge| bridge.members.contains(&member));
+        let station = link.interface(bridge.map_or(member, |bridge| bridge.interface)).mac;
+        Ok(Self { port, tags, station })
+    }
+}
+
+/// EtherType and identifier of each tag.
+fn parts(tags: Tags) -> Vec<(u16, u16)> {
+    let (each, _) = tags.as_bytes().as_chunks();
+    each.iter().map(|[a, b, c, d]| (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]))).collect()
+}
+
 fn vlan(text: &str) -> Result<u16, String> {
     let number = text.parse().ok().filter(|number| *number < 4095);
     number.ok_or_else(|| format!("`{text}` is no VLAN's number: they are 0 to 4094"))
@@ -86,17 +140,16 @@ fn station(text: &str) -> Result<MacAddr, String> {
 
 pub(super) async fn explain(State(desk): State<Desk>, Query(wanted): Query<Wanted>) -> Response {
     let status = desk.status.borrow().clone();
-    let names = status.config.ports.iter().map(|port| port.name.0.as_str());
-    let port = match position("port", &wanted.port, names) {
-        Ok(port) => port,
-        Err(unknown) => return refuse(StatusCode::BAD_REQUEST, unknown),
+    let entry = match wanted.entry(&status) {
+        Ok(entry) => entry,
+        Err(wrong) => return refuse(StatusCode::BAD_REQUEST, wrong),
     };
+    let port = entry.port;
     let core = wanted.core.unwrap_or(0);
     if core >= desk.lines.cores() {
         return refuse(StatusCode::BAD_REQUEST, format_args!("there are only {} cores, from 0", desk.lines.cores()));
     }
-    let packet =
-        wanted.draft(&status, port).and_then(|draft| draft.packet().map_err(|error: CraftError| error.to_string()));
+    let packet = wanted.draft(entry).and_then(|draft| draft.packet().map_err(|error: CraftError| error.to_string()));
     let packet = match packet {
         Ok(packet) => packet,
         Err(wrong) => return refuse(StatusCode::BAD_REQUEST, wrong),

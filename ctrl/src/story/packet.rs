@@ -173,7 +173,10 @@ fn tcp_flags(flags: u8) -> String {
 pub(super) fn changes(before: &Packet, after: &Packet) -> Vec<Change> {
     let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
-    let vlans = |packet: &Packet| packet.vlans.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let vlans = |packet: &Packet| match &packet.vlans[..] {
+        [] => "-".to_owned(),
+        vlans => vlans.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+    };
     let hops = if after.network == "IPv6" { "hop limit" } else { "TTL" };
     let fields = [
         ("destination station", shown(&before.to_station), shown(&after.to_station)),
