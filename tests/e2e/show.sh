@@ -61,12 +61,18 @@ drops_say_what_they_mean() {
 
 cores_have_stages() {
   expect 'table' "$(show cores)" 'CPU *BUSY %*stages on CPU*l3_route*'
+  # In packet order.
+  expect 'stages' "$(show cores)" $'*\nrx *\nl2_parse *\nl2_input *\nl3_input *\nl3_route *\nl2_output *\ntx *'
   expect_at_least 'packets of a stage' "$(ask '.cores[0].stages.l3_route.packets' cores)" 1
   expect 'refusal' "$(refuse show cores --cpu 999)" '*no core is on that CPU*'
 }
 
+show_into_full() { show cores --watch=0.1 >/dev/full; }
 watching_repeats() {
   local lines
+  # Whoever reads may go; what cannot be written is a failure.
+  "$BINARY" show cores --watch=0.1 --socket "$STATE/admin.sock" | head -n 3 >/dev/null
+  expect 'a full disk' "$(refuse show_into_full)" '*cannot write to standard output*'
   timeout 3 "$BINARY" show drops --json --watch=0.5 --socket "$STATE/admin.sock" >"$STATE/watched" || true
   lines=$(jq -c '.drops[0].reason' "$STATE/watched" | wc -l)
   expect_at_least 'documents in three seconds' "$lines" 4

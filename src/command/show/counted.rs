@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidegate_ctrl::admin::show::{Address, Drop, Interface, Standing, position};
 use tidegate_ctrl::telemetry::document::{Core, Document, Port};
+use tidegate_dataplane::stats::Stage;
 
 use super::{ask, json, parameter};
 use crate::cli::show::{Cores, Drops, Ports, View};
-use crate::command::table::{grid, section};
+use crate::command::table::{grid, section, width, within};
 
 /// Time over which rates are taken when nothing is watched.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -208,7 +209,7 @@ fn drops_text(drops: &[Drop], rates: bool, rate: impl Fn(&Drop) -> Option<f64>) 
         if rates { &["REASON", "PACKETS", "PER SECOND", "MEANING"] } else { &["REASON", "PACKETS", "MEANING"] };
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let _ = grid(&mut out, header, &drops.iter().map(row).collect::<Vec<_>>());
+    let _ = grid(&mut out, header, &within(width(), header, drops.iter().map(row).collect()));
     out
 }
 
@@ -248,12 +249,14 @@ pub(super) fn cores(args: &Cores) -> impl FnMut(&View) -> Result<String, String>
         let _ = grid(&mut out, &header, &cores.iter().map(row).collect::<Vec<_>>());
         for core in cores {
             let _ = writeln!(out, "\nstages on CPU {}", core.cpu);
-            let row = |(stage, counts): (&String, &tidegate_ctrl::telemetry::document::StageCounts)| {
-                let each = core.cycles_per_packet.get(stage).map_or("-".to_owned(), |cycles| format!("{cycles:.1}"));
-                vec![stage.clone(), counts.packets.to_string(), each]
-            };
-            let _ =
-                grid(&mut out, &["STAGE", "PACKETS", "CYCLES EACH"], &core.stages.iter().map(row).collect::<Vec<_>>());
+            // In packet order, not in that of the alphabet.
+            let rows = Stage::ALL.iter().filter_map(|stage| {
+                let counts = core.stages.get(stage.label())?;
+                let each = core.cycles_per_packet.get(stage.label());
+                let each = each.map_or("-".to_owned(), |cycles| format!("{cycles:.1}"));
+                Some(vec![stage.label().to_owned(), counts.packets.to_string(), each])
+            });
+            let _ = grid(&mut out, &["STAGE", "PACKETS", "CYCLES EACH"], &rows.collect::<Vec<_>>());
         }
         Ok(out)
     }

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tidegate_ctrl::admin::client::{Method, request};
 
-use super::{fail, print};
+use super::{fail, print, written};
 use crate::cli::show::{Show, View, What};
 
 /// Clears a terminal and puts the cursor at its beginning.
@@ -37,28 +37,29 @@ fn again(view: &View, mut picture: impl FnMut(&View) -> Result<String, String>) 
             Err(trouble) => fail(&trouble),
         };
     };
-    let clears = std::io::stdout().is_terminal() && !view.json;
-    loop {
+    for first in std::iter::once(true).chain(std::iter::repeat(false)) {
         let text = match picture(view) {
             Ok(text) => text,
             Err(trouble) => return fail(&trouble),
         };
-        let written = frame(clears, &text);
-        if written.is_err() {
-            // Whoever read it has gone.
-            return ExitCode::SUCCESS;
+        let mut out = std::io::stdout().lock();
+        if let Err(error) = out.write_all((lead(view, first).to_owned() + &text).as_bytes()).and_then(|()| out.flush())
+        {
+            return written(Err(error));
         }
         thread::sleep(interval.0);
     }
+    ExitCode::SUCCESS
 }
 
-fn frame(clears: bool, text: &str) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    if clears {
-        out.write_all(CLEAR.as_bytes())?;
+/// What stands before a picture: a terminal shows one at a time, elsewhere an empty line parts them.
+fn lead(view: &View, first: bool) -> &'static str {
+    match view.watch {
+        Some(_) if view.json => "",
+        Some(_) if std::io::stdout().is_terminal() => CLEAR,
+        Some(_) if !first => "\n",
+        _ => "",
     }
-    out.write_all(text.as_bytes())?;
-    out.flush()
 }
 
 /// Asks for a document.

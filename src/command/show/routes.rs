@@ -1,7 +1,7 @@
 //! Prefixes and their ways: read line by line as they come, so that a million of them pass through here and do not stay.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 use std::thread;
 
@@ -9,17 +9,18 @@ use clap::ValueEnum as _;
 use tidegate_ctrl::admin::client::stream;
 use tidegate_ctrl::admin::show::{More, Route};
 
-use super::{CLEAR, parameter, refusal};
+use super::{lead, parameter, refusal};
 use crate::cli::show::Routes;
-use crate::command::{fail, table::grid};
+use crate::command::{fail, table::grid, written};
 
 /// Rows of a table that are aligned with each other; all of them unless they are many.
 const TOGETHER: usize = 2000;
 
 pub(super) fn show(args: &Routes) -> ExitCode {
     let path = path(args);
+    let mut first = true;
     loop {
-        let mut printer = Printer::new(args);
+        let mut printer = Printer::new(args, lead(&args.view, first), BufWriter::new(io::stdout()));
         let outcome = stream(&args.view.at.socket, &path, |piece| printer.take(piece));
         match outcome {
             Err(error) => return fail(&error),
@@ -27,12 +28,9 @@ pub(super) fn show(args: &Routes) -> ExitCode {
             Ok(status) => return fail(&refusal(&String::from_utf8_lossy(&printer.rest), status)),
         }
         if let Err(error) = printer.end() {
-            return if error.kind() == std::io::ErrorKind::BrokenPipe {
-                ExitCode::SUCCESS
-            } else {
-                fail(&format_args!("cannot write to standard output: {error}"))
-            };
+            return written(Err(error));
         }
+        first = false;
         match args.view.watch {
             Some(interval) => thread::sleep(interval.0),
             None => return ExitCode::SUCCESS,
@@ -55,20 +53,22 @@ fn path(args: &Routes) -> String {
 }
 
 /// Prints lines as they come.
-struct Printer<'a> {
+struct Printer<'a, W> {
     args: &'a Routes,
+    /// What stands before the first row.
+    lead: &'static str,
     /// What has come of the next line.
     rest: Vec<u8>,
     rows: Vec<Vec<String>>,
-    printed: bool,
     json_rows: u64,
+    out: W,
     more: Option<More>,
-    error: Option<std::io::Error>,
+    error: Option<io::Error>,
 }
 
-impl<'a> Printer<'a> {
-    fn new(args: &'a Routes) -> Self {
-        Self { args, rest: Vec::new(), rows: Vec::new(), printed: false, json_rows: 0, more: None, error: None }
+impl<'a, W: Write> Printer<'a, W> {
+    fn new(args: &'a Routes, lead: &'static str, out: W) -> Self {
+        Self { args, lead, rest: Vec::new(), rows: Vec::new(), json_rows: 0, out, more: None, error: None }
     }
 
     /// Takes a piece of the answer; false when there is nobody to print it for.
@@ -87,16 +87,15 @@ impl<'a> Printer<'a> {
         true
     }
 
-    fn line(&mut self, line: &[u8]) -> std::io::Result<()> {
+    fn line(&mut self, line: &[u8]) -> io::Result<()> {
         if let Ok(more) = serde_json::from_slice::<More>(line) {
             self.more = Some(more);
             return Ok(());
         }
         if self.args.view.json {
-            let mut out = std::io::stdout().lock();
-            out.write_all(if self.json_rows == 0 { b"{\"routes\":[\n" } else { b",\n" })?;
+            self.out.write_all(if self.json_rows == 0 { b"{\"routes\":[\n" } else { b",\n" })?;
             self.json_rows += 1;
-            return out.write_all(line.trim_ascii_end());
+            return self.out.write_all(line.trim_ascii_end());
         }
         let Ok(route) = serde_json::from_slice::<Route>(line) else { return Ok(()) };
         let dash = || "-".to_owned();
@@ -115,26 +114,22 @@ impl<'a> Printer<'a> {
         if self.rows.len() >= TOGETHER { self.flush() } else { Ok(()) }
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = grid(&mut text, &["TO", "FROM", "ACTION", "VIA", "INTERFACE"], &self.rows);
         self.rows.clear();
-        let mut out = std::io::stdout().lock();
-        if !self.printed && self.args.view.watch.is_some() && std::io::IsTerminal::is_terminal(&out) {
-            out.write_all(CLEAR.as_bytes())?;
-        }
-        self.printed = true;
-        out.write_all(text.as_bytes())
+        self.out.write_all(std::mem::take(&mut self.lead).as_bytes())?;
+        self.out.write_all(text.as_bytes())
     }
 
     /// What stands below the last row.
-    fn end(mut self) -> std::io::Result<()> {
+    fn end(mut self) -> io::Result<()> {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
         let Some(More { shown, more }) = self.more else {
-            return Err(std::io::Error::other("the gateway broke off in the middle of its answer"));
+            return Err(io::Error::other("the gateway broke off in the middle of its answer"));
         };
         let mut text = String::new();
         if self.args.view.json {
@@ -148,8 +143,74 @@ impl<'a> Printer<'a> {
                 let _ = writeln!(text, "{more} more; --limit 0 shows all, --to and the other filters fewer");
             }
         }
-        let mut out = std::io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        out.flush()
+        self.out.write_all(text.as_bytes())?;
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command, show::What};
+
+    const ROUTES: &str = r#"{"to":"10.0.1.0/24","source":"connected","action":"forward","via":null,"interface":"lan"}
+{"to":"10.9.0.0/16","source":"static","action":"spread","via":null,"interface":null,"hops":[{"via":"10.0.1.2","interface":"lan","weight":1},{"via":"10.0.2.2","interface":"wan","weight":3}]}
+"#;
+    const END: &str = "{\"shown\":2,\"more\":7}\n";
+
+    fn args(more: &[&str]) -> Routes {
+        let cli = Cli::parse_from(["tidegate", "show", "routes"].iter().chain(more));
+        let Command::Show(show) = cli.command else { panic!("another command") };
+        let What::Routes(args) = show.what else { panic!("another part") };
+        args
+    }
+
+    /// What is printed of an answer that comes in pieces of `size` bytes.
+    fn printed(more: &[&str], answer: &str, size: usize) -> io::Result<String> {
+        let (args, mut out) = (args(more), Vec::new());
+        let mut printer = Printer::new(&args, "", &mut out);
+        assert!(answer.as_bytes().chunks(size).all(|piece| printer.take(piece)));
+        printer.end()?;
+        Ok(String::from_utf8(out).expect("text"))
+    }
+
+    #[test]
+    fn several_next_hops_have_a_row_each_and_the_rest_is_counted() {
+        let expected = "TO           FROM       ACTION   VIA                INTERFACE\n\
+            10.0.1.0/24  connected  forward  -                  lan\n\
+            10.9.0.0/16  static     spread   10.0.1.2 weight 1  lan\n\
+            \x20                                10.0.2.2 weight 3  wan\n\
+            7 more; --limit 0 shows all, --to and the other filters fewer\n";
+        for size in [1, 7, 4096] {
+            assert_eq!(printed(&[], &(ROUTES.to_owned() + END), size).expect("all is there"), expected);
+        }
+        assert_eq!(printed(&[], "{\"shown\":0,\"more\":0}\n", 99).expect("all is there"), "no route\n");
+    }
+
+    #[test]
+    fn json_is_one_document() {
+        for (routes, shown) in [(ROUTES, 2), ("", 0)] {
+            let text = printed(&["--json"], &format!("{routes}{{\"shown\":{shown},\"more\":7}}\n"), 11);
+            let value: serde_json::Value = serde_json::from_str(&text.expect("all is there")).expect("a document");
+            assert_eq!(value["routes"].as_array().map(Vec::len), Some(shown));
+            assert_eq!((&value["shown"], &value["more"]), (&shown.into(), &7.into()));
+        }
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_is_a_failure() {
+        let error = printed(&[], ROUTES, 4096).expect_err("no last line");
+        assert!(error.to_string().contains("broke off"), "{error}");
+    }
+
+    #[test]
+    fn many_rows_do_not_wait_for_the_last() {
+        let (args, mut out) = (args(&[]), Vec::new());
+        let mut printer = Printer::new(&args, "", &mut out);
+        let row = format!("{}\n", ROUTES.lines().next().unwrap_or_default());
+        assert!((0..TOGETHER).all(|_| printer.take(row.as_bytes())));
+        assert!(printer.rows.is_empty() && out.len() > TOGETHER * 40);
     }
 }
