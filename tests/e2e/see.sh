@@ -127,21 +127,29 @@ a_delivered_packet_is_followed() {
 
 explained_is_what_happens() { ns client "$PYTHON" "$ROOT/tests/e2e/see.py" agree "$BINARY" "$STATE/admin.sock"; }
 
-# Nothing is sent, asked for, counted or opened.
+# Nothing is sent, asked for, counted or opened. The hosts speak up by themselves at times (MLD, router solicitations), so that
+# one attempt of five counts; explaining that counted would spoil them all.
 explaining_touches_nothing() {
   ping_backend 1
-  local before after
-  before=$(quiet_counters)
-  for _ in {1..5}; do
-    explain --in lan --src 10.0.1.100 --dst 10.0.2.77 --proto udp --dport 53 >/dev/null
-    explain --in lan --src 10.0.1.100 --dst 192.0.2.1 >/dev/null
-    explain --in lan --src 10.0.1.100 --dst 10.0.1.1 --proto tcp --dport 80 >/dev/null
-    explain --in lan --src 10.0.1.100 --dst 10.0.1.1 >/dev/null
+  local attempt before changed
+  for attempt in {1..5}; do
+    before=$(quiet_counters)
+    explain_much
+    changed=$(diff <(echo "$before") <(quiet_counters)) && break
+    echo "attempt $attempt: $changed"
   done
-  after=$(quiet_counters)
-  expect 'counters' "$after" "$before"
+  expect 'counters' "$changed" ''
   expect 'neighbours' "$("$BINARY" show neighbours --json --socket "$STATE/admin.sock" | jq -r '.neighbors[].address' | grep -c 10.0.2.77 || true)" 0
   expect 'a neighbour that is not known' "$(explain --in lan --src 10.0.1.100 --dst 10.0.2.77)" '*10.0.2.77 on web0 is not known: it is asked for, and the packet waits*on its behalf: ARP request: who has 10.0.2.77?*'
+}
+explain_much() {
+  local _
+  for _ in {1..5}; do
+    explain --in lan --src 10.0.1.100 --dst 10.0.2.77 --proto udp --dport 53
+    explain --in lan --src 10.0.1.100 --dst 192.0.2.1
+    explain --in lan --src 10.0.1.100 --dst 10.0.1.1 --proto tcp --dport 80
+    explain --in lan --src 10.0.1.100 --dst 10.0.1.1
+  done >/dev/null
 }
 quiet_counters() {
   admin "$STATE" /metrics | grep -E '^tidegate_(drops_total|tcp_(half_open|segments)|stage_packets_total.*l3_route)' | sort
