@@ -10,6 +10,7 @@ mod error;
 mod home; // whose memory it is
 #[cfg(feature = "dpdk")]
 mod mbuf;
+mod pages; // where it lies
 
 use core::{
     cell::{Cell, RefCell, UnsafeCell},
@@ -81,23 +82,7 @@ impl Arena {
             return Err(ArenaError::Shape { chunk_size, chunks });
         }
         let bytes = chunks * chunk_size;
-        // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no existing memory; the result is
-        // checked below. The standard allocator would not do: a UMEM must be page-aligned and stay mapped as a whole.
-        let base = unsafe {
-            libc::mmap(
-                core::ptr::null_mut(),
-                bytes,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        let failed = || ArenaError::OutOfMemory { bytes, errno: errno() };
-        if base == libc::MAP_FAILED {
-            return Err(failed());
-        }
-        let base = NonNull::new(base.cast::<u8>()).ok_or_else(failed)?;
+        let base = pages::map(bytes).ok_or_else(|| ArenaError::OutOfMemory { bytes, errno: errno() })?;
         // LIFO: the chunk freed last is the warmest in cache. Reserved in full so that a free never allocates.
         let free = (0..chunks as u32).rev().collect();
         let inner = Box::new(Inner {
@@ -249,8 +234,8 @@ impl Drop for Arena {
 unsafe fn destroy(inner: NonNull<Inner>) {
     // SAFETY: leaked from a Box in `Arena::new`; the caller holds the last pointer.
     let inner = unsafe { Box::from_raw(inner.as_ptr()) };
-    // SAFETY: the mapping was made in `Arena::new` with this size and no frame points into it.
-    unsafe { libc::munmap(inner.base.as_ptr().cast(), inner.bytes()) };
+    // SAFETY: it was mapped in `Arena::new` with this size and no frame points into it.
+    unsafe { pages::unmap(inner.base, inner.bytes()) };
 }
 
 fn errno() -> i32 {
