@@ -104,6 +104,9 @@ pub(crate) struct Routes {
     /// Only the route that packets to this address take: the longest prefix that it is in.
     #[arg(long, value_name = "ADDRESS", group = "destination")]
     pub(crate) longest: Option<IpAddr>,
+    /// The routes of this routing domain; without it, of the main one.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) vrf: Option<String>,
     /// Only routes that leave by this interface.
     #[arg(long, value_name = "NAME")]
     pub(crate) interface: Option<String>,

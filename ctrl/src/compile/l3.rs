@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tidegate_dataplane::io::{MacAddr, PortInfo};
 use tidegate_dataplane::l2::{self, Presence, StaticNeighbor, Tags, tag};
-use tidegate_dataplane::l3::{self, Advertise, Hop, InterfaceSpec, Learnt, Route, Spec, Table, Target, VrfId};
+use tidegate_dataplane::l3::{self, Advertise, Hop, InterfaceSpec, Learnt, Route, Spec, Table, Target, VrfId, VrfSpec};
 use tidegate_dataplane::meta::{InterfaceId, PortId};
 
 use super::Inputs;
@@ -19,6 +19,7 @@ pub(super) fn same(a: &Inputs, b: &Inputs) -> bool {
     a.ports == b.ports
         && a.config.interfaces == b.config.interfaces
         && a.tentative == b.tentative
+        && a.config.vrfs == b.config.vrfs
         && a.config.routes == b.config.routes
         && a.config.kernel_routes.override_static == b.config.kernel_routes.override_static
         && a.config.neighbors == b.config.neighbors
@@ -30,7 +31,19 @@ pub(super) fn spec(inputs: &Inputs, previous: Option<&Table>) -> Spec {
     let ids = ids(&config.interfaces, previous);
     let interfaces = config.interfaces.iter().enumerate().map(|(at, item)| interface(inputs, ids[at], item));
     let interfaces: Vec<_> = interfaces.collect();
-    let routes = config.routes.iter().map(|route| Route { to: route.to, target: target(&route.target, &ids) });
+    let routes = |vrf: Option<usize>| {
+        let inside = config.routes.iter().filter(move |route| route.vrf.as_ref().map(|vrf| vrf.index) == vrf);
+        inside.map(|route| Route { to: route.to, target: target(&route.target, &ids) }).collect()
+    };
+    let vrf = |at: usize| {
+        let inside = |interface: &model::Interface| interface.vrf.as_ref().is_some_and(|vrf| vrf.index == at);
+        let members = config.interfaces.iter().zip(&ids).filter(|(interface, _)| inside(interface));
+        VrfSpec {
+            name: config.vrfs[at].0.clone(),
+            interfaces: members.map(|(_, id)| *id).collect(),
+            routes: routes(Some(at)),
+        }
+    };
     let neighbors = config.neighbors.iter().map(|neighbor| StaticNeighbor {
         interface: ids[neighbor.interface.index],
         address: neighbor.address,
@@ -38,11 +51,11 @@ pub(super) fn spec(inputs: &Inputs, previous: Option<&Table>) -> Spec {
     });
     Spec {
         interfaces,
-        routes: routes.collect(),
+        routes: routes(None),
         neighbors: neighbors.collect(),
         bridges: bridges(config, &ids),
         learnt_wins: config.kernel_routes.override_static,
-        vrfs: Vec::new(),
+        vrfs: (0..config.vrfs.len()).map(vrf).collect(),
     }
 }
 
@@ -56,7 +69,7 @@ fn ids(interfaces: &[model::Interface], previous: Option<&Table>) -> Vec<Interfa
     let mut free = (ports..).filter(|at| known.get(*at).is_none_or(|interface| interface.name.is_empty()));
     let mut number = |(at, interface): (usize, &model::Interface)| match interface.link {
         Link::Port => id(at),
-        Link::Vlan { .. } | Link::Bridge { .. } => {
+        Link::Vlan { .. } | Link::Bridge { .. } | Link::Loopback => {
             let had = numbers.get(interface.name.0.as_str()).copied();
             id(had.or_else(|| free.next()).unwrap_or(usize::MAX))
         }
@@ -75,8 +88,8 @@ fn interface(inputs: &Inputs, id: InterfaceId, interface: &model::Interface) -> 
     }
     let tentative = inputs.tentative.addresses.iter().filter(|(name, _)| *name == interface.name);
     let presence = Presence {
-        announce: interface.announce,
-        probe: interface.duplicate_detection != DuplicateDetection::Off,
+        announce: interface.announce && interface.link != Link::Loopback,
+        probe: interface.duplicate_detection != DuplicateDetection::Off && interface.link != Link::Loopback,
         tentative: tentative.map(|(_, address)| *address).collect(),
         attempt: inputs.tentative.attempt,
     };
@@ -94,6 +107,7 @@ fn interface(inputs: &Inputs, id: InterfaceId, interface: &model::Interface) -> 
             let link = l2::Link::Port { port: PortId(self::id(port.index).0), tags };
             (link, inputs.ports[port.index].mac, interface.mtu)
         }
+        Link::Loopback => (l2::Link::None, MacAddr::default(), interface.mtu),
         Link::Bridge { .. } => (l2::Link::Bridge, mac(&inputs.config, &inputs.ports, interface), interface.mtu),
     };
     InterfaceSpec {
@@ -124,11 +138,12 @@ pub(super) fn mac(config: &Config, ports: &[PortInfo], interface: &model::Interf
     let below = |name: &Name| config.interfaces.iter().find(|other| other.name == *name);
     let port = match &interface.link {
         Link::Port => Some(&interface.name),
+        Link::Loopback => None,
         Link::Vlan { port, .. } => Some(&port.name),
         Link::Bridge { members, .. } => {
             members.first().and_then(|member| below(&member.name)).map(|member| match &member.link {
                 Link::Vlan { port, .. } => &port.name,
-                Link::Port | Link::Bridge { .. } => &member.name,
+                Link::Port | Link::Bridge { .. } | Link::Loopback => &member.name,
             })
         }
     };

@@ -39,6 +39,8 @@ pub struct Config {
     pub ports: Vec<Port>,
     /// What IP sees: the ports in their order, then everything else that has addresses. References to interfaces count here.
     pub interfaces: Vec<Interface>,
+    /// `[[vrf]]`: the routing domains beside the main one.
+    pub vrfs: Vec<Name>,
     /// `[[route]]`.
     pub routes: Vec<Route>,
     /// `[kernel_routes]`.
@@ -138,6 +140,8 @@ pub struct Tcp {
 pub struct Route {
     /// Destinations.
     pub to: IpNet,
+    /// The routing domain whose packets it is for; `None` for the main one.
+    pub vrf: Option<Reference>,
     /// What happens to packets for them.
     pub target: RouteTarget,
 }

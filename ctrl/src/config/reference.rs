@@ -14,6 +14,8 @@ const TABLES: &[(&str, &str)] = &[
     ("[[port]]", "Port"),
     ("[[vlan]]", "Vlan"),
     ("[[bridge]]", "Bridge"),
+    ("[[loopback]]", "Loopback"),
+    ("[[vrf]]", "Vrf"),
     ("[[route]]", "Route"),
     ("[kernel_routes]", "KernelRoutes"),
     ("[[neighbor]]", "Neighbor"),

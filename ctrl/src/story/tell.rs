@@ -104,7 +104,8 @@ fn word(verdict: Verdict) -> &'static str {
 
 /// The prefix by which the tables send a packet to its destination.
 pub(super) fn prefix(record: &Record, tables: &Tables) -> Option<(ipnet::IpNet, u32)> {
-    tables.l3.matched(VrfId::MAIN, record.routed_to()?)
+    let routed = record.steps.iter().find(|step| step.stage == Stage::L3Route);
+    tables.l3.matched(routed.map_or(VrfId::MAIN, |step| step.meta.vrf), record.routed_to()?)
 }
 
 fn end(record: &Record, around: &Surroundings<'_>) -> End {

@@ -52,6 +52,8 @@ pub struct Builder {
 /// The routes of a domain.
 #[derive(Default, Debug)]
 struct Domain {
+    /// Empty for the main one, and for those that are no more.
+    name: Arc<str>,
     v4: Layers<Rib4>,
     v6: Layers<Rib6>,
     addresses: Addresses,
@@ -155,6 +157,10 @@ impl Builder {
             unused.into_iter().flatten().for_each(|number| self.ways.release(number));
             domain.addresses = addresses;
         }
+        let names = core::iter::once("").chain(spec.vrfs.iter().map(|vrf| vrf.name.as_str()));
+        for (domain, name) in self.domains.iter_mut().zip(names.chain(core::iter::repeat(""))) {
+            domain.name = name.into();
+        }
         self.made = None;
         Ok(())
     }
@@ -186,6 +192,7 @@ impl Builder {
         self.made =
             Some(Made { link: Arc::clone(&link), next_hops: Arc::clone(&next_hops), groups: Arc::clone(&groups) });
         let mut vrfs = self.domains.iter_mut().map(|domain| Vrf {
+            name: Arc::clone(&domain.name),
             addresses: domain.addresses.clone(),
             fib4: domain.v4.rib.publish(),
             fib6: domain.v6.rib.publish(),

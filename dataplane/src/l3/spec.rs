@@ -100,6 +100,8 @@ pub struct Spec {
 /// A routing domain: addresses and routes of its own, so that what is in another may be the same.
 #[derive(Clone, Default, Debug)]
 pub struct VrfSpec {
+    /// Its name.
+    pub name: String,
     /// Its interfaces; each belongs to one domain.
     pub interfaces: Vec<InterfaceId>,
     /// Its static routes, in any order.

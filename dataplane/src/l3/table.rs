@@ -50,12 +50,18 @@ pub const NO_ROUTE: u32 = 0;
 /// A routing domain: what is ours in it, and where its prefixes lead.
 #[derive(Debug)]
 pub struct Vrf {
+    pub(super) name: Arc<str>,
     pub(super) addresses: Addresses,
     pub(super) fib4: Arc<Fib4>,
     pub(super) fib6: Arc<Fib6>,
 }
 
 impl Vrf {
+    /// Its name; empty for the main one.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Which addresses are ours.
     #[inline]
     pub fn addresses(&self) -> &Addresses {
@@ -116,6 +122,17 @@ impl Table {
     /// A routing domain; the main one if there is none of this number.
     pub fn vrf(&self, vrf: VrfId) -> &Vrf {
         vrf.index().checked_sub(1).and_then(|at| self.others.get(at)).unwrap_or(&self.main)
+    }
+
+    /// The routing domain of a name.
+    pub fn vrf_named(&self, name: &str) -> Option<VrfId> {
+        let at = self.others.iter().position(|vrf| vrf.name() == name && !name.is_empty())?;
+        Some(VrfId(at as u16 + 1))
+    }
+
+    /// The routing domains beside the main one.
+    pub fn vrfs(&self) -> &[Vrf] {
+        &self.others
     }
 
     /// The routing domain of an interface.

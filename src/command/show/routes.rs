@@ -44,6 +44,7 @@ fn path(args: &Routes) -> String {
         args.to.as_ref().map(|to| parameter("to", to)),
         args.exact.as_ref().map(|to| parameter("exact", to)),
         args.longest.map(|address| parameter("longest", &address.to_string())),
+        args.vrf.as_ref().map(|name| parameter("vrf", name)),
         args.interface.as_ref().map(|name| parameter("interface", name)),
         args.via.map(|address| parameter("via", &address.to_string())),
         source.map(|source| parameter("source", source.get_name())),

@@ -11,7 +11,7 @@ use hyper::body::Bytes;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use tidegate_dataplane::l3::group::{Group, Member};
-use tidegate_dataplane::l3::{Action, Table, Used, VrfId};
+use tidegate_dataplane::l3::{Action, Table, Used, Vrf, VrfId};
 use tokio::sync::mpsc::Sender;
 
 use super::{Chunks, interface_index, interface_name, line, refuse};
@@ -62,12 +62,13 @@ pub struct More {
     pub more: u64,
 }
 
-/// `?to=…&exact=…&longest=…&interface=…&via=…&source=…&limit=…`.
+/// `?to=…&exact=…&longest=…&vrf=…&interface=…&via=…&source=…&limit=…`.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Wanted {
     to: Option<String>,
     exact: Option<String>,
     longest: Option<IpAddr>,
+    vrf: Option<String>,
     interface: Option<String>,
     via: Option<IpAddr>,
     source: Option<String>,
@@ -79,6 +80,7 @@ struct Sought {
     within: Option<IpNet>,
     exact: Option<IpNet>,
     longest: Option<IpAddr>,
+    vrf: VrfId,
     interface: Option<usize>,
     via: Option<IpAddr>,
     source: Option<String>,
@@ -96,12 +98,20 @@ impl Wanted {
             within: self.to.as_deref().map(prefix).transpose()?,
             exact: self.exact.as_deref().map(prefix).transpose()?,
             longest: self.longest,
+            vrf: self.vrf.as_deref().map(|name| domain(status, name)).transpose()?.unwrap_or(VrfId::MAIN),
             interface: self.interface.as_deref().map(|name| interface_index(status, name)).transpose()?,
             via: self.via,
             source: self.source,
             limit: self.limit.unwrap_or(u64::MAX),
         })
     }
+}
+
+/// The number of a routing domain; the refusal of a name that none has.
+fn domain(status: &Status, name: &str) -> Result<VrfId, String> {
+    let table = &status.tables.l3;
+    let there = || table.vrfs().iter().map(Vrf::name).filter(|known| !known.is_empty()).collect::<Vec<_>>().join(", ");
+    table.vrf_named(name).ok_or_else(|| format!("there is no VRF `{name}`; there are: {}", there()))
 }
 
 /// A prefix, or an address as the prefix of itself.
@@ -167,8 +177,8 @@ impl Search {
         let routes = self.status.routes.lock().unwrap_or_else(PoisonError::into_inner);
         let found = match self.sought.longest {
             // One address has one route; what is asked beside it may still leave that out.
-            Some(address) => routes.builder.longest(VrfId::MAIN, address).into_iter().collect(),
-            None => routes.builder.routes(VrfId::MAIN, last).take(SLICE).collect(),
+            Some(address) => routes.builder.longest(self.sought.vrf, address).into_iter().collect(),
+            None => routes.builder.routes(self.sought.vrf, last).take(SLICE).collect(),
         };
         (found, Arc::clone(&routes.table))
     }

@@ -26,7 +26,7 @@ fn link(
         let Some(member) = names.interfaces.resolve(name, cx) else { continue };
         let Some((_, keys)) = raw.interfaces().nth(member.index).filter(|_| member.index < interfaces_below(raw))
         else {
-            let message = format!("`{}` is a bridge itself", name.0);
+            let message = format!("`{}` is neither a port nor a VLAN", name.0);
             cx.push(Diagnostic::error(Code::InvalidValue, name.span, message).help("members are ports and VLANs"));
             continue;
         };
@@ -38,6 +38,7 @@ fn link(
         let given = [
             ("addresses", keys.addresses.given.then_some(keys.addresses.span)),
             ("host", keys.host.span()),
+            ("vrf", keys.vrf.span()),
             ("router_advertisements", keys.router_advertisements.ok().map(|raw| raw.head)),
         ];
         for (key, span) in given.into_iter().filter_map(|(key, span)| Some((key, span?))) {

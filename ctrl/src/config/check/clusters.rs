@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::{Checker, certificates, listeners::alpn, network::Network, tls};
+use super::listeners::alpn;
+use super::network::{Domain, Network};
+use super::{Checker, certificates, tls};
 use crate::config::model;
 use crate::config::raw::{Cluster, Route, UpstreamTls};
 use crate::config::slot::At;
@@ -67,7 +69,7 @@ fn reachable(endpoint: &At<SocketAddr>, network: &Network, routes: &[At<Route>],
     if !network.complete {
         return;
     }
-    if network.owns(ip) {
+    if network.owns(&Domain::Main, ip) {
         cx.push(Diagnostic::error(
             Code::Conflict,
             endpoint.span,
@@ -78,8 +80,9 @@ fn reachable(endpoint: &At<SocketAddr>, network: &Network, routes: &[At<Route>],
         let none = format!("no port has an {family} address to connect to {ip} from");
         cx.push(Diagnostic::error(Code::Unreachable, endpoint.span, none).help(network.addresses()));
     } else {
-        let routed = routes.iter().any(|route| route.to.ok().is_none_or(|to| to.0.contains(&ip) && !route.is_end()));
-        if network.interface_to(ip).is_none() && !routed {
+        let mut onward = routes.iter().filter(|route| route.vrf.is_absent() && !route.is_end());
+        let routed = onward.any(|route| route.to.ok().is_none_or(|to| to.0.contains(&ip)));
+        if network.interface_to(&Domain::Main, ip).is_none() && !routed {
             let far = format!("no subnet and no route leads to {ip}");
             cx.push(
                 Diagnostic::error(Code::Unreachable, endpoint.span, far).help("add a `[[route]]` with `to` and `via`"),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::network::Network;
+use super::network::{Domain, Network};
 use super::{Checker, Names};
 use crate::config::model::{self, NextHop, Reference, RouteTarget};
 use crate::config::raw::{Route, RouteHop};
@@ -18,27 +18,49 @@ const MOST_HOPS: usize = 64;
 
 pub(super) fn routes(raw: &[At<Route>], network: &Network, names: &Names, cx: &mut Checker<'_>) -> Vec<model::Route> {
     network.overlaps(cx);
-    let mut seen: HashMap<IpNet, Span> = HashMap::new();
+    let mut seen: HashMap<(Option<usize>, IpNet), Span> = HashMap::new();
     let mut routes = Vec::new();
     for route in raw {
-        if let Some(to) = route.to.ok() {
-            if let Some(first) = seen.insert(to.0, to.span) {
+        let domain = Domain::of(&route.vrf, names, cx);
+        let vrf = if let Domain::Vrf(vrf) = &domain { Some(vrf.clone()) } else { None };
+        if let Some(to) = route.to.ok().filter(|_| domain != Domain::Unknown) {
+            if let Some(first) = seen.insert((vrf.as_ref().map(|vrf| vrf.index), to.0), to.span) {
                 let twice =
                     Diagnostic::error(Code::Duplicate, to.span, format!("there is already a route to {}", to.0));
                 cx.push(twice.related(first, "the first is here"));
             }
-            if let Some((interface, span)) = network.has_subnet(to.0) {
+            if let Some((interface, span)) = network.has_subnet(&domain, to.0) {
                 let message =
                     format!("{} is the subnet of `{}`: it is reached without a route", to.0, interface.name.0);
                 cx.push(Diagnostic::error(Code::Conflict, to.span, message).related(span, "its address"));
             }
         }
-        let target = target(route, network, names, cx);
+        let target = target(route, &Place { domain: &domain, network, names }, cx);
         if let (Some(to), Some(target)) = (route.to.ok(), target) {
-            routes.push(model::Route { to: to.0, target });
+            routes.push(model::Route { to: to.0, vrf, target });
         }
     }
     routes
+}
+
+/// Where a route is.
+struct Place<'a> {
+    domain: &'a Domain,
+    network: &'a Network,
+    names: &'a Names,
+}
+
+impl Place<'_> {
+    /// The interface by which packets leave.
+    fn exit(&self, name: &At<Name>, cx: &mut Checker<'_>) -> Option<Reference> {
+        let interface = self.names.interfaces.resolve(name, cx)?;
+        if self.network.is_loopback(&interface) {
+            let message = format!("`{}` is a loopback: nothing is behind it", name.0);
+            cx.push(Diagnostic::error(Code::InvalidValue, name.span, message).help("name a port, a VLAN or a bridge"));
+            return None;
+        }
+        Some(interface)
+    }
 }
 
 /// The keys that say that a route is an end, each with what it means.
@@ -57,7 +79,7 @@ impl Route {
     }
 }
 
-fn target(route: &At<Route>, network: &Network, names: &Names, cx: &mut Checker<'_>) -> Option<RouteTarget> {
+fn target(route: &At<Route>, from: &Place<'_>, cx: &mut Checker<'_>) -> Option<RouteTarget> {
     let hops =
         [("via", route.via.span()), ("interface", route.interface.span()), ("next_hops", route.next_hops.span())];
     let mut ends = ends(route).into_iter().filter(|(_, flag, _)| flag.value);
@@ -76,14 +98,14 @@ fn target(route: &At<Route>, network: &Network, names: &Names, cx: &mut Checker<
             cx.push(both.related(list.span, "these are its next hops").help(format!("move `{key}` into `next_hops`")));
         }
         bounds(list, list.span, cx);
-        let hops: Vec<_> = list.iter().map(|item| listed(route, item, network, names, cx)).collect();
+        let hops: Vec<_> = list.iter().map(|item| listed(route, item, from, cx)).collect();
         return all(hops, list, cx);
     }
-    let interface = route.interface.ok().map(|name| (names.interfaces.resolve(name, cx), name.span));
+    let interface = route.interface.ok().map(|name| (from.exit(name, cx), name.span));
     if let Some(list) = route.via.ok() {
         let hop = |via: &At<IpAddr>, cx: &mut Checker<'_>| {
             let interface = interface.as_ref().map(|(interface, _)| interface.clone());
-            Some(NextHop { via: Some(via.value), interface: leads(route, via, interface, network, cx)?, weight: 1 })
+            Some(NextHop { via: Some(via.value), interface: leads(route, via, interface, from, cx)?, weight: 1 })
         };
         bounds(&list.value.0, list.span, cx);
         let hops: Vec<_> = list.value.0.iter().map(|via| hop(via, cx)).collect();
@@ -114,17 +136,11 @@ fn bounds<T>(list: &List<T>, span: Span, cx: &mut Checker<'_>) {
 }
 
 /// An item of `next_hops`.
-fn listed(
-    route: &Route,
-    item: &At<RouteHop>,
-    network: &Network,
-    names: &Names,
-    cx: &mut Checker<'_>,
-) -> Option<NextHop> {
-    let interface = item.interface.ok().map(|name: &At<Name>| names.interfaces.resolve(name, cx));
+fn listed(route: &Route, item: &At<RouteHop>, from: &Place<'_>, cx: &mut Checker<'_>) -> Option<NextHop> {
+    let interface = item.interface.ok().map(|name| from.exit(name, cx));
     let weight = item.weight.to();
     if let Some(via) = item.via.ok() {
-        return Some(NextHop { via: Some(via.value), interface: leads(route, via, interface, network, cx)?, weight });
+        return Some(NextHop { via: Some(via.value), interface: leads(route, via, interface, from, cx)?, weight });
     }
     if item.via.is_absent() && item.interface.is_absent() && !cx.broken(item.span) {
         let missing = Diagnostic::error(Code::MissingKey, item.span, "the next hop leads nowhere");
@@ -153,7 +169,7 @@ fn leads(
     route: &Route,
     via: &At<IpAddr>,
     interface: Option<Option<Reference>>,
-    network: &Network,
+    from: &Place<'_>,
     cx: &mut Checker<'_>,
 ) -> Option<Reference> {
     if let Some(to) = route.to.ok()
@@ -163,17 +179,20 @@ fn leads(
         cx.push(Diagnostic::error(Code::Conflict, via.span, families));
         return None;
     }
-    if network.owns(via.value) {
+    let Place { domain, network, .. } = from;
+    // The router's address is one of the domain that its interface is in.
+    let there = interface.as_ref().and_then(Option::as_ref).map_or(*domain, |interface| network.domain(interface));
+    if network.owns(there, via.value) {
         cx.push(Diagnostic::error(Code::Conflict, via.span, format!("{} is our own address", via.value)));
         return None;
     }
-    match (interface, network.interface_to(via.value)) {
+    match (interface, network.interface_to(domain, via.value)) {
         (Some(interface), _) => interface,
         (None, Some(interface)) => Some(interface.clone()),
         (None, None) => {
-            if network.complete && route.interface.is_absent() {
+            if network.complete && **domain != Domain::Unknown && route.interface.is_absent() {
                 let message = format!("{} is in no interface's subnet", via.value);
-                cx.push(Diagnostic::error(Code::Unreachable, via.span, message).help(network.subnets()));
+                cx.push(Diagnostic::error(Code::Unreachable, via.span, message).help(network.subnets(domain)));
             }
             None
         }

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::{Checker, certificates, network::Network, tls};
+use super::network::{Domain, Network};
+use super::{Checker, certificates, tls};
 use crate::config::model::{self, ClientTrust, ClientVerification};
 use crate::config::raw::{Alpn, ClientAuth, Listener, ListenerTls};
 use crate::config::slot::At;
@@ -48,7 +49,7 @@ pub(super) fn check(raw: &[At<Listener>], network: &Network, cx: &mut Checker<'_
 /// The address must be ours, or no packet for it would be taken.
 fn placed(address: &At<SocketAddr>, network: &Network, cx: &mut Checker<'_>) {
     let ip = address.ip();
-    let ours = if ip.is_unspecified() { network.has_family(ip) } else { network.owns(ip) };
+    let ours = if ip.is_unspecified() { network.has_family(ip) } else { network.owns(&Domain::Main, ip) };
     if ours || !network.complete {
         return;
     }

@@ -34,13 +34,15 @@ impl Raw {
         let mut cx = Checker { surroundings, diagnostics: found, certs: Certs::default() };
         let names = Names {
             interfaces: cx.names("interface", self.interfaces().map(|(name, _)| name)),
+            vrfs: cx.names("vrf", self.vrf.0.iter().map(|vrf| &vrf.name)),
             listeners: cx.names("listener", self.listener.0.iter().map(|listener| &listener.name)),
             clusters: cx.names("cluster", self.cluster.0.iter().map(|cluster| &cluster.name)),
         };
         let runtime = process::runtime(&self.runtime, &mut cx);
         let ports = ports::check(&self, &mut cx);
-        let interfaces = interfaces::check(&self, &names, &mut cx);
-        let network = network::Network::of(&self, &cx);
+        let domains = network::domains(&self, &names, &mut cx);
+        let interfaces = interfaces::check(&self, &domains, &names, &mut cx);
+        let network = network::Network::of(&self, domains, &cx);
         let routes = forwarding::routes(&self.route.0, &network, &names, &mut cx);
         let neighbors = network::neighbors(&self.neighbor.0, &network, &names, &mut cx);
         let listeners = listeners::check(&self.listener.0, &network, &mut cx);
@@ -54,6 +56,7 @@ impl Raw {
             tcp: process::tcp(&self.tcp),
             ports,
             interfaces,
+            vrfs: self.vrf.0.iter().filter_map(|vrf| Some(vrf.name.ok()?.value.clone())).collect(),
             routes,
             kernel_routes: process::kernel_routes(&self, &mut cx),
             neighbors,
@@ -113,6 +116,7 @@ impl Checker<'_> {
 /// The names of all tables that others may refer to.
 pub(super) struct Names {
     pub(super) interfaces: NameTable,
+    pub(super) vrfs: NameTable,
     pub(super) listeners: NameTable,
     pub(super) clusters: NameTable,
 }
@@ -150,7 +154,7 @@ impl NameTable {
     /// What is to be added to have another of the kind.
     fn table(&self) -> String {
         match self.kind {
-            "interface" => "a `[[port]]`, a `[[vlan]]` or a `[[bridge]]`".to_owned(),
+            "interface" => "a `[[port]]`, a `[[vlan]]`, a `[[bridge]]` or a `[[loopback]]`".to_owned(),
             kind => format!("a `[[{kind}]]`"),
         }
     }

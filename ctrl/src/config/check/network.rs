@@ -9,12 +9,42 @@ use super::{Checker, Names};
 use crate::config::model::{self, Reference};
 use crate::config::raw::{Neighbor, Raw};
 use crate::config::scalar::Name;
-use crate::config::slot::At;
+use crate::config::slot::{At, Optional};
 use crate::diagnostic::{Code, Diagnostic, Span};
+
+/// Where an interface or a route belongs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Domain {
+    /// The main routing domain.
+    Main,
+    /// Another.
+    Vrf(Reference),
+    /// One that the file does not have; recorded.
+    Unknown,
+}
+
+impl Domain {
+    pub(super) fn of(key: &Optional<Name>, names: &Names, cx: &mut Checker<'_>) -> Self {
+        match key {
+            Optional::Absent => Self::Main,
+            Optional::Bad(_) => Self::Unknown,
+            Optional::Given(name) => names.vrfs.resolve(name, cx).map_or(Self::Unknown, Self::Vrf),
+        }
+    }
+}
+
+/// The domain of each interface.
+pub(super) fn domains(raw: &Raw, names: &Names, cx: &mut Checker<'_>) -> Vec<Domain> {
+    raw.interfaces().map(|(_, keys)| Domain::of(&keys.vrf, names, cx)).collect()
+}
 
 /// The addresses of all interfaces.
 pub(super) struct Network {
     subnets: Vec<Subnet>,
+    /// The domain of each interface.
+    domains: Vec<Domain>,
+    /// Loopbacks are the last interfaces, from here.
+    loopbacks: usize,
     /// False if an address could not be read: then nothing is said about an address that seems to be missing.
     pub(super) complete: bool,
 }
@@ -26,13 +56,14 @@ struct Subnet {
 }
 
 impl Network {
-    pub(super) fn of(raw: &Raw, cx: &Checker<'_>) -> Self {
+    pub(super) fn of(raw: &Raw, domains: Vec<Domain>, cx: &Checker<'_>) -> Self {
         let mut subnets = Vec::new();
         // A misspelt `addresses` is reported as such.
         let misspelt =
             |d: &Diagnostic| d.code == Code::UnknownKey && d.help.iter().any(|help| help.contains("`addresses`"));
         let mut complete = !cx.diagnostics.iter().any(misspelt);
         for (index, (name, keys)) in raw.interfaces().enumerate() {
+            complete &= domains[index] != Domain::Unknown;
             complete &= !(keys.addresses.given && cx.broken(keys.addresses.span));
             let name = name.ok().map_or_else(|| Name(format!("interface {}", index + 1)), |name| name.value.clone());
             subnets.extend(keys.addresses.iter().map(|address| Subnet {
@@ -41,30 +72,45 @@ impl Network {
                 span: address.span,
             }));
         }
-        Self { subnets, complete }
+        let loopbacks = domains.len() - raw.loopback.0.len();
+        Self { subnets, domains, loopbacks, complete }
     }
 
-    /// Whether an address is one of ours.
-    pub(super) fn owns(&self, address: IpAddr) -> bool {
-        self.subnets.iter().any(|subnet| subnet.address.addr() == address)
+    /// The domain of an interface.
+    pub(super) fn domain(&self, interface: &Reference) -> &Domain {
+        self.domains.get(interface.index).unwrap_or(&Domain::Unknown)
     }
 
-    /// Whether we have any address of the family of `address`.
+    /// Whether an interface is a loopback, which leads nowhere.
+    pub(super) fn is_loopback(&self, interface: &Reference) -> bool {
+        interface.index >= self.loopbacks
+    }
+
+    /// The subnets of a domain.
+    fn inside<'a>(&'a self, domain: &'a Domain) -> impl Iterator<Item = &'a Subnet> {
+        self.subnets.iter().filter(move |subnet| self.domain(&subnet.interface) == domain)
+    }
+
+    /// Whether an address is one of ours in a domain.
+    pub(super) fn owns(&self, domain: &Domain, address: IpAddr) -> bool {
+        self.inside(domain).any(|subnet| subnet.address.addr() == address)
+    }
+
+    /// Whether we have any address of the family of `address` in the main domain.
     pub(super) fn has_family(&self, address: IpAddr) -> bool {
-        self.subnets.iter().any(|subnet| subnet.address.addr().is_ipv4() == address.is_ipv4())
+        self.inside(&Domain::Main).any(|subnet| subnet.address.addr().is_ipv4() == address.is_ipv4())
     }
 
-    /// The interface in whose subnet `address` is.
-    pub(super) fn interface_to(&self, address: IpAddr) -> Option<&Reference> {
-        let inside = self.subnets.iter().filter(|subnet| subnet.address.contains(&address));
+    /// The interface of a domain in whose subnet `address` is.
+    pub(super) fn interface_to<'a>(&'a self, domain: &'a Domain, address: IpAddr) -> Option<&'a Reference> {
+        let inside = self.inside(domain).filter(|subnet| subnet.address.contains(&address));
         inside.max_by_key(|subnet| subnet.address.prefix_len()).map(|subnet| &subnet.interface)
     }
 
-    /// Our addresses, for help.
+    /// Our addresses in the main domain, for help.
     pub(super) fn addresses(&self) -> String {
         let all: Vec<String> = self
-            .subnets
-            .iter()
+            .inside(&Domain::Main)
             .map(|subnet| format!("{} ({})", subnet.address.addr(), subnet.interface.name.0))
             .collect();
         if all.is_empty() {
@@ -74,17 +120,16 @@ impl Network {
         }
     }
 
-    /// The interface whose subnet this is, and where the file says so.
-    pub(super) fn has_subnet(&self, net: IpNet) -> Option<(&Reference, Span)> {
-        let subnet = self.subnets.iter().find(|subnet| subnet.address.trunc() == net)?;
+    /// The interface of a domain whose subnet this is, and where the file says so.
+    pub(super) fn has_subnet<'a>(&'a self, domain: &'a Domain, net: IpNet) -> Option<(&'a Reference, Span)> {
+        let subnet = self.inside(domain).find(|subnet| subnet.address.trunc() == net)?;
         Some((&subnet.interface, subnet.span))
     }
 
-    /// The subnets, for help.
-    pub(super) fn subnets(&self) -> String {
+    /// The subnets of a domain, for help.
+    pub(super) fn subnets(&self, domain: &Domain) -> String {
         let all: Vec<String> = self
-            .subnets
-            .iter()
+            .inside(domain)
             .map(|subnet| format!("{} ({})", subnet.address.trunc(), subnet.interface.name.0))
             .collect();
         if all.is_empty() {
@@ -97,7 +142,8 @@ impl Network {
     /// Records addresses that two interfaces share, and subnets that would make it unclear which interface leads there.
     pub(super) fn overlaps(&self, cx: &mut Checker<'_>) {
         for (at, second) in self.subnets.iter().enumerate() {
-            for first in &self.subnets[..at] {
+            let domain = self.domain(&second.interface);
+            for first in self.subnets[..at].iter().filter(|first| self.domain(&first.interface) == domain) {
                 let (name, address) = (&first.interface.name.0, second.address);
                 let diagnostic = if first.address.addr() == address.addr() {
                     Diagnostic::error(
@@ -138,11 +184,12 @@ pub(super) fn neighbors(
         }
         let near =
             network.subnets.iter().any(|s| s.interface.index == interface.index && s.address.contains(&address.value));
-        if network.owns(address.value) {
+        let domain = network.domain(&interface);
+        if network.owns(domain, address.value) {
             cx.push(Diagnostic::error(Code::Conflict, address.span, format!("{} is our own address", address.value)));
         } else if !near && network.complete {
             let far = format!("{} is in no subnet of `{}`", address.value, interface.name.0);
-            cx.push(Diagnostic::error(Code::Unreachable, address.span, far).help(network.subnets()));
+            cx.push(Diagnostic::error(Code::Unreachable, address.span, far).help(network.subnets(domain)));
         }
         if let Some(mac) = neighbor.mac.ok() {
             neighbors.push(model::Neighbor { interface, address: address.value, mac: mac.value });

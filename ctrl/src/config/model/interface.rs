@@ -14,6 +14,8 @@ pub struct Interface {
     /// What is below it.
     #[serde(flatten)]
     pub link: Link,
+    /// Its routing domain; `None` for the main one.
+    pub vrf: Option<Reference>,
     /// Largest IP packet, bytes.
     pub mtu: u16,
     /// Its addresses.
@@ -49,6 +51,8 @@ pub enum Link {
         /// Identifier of the tag, or of the inner of two.
         id: u16,
     },
+    /// None: it only has addresses.
+    Loopback,
     /// Ports and VLANs as one Ethernet.
     Bridge {
         /// What it joins.

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::config::scalar::{Int, InterfaceAddress};
+use crate::config::scalar::{Int, InterfaceAddress, Name};
 use crate::config::segment::SegmentLimit;
 use crate::config::slot::{At, List, Optional};
 use crate::config::table::{table, words};
@@ -15,6 +15,8 @@ table! {
         mtu: Optional<Int<1280, 65_000>>;
         /// Own addresses with the prefix length of their subnet. Each subnet is a route.
         addresses: At<List<InterfaceAddress>> = Vec::new(), "[]";
+        /// The routing domain it belongs to, by the name of a `[[vrf]]`. Without it, the main one; a VLAN does not follow its port.
+        vrf: Optional<Name>;
         /// Name of a TAP that is made beside the port, with its addresses (at most 15 bytes). What comes for the gateway and nothing
         /// in it serves goes to the kernel there, and what the kernel sends there goes out of the port: sshd, BIRD or FRR work on a
         /// port that the data plane owns. Costs a system call for each such packet, nothing for others.

@@ -12,6 +12,7 @@ mod port;
 mod process;
 mod route;
 mod vlan;
+mod vrf;
 
 pub use bridge::{Bridge, Station};
 pub use cluster::{Balance, Cluster, UpstreamTls};
@@ -22,6 +23,7 @@ pub use port::{Capture, Driver, Neighbor, Port, Route, RouteHop, XdpMode, ZeroCo
 pub use process::{AccessLog, Admin, Congestion, Dpdk, Idle, Log, LogLevel, Runtime, SynCookies, Tcp};
 pub use route::{BackendRef, HttpMatch, HttpRoute, Retry, RetryOn, Timeouts};
 pub use vlan::{TagProtocol, Vlan};
+pub use vrf::{Loopback, Vrf};
 
 use super::slot::{At, Tables};
 use super::table::table;
@@ -48,6 +50,10 @@ table! {
         vlan: Tables<Vlan>;
         /// Ports and VLANs as one Ethernet.
         bridge: Tables<Bridge>;
+        /// Addresses that are on no link.
+        loopback: Tables<Loopback>;
+        /// Routing domains beside the main one.
+        vrf: Tables<Vrf>;
         /// Static routes. The subnets of the ports are routes already.
         route: Tables<Route>;
         /// Routes learnt from daemons on this machine.

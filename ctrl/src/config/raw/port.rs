@@ -107,6 +107,8 @@ table! {
     pub struct Route("[[route]]") {
         /// Destinations.
         to: Required<Prefix>;
+        /// The routing domain whose packets it is for, by the name of a `[[vrf]]`. Without it, the main one.
+        vrf: Optional<Name>;
         /// Next router, which must be in the subnet of an interface; or a list of routers, among which flows are spread evenly.
         via: Optional<OneOrMany<IpAddr>>;
         /// Next hops among which flows are spread, up to 64; in place of `via` and `interface`.

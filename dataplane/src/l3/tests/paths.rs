@@ -158,6 +158,7 @@ fn two_domains() -> Spec {
     spec.neighbors.extend([neighbor("10.77.11.2"), neighbor("fd77:11::2")]);
     let leak = Target::Via { gateway: [10, 77, 10, 2].into(), interface: Some(InterfaceId(0)) };
     spec.vrfs = vec![VrfSpec {
+        name: "red".to_owned(),
         interfaces: vec![InterfaceId(2)],
         routes: vec![route("10.200.0.0/16", via("10.77.11.2")), route("10.201.0.0/16", leak)],
     }];

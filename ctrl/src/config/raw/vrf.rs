@@ -1,0 +1,30 @@
+//! `[[vrf]]` and `[[loopback]]`: routing domains, and addresses that are on no link.
+
+use super::interface::InterfaceKeys;
+use crate::config::scalar::Name;
+use crate::config::slot::Required;
+use crate::config::table::table;
+
+table! {
+    /// A routing domain: addresses and routes of its own, so that those of another may be the same. Interfaces belong to it by
+    /// their key `vrf`, static routes by theirs; what names none is in the main domain. A packet is routed in the domain of the
+    /// interface it came in by, and leaves it only by a route whose next hop names an `interface` of another.
+    ///
+    /// The gateway answers ping, ARP, neighbour discovery and errors in each domain. Listeners, backends, `host` and routes learnt
+    /// from the kernel are in the main domain. Domains come and go with a reload. Each costs some 130 KiB and what its routes need.
+    pub struct Vrf("[[vrf]]") {
+        /// Name in other tables and in `show`; unique among domains.
+        name: Required<Name>;
+    }
+}
+
+table! {
+    /// Addresses of the gateway that are on no link: they stay when a port goes, and are answered for whichever interface of their
+    /// domain a packet comes in by. Others need routes to them. A listener may have one; no packet that the gateway sends of its own
+    /// accord is from one.
+    pub struct Loopback("[[loopback]]") {
+        /// Name in other tables and in `show`; unique among interfaces.
+        name: Required<Name>;
+        ..ip: InterfaceKeys;
+    }
+}
