@@ -11,7 +11,7 @@ table! {
     /// interface it came in by, and leaves it only by a route whose next hop names an `interface` of another.
     ///
     /// The gateway answers ping, ARP, neighbour discovery and errors in each domain. Listeners, backends, `host` and routes learnt
-    /// from the kernel are in the main domain. Domains come and go with a reload. Each costs some 130 KiB and what its routes need.
+    /// from the kernel are in the main domain. Domains come and go with a reload.
     pub struct Vrf("[[vrf]]") {
         /// Name in other tables and in `show`; unique among domains.
         name: Required<Name>;
@@ -21,7 +21,7 @@ table! {
 table! {
     /// Addresses of the gateway that are on no link: they stay when a port goes, and are answered for whichever interface of their
     /// domain a packet comes in by. Others need routes to them. A listener may have one; no packet that the gateway sends of its own
-    /// accord is from one.
+    /// accord is from one. Of the keys of interfaces it has `addresses` (of /32 and /128) and `vrf`; the check refuses the others.
     pub struct Loopback("[[loopback]]") {
         /// Name in other tables and in `show`; unique among interfaces.
         name: Required<Name>;
