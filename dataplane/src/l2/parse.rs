@@ -46,18 +46,15 @@ const fn unknown() -> Verdict {
 /// A frame with a tag: it is counted for its interface, since the port's counters have all of them.
 #[inline]
 fn tagged(table: &Table, stats: &CoreStats, frame: &Frame, meta: &mut Meta) -> Verdict {
-    let (interface, at) = match table.vlans(meta.port).find(frame.data(), meta.interface) {
+    let found = match table.vlans(meta.port).find(frame.data(), meta.interface) {
         Ok(found) => found,
         Err(reason) => return Verdict::Drop(reason),
     };
-    (meta.interface, meta.l3) = (interface, at as u16);
-    let counters = stats.interface(interface);
+    (meta.interface, meta.l3) = (found.interface, found.at as u16);
+    let counters = stats.interface(found.interface);
     counters.rx_packets.add(1);
     counters.rx_bytes.add(frame.len() as u64);
-    let Some([high, low]) = frame.data().get(..at).and_then(|header| header.last_chunk::<2>()) else {
-        return Verdict::Drop(DropReason::L2Truncated);
-    };
-    meta.network = network(u16::from_be_bytes([*high, *low]));
+    meta.network = network(found.ethertype);
     if meta.network == Network::Other { unknown() } else { Verdict::Continue }
 }
 

@@ -102,45 +102,66 @@ impl Vlans {
         self.behind[usize::from(slot.behind)][second % IDENTIFIERS] = interface.0;
     }
 
-    /// The interface of a frame that has a tag, and the offset of what follows its tags. `untagged` is the interface without one.
+    /// What a frame that has a tag is to this port. `untagged` is the interface without one.
     #[inline]
-    pub(super) fn find(&self, frame: &[u8], untagged: InterfaceId) -> Result<(InterfaceId, usize), DropReason> {
-        let (mut kind, mut id, mut next) = tag(frame, HEADER - 2)?;
-        let mut at = HEADER + LENGTH;
-        if id == 0 {
-            if !is_tag(next) {
-                return Ok((untagged, at));
-            }
-            // A priority in front of a tag.
-            (kind, id, next) = tag(frame, at - 2)?;
-            at += LENGTH;
-            if id == 0 {
-                return if is_tag(next) { Err(DropReason::VlanUnknown) } else { Ok((untagged, at)) };
-            }
-            if is_tag(next) {
-                return Err(DropReason::VlanUnknown);
-            }
+    pub(super) fn find(&self, frame: &[u8], untagged: InterfaceId) -> Result<Tagged, DropReason> {
+        let (kind, id, next) = tag(frame, HEADER - 2)?;
+        // Nearly all frames have one tag.
+        if id != 0 && !is_tag(next) {
+            return found(self.slot(kind, id).alone, HEADER + LENGTH, next);
         }
-        let slots = if kind == CUSTOMER { &self.customer } else { &self.service };
-        let slot = slots.as_ref().map_or(EMPTY, |slots| slots[id]);
-        if next != CUSTOMER {
-            return if next == SERVICE { Err(DropReason::VlanUnknown) } else { found(slot.alone, at) };
+        self.find_among_more(frame, untagged)
+    }
+
+    /// A priority, or two tags.
+    #[inline(never)]
+    fn find_among_more(&self, frame: &[u8], untagged: InterfaceId) -> Result<Tagged, DropReason> {
+        let (kind, id, next) = tag(frame, HEADER - 2)?;
+        let at = HEADER + LENGTH;
+        if !is_tag(next) {
+            return Ok(Tagged { interface: untagged, at, ethertype: next });
         }
-        let (_, inner, last) = tag(frame, at - 2)?;
-        at += LENGTH;
+        let (inner_kind, inner, last) = tag(frame, at - 2)?;
+        let at = at + LENGTH;
         if is_tag(last) {
             return Err(DropReason::VlanUnknown);
         }
-        if inner == 0 {
-            return found(slot.alone, at);
+        match (id, inner) {
+            (0, 0) => Ok(Tagged { interface: untagged, at, ethertype: last }),
+            // A priority in front of a tag.
+            (0, _) => found(self.slot(inner_kind, inner).alone, at, last),
+            _ if inner_kind != CUSTOMER => Err(DropReason::VlanUnknown),
+            (_, 0) => found(self.slot(kind, id).alone, at, last),
+            _ => {
+                let behind = self.behind.get(usize::from(self.slot(kind, id).behind));
+                found(behind.map_or(NOTHING, |table| table[inner]), at, last)
+            }
         }
-        found(self.behind.get(usize::from(slot.behind)).map_or(NOTHING, |table| table[inner]), at)
+    }
+
+    #[inline]
+    fn slot(&self, kind: u16, id: usize) -> Slot {
+        let slots = if kind == CUSTOMER { &self.customer } else { &self.service };
+        slots.as_ref().map_or(EMPTY, |slots| slots[id % IDENTIFIERS])
     }
 }
 
+/// What the tags of a frame say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Tagged {
+    pub(super) interface: InterfaceId,
+    /// Offset of what follows them.
+    pub(super) at: usize,
+    /// What that is.
+    pub(super) ethertype: u16,
+}
+
 #[inline]
-fn found(interface: u16, at: usize) -> Result<(InterfaceId, usize), DropReason> {
-    if interface == NOTHING { Err(DropReason::VlanUnknown) } else { Ok((InterfaceId(interface), at)) }
+fn found(interface: u16, at: usize, ethertype: u16) -> Result<Tagged, DropReason> {
+    if interface == NOTHING {
+        return Err(DropReason::VlanUnknown);
+    }
+    Ok(Tagged { interface: InterfaceId(interface), at, ethertype })
 }
 
 /// The tag at `at`: its EtherType, its identifier, and the EtherType behind it.
@@ -177,7 +198,9 @@ mod tests {
             frame.extend(control.to_be_bytes());
         }
         frame.extend([8, 0, 0x45]);
-        vlans().find(&frame, UNTAGGED)
+        let found = vlans().find(&frame, UNTAGGED)?;
+        assert_eq!(found.ethertype, 0x0800);
+        Ok((found.interface, found.at))
     }
 
     #[test]
@@ -217,7 +240,8 @@ mod tests {
             frame.extend(id.to_be_bytes());
         }
         frame.extend([8, 0]);
-        assert_eq!(vlans().find(&frame, UNTAGGED), Ok((InterfaceId(12), 22)));
+        let whole = Tagged { interface: InterfaceId(12), at: 22, ethertype: 0x0800 };
+        assert_eq!(vlans().find(&frame, UNTAGGED), Ok(whole));
         for len in 12..frame.len() {
             assert_eq!(vlans().find(&frame[..len], UNTAGGED), Err(DropReason::L2Truncated), "{len}");
         }
@@ -225,9 +249,7 @@ mod tests {
 
     #[test]
     fn a_port_without_vlans_knows_none() {
-        assert_eq!(
-            Vlans::default().find(&[2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0x81, 0, 0, 1, 8, 0], UNTAGGED),
-            UNKNOWN
-        );
+        let frame = &[2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0x81, 0, 0, 1, 8, 0];
+        assert_eq!(Vlans::default().find(frame, UNTAGGED), Err(DropReason::VlanUnknown));
     }
 }
