@@ -5,11 +5,11 @@ use core::time::Duration;
 use tidegate_dataplane::{
     batch::{BATCH, Batch, Egress},
     clock::Instant,
-    frame::Arena,
-    l2::{self, Turn},
+    frame::{Arena, Frame},
+    l2::{self, Link, Tags, Turn, tag},
     l3::{self, Route},
     l4::TcpOptions,
-    meta::{Meta, PortId},
+    meta::{InterfaceId, Meta, PortId},
     stats::CoreStats,
     verdict::Verdict,
 };
@@ -75,6 +75,9 @@ pub(super) fn kernels() -> Vec<Kernel> {
     kernels.extend([
         turn("turn/forward_v4", "packet", BATCH as u32, || Box::new(Forwarding::new(false))),
         turn("turn/forward_v6", "packet", BATCH as u32, || Box::new(Forwarding::new(true))),
+        turn("turn/forward_v4_to_vlan", "packet", BATCH as u32, || Box::new(Forwarding::tagged([Tags::NONE, ONE]))),
+        turn("turn/forward_v4_vlan", "packet", BATCH as u32, || Box::new(Forwarding::tagged([ONE, ONE]))),
+        turn("turn/forward_v4_qinq", "packet", BATCH as u32, || Box::new(Forwarding::tagged([TWO, TWO]))),
         turn("turn/tcp_live", "exchange", 1, || Box::new(Exchange::new(false))),
         turn("turn/tcp_at_rest", "exchange", 1, || Box::new(Exchange::new(true))),
         turn("turn/http_request", "request", 1, || Box::new(Requests::new(false))),
@@ -165,9 +168,15 @@ impl Bench {
     }
 }
 
+/// The tags of a VLAN and of QinQ.
+const ONE: Tags = Tags::one(tag::CUSTOMER, 10);
+const TWO: Tags = Tags::two(tag::SERVICE, 100, 10);
+
 /// A router's turn, from memory port to memory port.
 struct Forwarding {
     rig: Rig<Nothing>,
+    /// What the packets come with.
+    tags: Tags,
     destinations: Vec<u128>,
     v6: bool,
 }
@@ -175,15 +184,43 @@ struct Forwarding {
 impl Forwarding {
     fn new(v6: bool) -> Self {
         let (l3, destinations) = table(v6);
-        Self { rig: Rig::new(Shape { l3, ..Shape::default() }, |_| Nothing), destinations, v6 }
+        Self { rig: Rig::new(Shape { l3, ..Shape::default() }, |_| Nothing), tags: Tags::NONE, destinations, v6 }
     }
+
+    /// IPv4 between interfaces with these tags.
+    fn tagged(tags: [Tags; 2]) -> Self {
+        let (mut l3, destinations) = table(false);
+        // Behind the ports' own interfaces, as those of VLANs are, so that they are counted.
+        let ports = l3.interfaces.len() as u16;
+        for (interface, tags) in l3.interfaces.iter_mut().zip(tags).filter(|(_, tags)| *tags != Tags::NONE) {
+            let port = PortId(interface.id.0);
+            interface.id = InterfaceId(port.0 + ports);
+            interface.link = Link::Port { port, tags };
+            l3.neighbors
+                .iter_mut()
+                .filter(|n| n.interface == InterfaceId::of(port))
+                .for_each(|n| n.interface = interface.id);
+        }
+        let rig = Rig::new(Shape { l3, ..Shape::default() }, |_| Nothing);
+        Self { rig, tags: tags[0], destinations, v6: false }
+    }
+}
+
+/// Puts tags into a frame that has none.
+fn put_tags(frame: &mut Frame, tags: &Tags) {
+    let tags = tags.as_bytes();
+    frame.prepend(tags.len()).unwrap_or_else(|| panic!("headroom for tags"));
+    frame.data_mut().copy_within(tags.len()..tags.len() + 12, 0);
+    frame.data_mut()[12..12 + tags.len()].copy_from_slice(tags);
 }
 
 impl Work for Forwarding {
     fn prepare(&mut self) {
         for to in &self.destinations {
             let frame = udp::packet(self.rig.worker.arena(), self.v6, *to, udp::SHORTEST[usize::from(self.v6)]);
-            self.rig.send(0, frame.unwrap_or_else(|| panic!("frames leak")));
+            let mut frame = frame.unwrap_or_else(|| panic!("frames leak"));
+            put_tags(&mut frame, &self.tags);
+            self.rig.send(0, frame);
         }
     }
     fn run(&mut self) {
