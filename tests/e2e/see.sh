@@ -155,8 +155,24 @@ quiet_counters() {
   admin "$STATE" /metrics | grep -E '^tidegate_(drops_total|tcp_(half_open|segments)|stage_packets_total.*l3_route)' | sort
 }
 
+# Last: the reload stays.
+a_choice_among_next_hops_is_told() {
+  local before
+  before=$(generation "$STATE")
+  cat "$STATE/gateway.toml" - >"$STATE/gateway.toml.new" <<'EOF'
+
+[[route]]
+to = "10.99.0.0/16"
+via = ["10.0.2.11", "10.0.1.100"]
+EOF
+  mv "$STATE/gateway.toml.new" "$STATE/gateway.toml"
+  await 3 generation_above "$STATE" "$before" || { tail -n 12 "$STATE/gateway.log"; return 1; }
+  expect 'explained' "$(explain --in lan --src 10.0.1.100 --dst 10.99.1.1)" $'*its flow takes one of 2 next hops\n*by the router 10.0.*'
+}
+
 for case in captured_is_read_by_tcpdump a_pipe_shows_packets_as_they_come losses_have_their_reasons too_many_are_counted \
   a_vanished_reader_ends_it mistakes_are_explained a_forwarded_packet_is_followed a_dropped_packet_is_followed \
-  a_delivered_packet_is_followed explained_is_what_happens explaining_touches_nothing; do
+  a_delivered_packet_is_followed explained_is_what_happens explaining_touches_nothing \
+  a_choice_among_next_hops_is_told; do
   check "$case" "$case"
 done

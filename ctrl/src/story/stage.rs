@@ -134,27 +134,26 @@ fn routed(record: &Record, step: &Step, around: &Surroundings<'_>) -> Vec<String
     let link_local = matches!(destination, IpAddr::V6(address) if address.is_unicast_link_local());
     let table = &tables.l3;
     let hop = table.next_hop(step.meta.next_hop);
-    let by = match prefix(record, tables) {
+    let found = prefix(record, tables);
+    let by = match found {
         _ if link_local => "a link-local address is on the link the packet names".to_owned(),
         Some((net, _)) => format!("the longest prefix with {destination} in it is {net}"),
         None => format!("no prefix has {destination} in it"),
     };
     let gateway = table.link().adjacencies().get(step.meta.next_hop as usize).and_then(|next| next.gateway);
+    let link = || format!("{}, which takes {} bytes", around.interface(step.meta.out), step.meta.mtu);
     let to = match (hop.action, gateway) {
-        (Action::Forward, Some(gateway)) => {
-            format!(
-                "by the router {gateway} on {}, which takes {} bytes",
-                around.interface(step.meta.out),
-                step.meta.mtu
-            )
-        }
-        (Action::Forward, None) => {
-            format!("on the link of {}, which takes {} bytes", around.interface(step.meta.out), step.meta.mtu)
-        }
-        (Action::NoRoute, _) => String::new(),
-        (action, _) => format!("its route is `{}`", action_word(action)),
+        (Action::Forward, Some(gateway)) => Some(format!("by the router {gateway} on {}", link())),
+        (Action::Forward, None) => Some(format!("on the link of {}", link())),
+        (Action::NoRoute, _) => None,
+        (action, _) => Some(format!("its route is `{}`", action_word(action))),
     };
-    vec![by, to]
+    let spread = found.filter(|_| !link_local).and_then(|(_, hop)| match table.next_hop(hop).action {
+        Action::Spread(group) => table.group(group),
+        _ => None,
+    });
+    let spread = spread.map(|group| format!("its flow takes one of {} next hops", group.members().len()));
+    [Some(by), spread, to].into_iter().flatten().collect()
 }
 
 fn forwarded(step: &Step, was: &Meta) -> Vec<String> {
