@@ -6,7 +6,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tidegate_dataplane::io::{MacAddr, PortInfo};
 use tidegate_dataplane::l2::{self, Presence, StaticNeighbor, Tags, tag};
-use tidegate_dataplane::l3::{self, Advertise, Hop, InterfaceSpec, Learnt, Route, Spec, Table, Target, VrfId, VrfSpec};
+use tidegate_dataplane::l3::{
+    self, Advertise, Hop, IcmpLimits, InterfaceSpec, Learnt, Route, Spec, Table, Target, VrfId, VrfSpec,
+};
 use tidegate_dataplane::meta::{InterfaceId, PortId};
 
 use super::Inputs;
@@ -23,6 +25,7 @@ pub(super) fn same(a: &Inputs, b: &Inputs) -> bool {
         && a.config.routes == b.config.routes
         && a.config.kernel_routes.override_static == b.config.kernel_routes.override_static
         && a.config.neighbors == b.config.neighbors
+        && a.config.icmp == b.config.icmp
 }
 
 /// What the configuration says.
@@ -54,6 +57,11 @@ pub(super) fn spec(inputs: &Inputs, previous: Option<&Table>) -> Spec {
         routes: routes(None),
         neighbors: neighbors.collect(),
         bridges: bridges(config, &ids),
+        icmp: IcmpLimits {
+            errors: config.icmp.errors_per_second,
+            errors_at_once: config.icmp.errors_at_once,
+            replies: config.icmp.replies_per_second,
+        },
         learnt_wins: config.kernel_routes.override_static,
         vrfs: (0..config.vrfs.len()).map(vrf).collect(),
     }

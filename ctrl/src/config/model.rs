@@ -35,6 +35,8 @@ pub struct Config {
     pub dpdk: Dpdk,
     /// `[tcp]`.
     pub tcp: Tcp,
+    /// `[icmp]`.
+    pub icmp: Icmp,
     /// `[[port]]`, in the order of the file; a port's place here is its number.
     pub ports: Vec<Port>,
     /// What IP sees: the ports in their order, then everything else that has addresses. References to interfaces count here.
@@ -133,6 +135,17 @@ pub struct Tcp {
     pub buffer_memory: u64,
     /// Congestion control.
     pub congestion: Congestion,
+}
+
+/// ICMP messages of each core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Icmp {
+    /// Errors per second.
+    pub errors_per_second: u32,
+    /// Errors at once.
+    pub errors_at_once: u32,
+    /// Echo replies per second.
+    pub replies_per_second: u32,
 }
 
 /// A route.

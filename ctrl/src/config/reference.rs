@@ -11,6 +11,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[log]", "Log"),
     ("[dpdk]", "Dpdk"),
     ("[tcp]", "Tcp"),
+    ("[icmp]", "Icmp"),
     ("[[port]]", "Port"),
     ("[[vlan]]", "Vlan"),
     ("[[bridge]]", "Bridge"),

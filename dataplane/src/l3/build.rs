@@ -12,6 +12,7 @@ use super::{
     addresses::{Addresses, Kind},
     advertise::Advertise,
     clamp::SegmentLimit,
+    icmp::IcmpLimits,
     layers::{FIRM, Layers},
     own::{nets, own_addresses},
     reverse_path::ReversePath,
@@ -41,6 +42,7 @@ pub struct Builder {
     bridges: Vec<l2::Bridge>,
     reverse_paths: Box<[ReversePath]>,
     segment_limits: Box<[SegmentLimit]>,
+    icmp: IcmpLimits,
     on_link: Vec<u32>,
     advertise: Box<[Option<Advertise>]>,
     /// The routing domain of each interface.
@@ -104,6 +106,7 @@ impl Default for Builder {
             bridges: Vec::new(),
             reverse_paths: Box::default(),
             segment_limits: Box::default(),
+            icmp: IcmpLimits::default(),
             on_link: Vec::new(),
             advertise: Box::default(),
             vrf_of: Box::default(),
@@ -140,6 +143,7 @@ impl Builder {
         self.advertise = advertise_by_interface(&spec.interfaces);
         self.reverse_paths = where_set(&spec.interfaces, |interface| interface.reverse_path);
         self.segment_limits = where_set(&spec.interfaces, |interface| interface.segments);
+        self.icmp = spec.icmp;
         self.neighbors = spec.neighbors;
         self.bridges = spec.bridges;
         self.vrf_of = vrf_of;
@@ -208,6 +212,7 @@ impl Builder {
             on_link: self.on_link.clone().into(),
             reverse_paths: self.reverse_paths.clone(),
             segment_limits: self.segment_limits.clone(),
+            icmp: self.icmp,
             advertise: self.advertise.clone(),
         }
     }

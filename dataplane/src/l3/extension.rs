@@ -64,6 +64,24 @@ pub(super) fn walk(frame: &Frame, meta: &mut Meta) -> Result<u32, Fault> {
     Err(Fault::Silent)
 }
 
+/// The protocol behind the extension headers of a packet in transit, and where it begins. In a later fragment of ICMPv6 that is behind
+/// the end. `None` if there are too many or they are cut off: where a chain ends that [`walk`] finds fault with is told as well.
+pub(super) fn upper(packet: &[u8]) -> Option<(u8, usize)> {
+    let (mut next, mut at) = (*packet.get(6)?, 40);
+    for _ in 0..=MAX_HEADERS {
+        let len = match next {
+            HOP_BY_HOP | ROUTING | DESTINATION => (usize::from(*packet.get(at + 1)?) + 1) * 8,
+            FRAGMENT if u16::from_be_bytes([*packet.get(at + 2)?, *packet.get(at + 3)?]) & 0xfff8 != 0 => {
+                return Some((packet[at], packet.len()));
+            }
+            FRAGMENT => 8,
+            protocol => return Some((protocol, at)),
+        };
+        (next, at) = (packet[at], at + len);
+    }
+    None
+}
+
 /// Whether a fragment header is among the extension headers of a packet that [`walk`] has passed.
 pub(super) fn names_fragment(frame: &Frame, meta: &Meta) -> bool {
     let packet = frame.data().get(usize::from(meta.l3)..usize::from(meta.l4)).unwrap_or_default();
@@ -154,6 +172,20 @@ mod tests {
         assert_eq!(walked(0, &[6, 9, 1, 4]).0, Err(Fault::Silent), "cut off");
         let endless = [60u8, 0, 1, 4, 0, 0, 0, 0].repeat(20);
         assert_eq!(walked(60, &endless).0, Err(Fault::Silent));
+    }
+
+    #[test]
+    fn the_protocol_of_a_packet_in_transit_is_found() {
+        let found = |next: u8, rest: &[u8]| {
+            let packet = [&[0; 6][..], &[next], &[0; 33], rest].concat();
+            upper(&packet)
+        };
+        assert_eq!(found(58, &[1]), Some((58, 40)));
+        assert_eq!(found(0, &[60, 0, 1, 4, 0, 0, 0, 0, 58, 0, 1, 4, 0, 0, 0, 0, 3]), Some((58, 56)));
+        assert_eq!(found(44, &[58, 0, 0, 1, 0, 0, 0, 1, 3]), Some((58, 48)), "a first fragment");
+        assert_eq!(found(44, &[58, 0, 0, 8, 0, 0, 0, 1, 128]), Some((58, 49)), "of a later one nothing is known");
+        assert_eq!((found(60, &[58]), found(44, &[58, 0])), (None, None), "cut off");
+        assert_eq!(found(60, &[60u8, 0, 1, 4, 0, 0, 0, 0].repeat(20)), None);
     }
 
     proptest! {

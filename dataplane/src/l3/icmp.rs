@@ -10,14 +10,36 @@ use crate::{
     meta::{Flags, Meta, Network},
 };
 
-/// Errors per second and core, and how many at once (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
-const ERRORS: Bucket = Bucket::per_second(1_000, 200);
-/// Echo replies per second and core, and how many at once: generous, so that ping floods measure the link and not this limit.
-const REPLIES: Bucket = Bucket::per_second(100_000, 10_000);
+/// How many ICMP messages a core sends (RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IcmpLimits {
+    /// Errors per second in the long run, at least 1.
+    pub errors: u32,
+    /// Errors at once, at least 1.
+    pub errors_at_once: u32,
+    /// Echo replies per second, a tenth of it at once; at least 1.
+    pub replies: u32,
+}
+
+impl Default for IcmpLimits {
+    /// Replies are generous, so that a ping flood measures the link and not this limit.
+    fn default() -> Self {
+        Self { errors: 1_000, errors_at_once: 200, replies: 100_000 }
+    }
+}
+
+impl IcmpLimits {
+    fn buckets(self) -> (Bucket, Bucket) {
+        let replies = self.replies.max(1);
+        let errors = Bucket::per_second(self.errors.max(1), self.errors_at_once.max(1));
+        (errors, Bucket::per_second(replies, (replies / 10).max(1)))
+    }
+}
 
 /// What a core keeps for `l3`: how many ICMP messages may still be sent, and when it advertises itself.
 #[derive(Debug)]
 pub struct State {
+    limits: IcmpLimits,
     errors: Bucket,
     replies: Bucket,
     identification: u16,
@@ -26,14 +48,16 @@ pub struct State {
 
 impl State {
     /// A core's state at the start.
-    pub const fn new() -> Self {
-        Self { errors: ERRORS, replies: REPLIES, identification: 0, advertiser: Advertiser::new() }
+    pub fn new() -> Self {
+        let limits = IcmpLimits::default();
+        let (errors, replies) = limits.buckets();
+        Self { limits, errors, replies, identification: 0, advertiser: Advertiser::new() }
     }
 
     /// A copy to try something out on: it decides as this one does, and advertises nothing.
     pub fn rehearsal(&self) -> Self {
-        let Self { errors, replies, identification, .. } = *self;
-        Self { errors, replies, identification, advertiser: Advertiser::new() }
+        let Self { limits, errors, replies, identification, .. } = *self;
+        Self { limits, errors, replies, identification, advertiser: Advertiser::new() }
     }
 
     /// Makes this the core that sends router advertisements. To be called before the first [`State::adopt`].
@@ -44,6 +68,11 @@ impl State {
     /// Takes over a new generation of tables.
     pub fn adopt(&mut self, table: &Table) {
         self.advertiser.adopt(table);
+        // A reload that says the same gives nobody a full bucket.
+        if self.limits != table.icmp {
+            self.limits = table.icmp;
+            (self.errors, self.replies) = self.limits.buckets();
+        }
     }
 
     /// When [`super::tick`] next has something to do for this state.

@@ -118,7 +118,8 @@ pub(super) fn complain(
     let source = if table.vrf(meta.vrf).addresses.contains(IpAddr::V4(about)) {
         about
     } else {
-        let Some((IpAddr::V4(source), _)) = table.source_in(meta.vrf, IpAddr::V4(to)) else { return };
+        let source = table.source_of_error(meta.vrf, meta.interface, IpAddr::V4(to));
+        let Some(IpAddr::V4(source)) = source else { return };
         source
     };
     if !state.may_complain(turn.now) {

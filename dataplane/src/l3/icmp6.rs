@@ -155,15 +155,19 @@ fn source(table: &Table, meta: &Meta, to: Ipv6Addr, about: Ipv6Addr) -> Option<I
     if is_link_local(to) {
         return link.source_v6(to);
     }
-    match table.source_in(meta.vrf, IpAddr::V6(to))? {
-        (IpAddr::V6(source), _) => Some(source),
-        (IpAddr::V4(_), _) => None,
+    match table.source_of_error(meta.vrf, meta.interface, IpAddr::V6(to))? {
+        IpAddr::V6(source) => Some(source),
+        IpAddr::V4(_) => None,
     }
 }
 
-/// Whether the packet is itself an ICMPv6 error or a redirect, or one too short to tell (RFC 4443 §2.4 (e)).
+/// Whether the packet is itself an ICMPv6 error or a redirect, or one of which that cannot be told (RFC 4443 §2.4 (e)).
 fn is_error(packet: &[u8]) -> bool {
-    packet[6] == PROTOCOL && !packet.get(40).is_some_and(|kind| *kind >= 128 && *kind != REDIRECT)
+    match extension::upper(packet) {
+        Some((PROTOCOL, at)) => !packet.get(at).is_some_and(|kind| *kind >= 128 && *kind != REDIRECT),
+        Some(_) => false,
+        None => true,
+    }
 }
 
 /// The TCP flow that an error quotes. A segment of ours has no extension headers.

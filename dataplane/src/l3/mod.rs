@@ -48,7 +48,7 @@ pub use advertise::Advertise;
 pub use build::{Builder, Used};
 pub use clamp::SegmentLimit;
 pub use group::Group;
-pub use icmp::State;
+pub use icmp::{IcmpLimits, State};
 pub use reverse_path::ReversePath;
 pub use spec::{BuildError, Hop, InterfaceSpec, Learnt, Route, Spec, Target, VrfSpec};
 pub use table::{Action, NextHop, Table, Vrf};

@@ -4,7 +4,7 @@ use core::{fmt, net::IpAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::{advertise::Advertise, clamp::SegmentLimit, reverse_path::ReversePath};
+use super::{advertise::Advertise, clamp::SegmentLimit, icmp::IcmpLimits, reverse_path::ReversePath};
 use crate::{
     io::MacAddr,
     l2::{Bridge, Link, Presence, StaticNeighbor},
@@ -91,6 +91,8 @@ pub struct Spec {
     pub neighbors: Vec<StaticNeighbor>,
     /// Bridges, in any order; their interfaces and members are among the interfaces.
     pub bridges: Vec<Bridge>,
+    /// How many ICMP messages are sent.
+    pub icmp: IcmpLimits,
     /// Whether a learnt route wins over a static one with the same prefix.
     pub learnt_wins: bool,
     /// Routing domains beside the main one; the first is [`VrfId`] 1.

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::{
     addresses::Addresses, advertise::Advertise, clamp::SegmentLimit, fib4::Fib4, fib6::Fib6, group::Group,
-    reverse_path::ReversePath,
+    icmp::IcmpLimits, reverse_path::ReversePath,
 };
 use crate::{
     l2::{self, table::is_link_local},
@@ -96,6 +96,8 @@ pub struct Table {
     pub(super) reverse_paths: Box<[ReversePath]>,
     /// What each interface makes of segments; empty when none limits them.
     pub(super) segment_limits: Box<[SegmentLimit]>,
+    /// How many ICMP messages a core sends.
+    pub(super) icmp: IcmpLimits,
     /// What each interface advertises to hosts.
     pub(super) advertise: Box<[Option<Advertise>]>,
 }
@@ -232,6 +234,18 @@ impl Table {
     /// (RFC 1812 §4.3.2.4, RFC 6724 §5). `None` when there is no way there or the interface has no address of that family.
     pub fn source_for(&self, destination: IpAddr) -> Option<(IpAddr, InterfaceId)> {
         self.source_in(VrfId::MAIN, destination)
+    }
+
+    /// The source of an error to `peer`, about a packet that came in by `near`. An address of the interface it leaves by; if that has
+    /// none, one of `near`, or any of the domain (RFC 1812 §4.3.2.4 calls it the router-id). `None` if there is no way there.
+    pub fn source_of_error(&self, vrf: VrfId, near: InterfaceId, peer: IpAddr) -> Option<IpAddr> {
+        if let Some((source, _)) = self.source_in(vrf, peer) {
+            return Some(source);
+        }
+        self.matched(vrf, peer)?;
+        let interfaces = self.link.interfaces();
+        let others = (0..interfaces.len()).map(|at| InterfaceId(at as u16)).filter(|id| self.vrf_of(*id) == vrf);
+        core::iter::once(near).chain(others).find_map(|id| self.link.interface(id).source_for(peer))
     }
 
     /// [`Self::source_for`] in a routing domain.

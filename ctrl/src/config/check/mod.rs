@@ -54,6 +54,7 @@ impl Raw {
             log: process::log(&self.log, &cx),
             dpdk: process::dpdk(&self.dpdk, &self.port.0, &mut cx),
             tcp: process::tcp(&self.tcp),
+            icmp: process::icmp(&self.icmp),
             ports,
             interfaces,
             vrfs: self.vrf.0.iter().filter_map(|vrf| Some(vrf.name.ok()?.value.clone())).collect(),

@@ -2,7 +2,7 @@
 
 use super::Checker;
 use crate::config::model;
-use crate::config::raw::{AccessLog, Admin, Dpdk, Driver, Log, Port, Raw, Runtime, Tcp};
+use crate::config::raw::{AccessLog, Admin, Dpdk, Driver, Icmp, Log, Port, Raw, Runtime, Tcp};
 use crate::config::slot::At;
 use crate::diagnostic::{Code, Diagnostic};
 
@@ -87,6 +87,14 @@ pub(super) fn kernel_routes(file: &Raw, cx: &mut Checker<'_>) -> model::KernelRo
         tables: raw.tables.iter().map(|table| table.to()).collect(),
         protocols: raw.protocols.iter().map(|protocol| protocol.value).collect(),
         override_static: raw.override_static.value,
+    }
+}
+
+pub(super) fn icmp(raw: &Icmp) -> model::Icmp {
+    model::Icmp {
+        errors_per_second: raw.errors_per_second.to(),
+        errors_at_once: raw.errors_at_once.to(),
+        replies_per_second: raw.replies_per_second.to(),
     }
 }
 

@@ -20,7 +20,7 @@ pub use interface::{DuplicateDetection, InterfaceKeys, ReversePath, RouterAdvert
 pub use kernel::{KernelRoutes, RouteProtocol};
 pub use listener::{Alpn, CertifiedKey, ClientAuth, ForwardedField, Listener, ListenerTls, Protocol, TlsVersion};
 pub use port::{Capture, Driver, Neighbor, Port, Route, RouteHop, XdpMode, ZeroCopy};
-pub use process::{AccessLog, Admin, Congestion, Dpdk, Idle, Log, LogLevel, Runtime, SynCookies, Tcp};
+pub use process::{AccessLog, Admin, Congestion, Dpdk, Icmp, Idle, Log, LogLevel, Runtime, SynCookies, Tcp};
 pub use route::{BackendRef, HttpMatch, HttpRoute, Retry, RetryOn, Timeouts};
 pub use vlan::{TagProtocol, Vlan};
 pub use vrf::{Loopback, Vrf};
@@ -44,6 +44,8 @@ table! {
         dpdk: At<Dpdk>;
         /// The TCP stack.
         tcp: At<Tcp>;
+        /// How many ICMP messages are sent.
+        icmp: At<Icmp>;
         /// The network ports the gateway owns.
         port: Tables<Port>;
         /// Interfaces made of frames with VLAN tags.

@@ -168,6 +168,18 @@ table! {
     }
 }
 
+table! {
+    /// How many ICMP messages each core sends at most; what is not sent is counted as `icmp_rate_limited` (RFC 1812 §4.3.2.8).
+    pub struct Icmp("[icmp]") {
+        /// Errors per second in the long run: about packets that cannot be passed on, IPv4 and IPv6 together.
+        errors_per_second: At<Int<1, 1_000_000>> = Int::new(1000), "1000";
+        /// Errors at once, after a quiet time. traceroute sends some dozens of packets at once, and wants to hear about each.
+        errors_at_once: At<Int<1, 1_000_000>> = Int::new(200), "200";
+        /// Echo replies per second, a tenth of it at once.
+        replies_per_second: At<Int<1, 100_000_000>> = Int::new(100_000), "100000";
+    }
+}
+
 words! {
     /// When a SYN is answered without keeping state.
     pub enum SynCookies {

@@ -220,7 +220,10 @@ fn tcp_is_left_for_l4_and_an_error_about_it_too() {
 
     // Our segment to 10.200.1.1 was too big for a router on the way.
     let mut segment = Vec::new();
-    PacketBuilder::ipv4([10, 77, 11, 1], [10, 200, 1, 1], 60).tcp(443, 5555, 99, 1).write(&mut segment, &[0; 1460]).unwrap();
+    PacketBuilder::ipv4([10, 77, 11, 1], [10, 200, 1, 1], 60)
+        .tcp(443, 5555, 99, 1)
+        .write(&mut segment, &[0; 1460])
+        .unwrap();
     let mut message = vec![3, 4, 0, 0, 0, 0, 5, 0];
     message.extend(&segment[..28]);
     let sum = Sum::new().add(&message).finish();
@@ -255,7 +258,10 @@ fn told(network: Network, message: &[u8]) -> Option<FlowError> {
 #[test]
 fn a_report_names_less_than_the_packet_had() {
     let mut segment = Vec::new();
-    PacketBuilder::ipv4([10, 77, 11, 1], [10, 200, 1, 1], 60).tcp(443, 5, 9, 1).write(&mut segment, &[0; 1460]).unwrap();
+    PacketBuilder::ipv4([10, 77, 11, 1], [10, 200, 1, 1], 60)
+        .tcp(443, 5, 9, 1)
+        .write(&mut segment, &[0; 1460])
+        .unwrap();
     // RFC 1191 §4; an old router names nothing, and the next of the sizes that links have is taken (§7.1).
     for (named, mtu) in [(1280, Some(1280)), (1499, Some(1499)), (1500, None), (9000, None), (0, Some(1492))] {
         let message = [&[3, 4, 0, 0, 0, 0, (named >> 8) as u8, named as u8][..], &segment[..28]].concat();

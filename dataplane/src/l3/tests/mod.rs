@@ -9,6 +9,7 @@ mod neighbors; // ARP and the neighbour table
 mod discovery; // ND
 mod states; // of a neighbour, one after the other
 mod presence; // our own addresses on their links, and what hosts are told
+mod errors; // what senders are told
 mod segments; // how long segments in transit may be
 mod vlans; // interfaces with tags
 mod bridges; // from member to member
