@@ -45,7 +45,7 @@ const QUESTIONS: Bucket = Bucket::per_second(1_000, 250);
 pub struct Limits {
     /// Entries beside the static ones. 100 bytes each.
     pub neighbors: usize,
-    /// Packets that wait for one neighbour.
+    /// Packets that wait for one neighbour: as many connections as a proxy opens at once to an endpoint nobody has spoken to.
     pub waiting_per_neighbor: usize,
     /// Packets that wait in total. Each holds a frame.
     pub waiting: usize,
@@ -53,7 +53,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { neighbors: 4096, waiting_per_neighbor: 4, waiting: 512 }
+        Self { neighbors: 4096, waiting_per_neighbor: 64, waiting: 512 }
     }
 }
 
