@@ -151,6 +151,7 @@ l3_cycles() {
   case $1 in
     tidegate)
       cycles=$(program tidegate l3_product_cycles)
+      [[ -n $cycles ]] || return 1
       program_stop tidegate
       program_start testpmd_io "$2"
       io=$(l3_testpmd_cycles testpmd_io)
@@ -173,13 +174,19 @@ l3_product_cycles() {
   before=$(l3_counters)
   sleep "$SECONDS_EACH"
   after=$(l3_counters)
-  awk '{ cycles = $3 - $1; packets = $4 - $2; if (packets > 0) printf "%.2f", cycles / packets }' <<<"$before $after"
+  awk '{
+    cycles = $4 - $1; received = $5 - $2; sent = $6 - $3
+    # A packet that is lost on the way costs less.
+    if (received == 0 || sent < 0.99 * received) printf "of %d packets received %d were forwarded\n", received, sent >"/dev/stderr"
+    else printf "%.2f", cycles / received
+  }' <<<"$before $after"
 }
 
-# Ticks in turns with work, and packets received.
+# Ticks in turns with work, packets received and sent.
 l3_counters() {
   curl -s --max-time 2 --unix-socket "$PROGRAM_DIR/admin.sock" http://tidegate/metrics |
-    awk '/^tidegate_core_busy_cycles_total/ { cycles += $2 } /^tidegate_rx_packets_total/ { packets += $2 } END { printf "%d %d", cycles, packets }'
+    awk '/^tidegate_core_busy_cycles_total/ { cycles += $2 } /^tidegate_rx_packets_total/ { received += $2 }
+      /^tidegate_tx_packets_total/ { sent += $2 } END { printf "%d %d %d", cycles, received, sent }'
 }
 
 l3_line() { # l3_line CYCLES [ABOVE_IO]
