@@ -10,7 +10,7 @@ use tidegate_dataplane::{
 };
 
 use crate::{
-    frames::{IPV4, LONGEST, end, link, repair, sound},
+    frames::{end, next, sound},
     gateway::Gateway,
     pieces,
 };
@@ -20,18 +20,7 @@ pub fn explain(data: &[u8]) {
     let mut gateway = Gateway::new();
     let waker = std::sync::Arc::new(Waker::new().expect("a descriptor"));
     for (number, (what, piece)) in pieces(data, 8).enumerate() {
-        let port = usize::from(what & 3) % 3;
-        let mut frame = piece.to_vec();
-        if what & 4 != 0 && frame.len() >= 12 {
-            frame[..12].copy_from_slice(&link(port, IPV4)[..12]);
-        }
-        if what & 8 != 0 {
-            repair(&mut frame);
-        }
-        if what & 16 != 0 {
-            gateway.wait(Duration::from_secs(1));
-        }
-        frame.truncate(LONGEST);
+        let (port, frame) = next(&mut gateway, what, piece);
         gateway.now += Duration::from_millis(100);
         // What is due by now would happen between the question and the packet.
         gateway.settle();

@@ -10,35 +10,42 @@ use crate::{
 };
 
 /// Ethernet header from the neighbour on a port to us.
-pub(crate) fn link(port: usize, ethertype: u16) -> Vec<u8> {
+fn link(port: usize, ethertype: u16) -> Vec<u8> {
     let port = port as u8;
     [&[2, 0, 0, 0, port, 1, 2, 0, 0, 0, port, 2][..], &ethertype.to_be_bytes()].concat()
 }
 
 /// Bytes that fit into a buffer of the worker.
-pub(crate) const LONGEST: usize = 1700;
-pub(crate) const IPV4: u16 = 0x0800;
+const LONGEST: usize = 1700;
+const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const ARP: u16 = 0x0806;
 const ME: [u8; 4] = [10, 0, 1, 100];
 const GATEWAY: [u8; 4] = [10, 0, 1, 1];
 
+/// The frame that a piece of the input is, and the port by which it comes: as `what` says for the gateway or for anybody, with its
+/// checksums put right or not, and a second later.
+pub(crate) fn next(gateway: &mut Gateway, what: u8, piece: &[u8]) -> (usize, Vec<u8>) {
+    let port = usize::from(what & 3) % 3;
+    let mut frame = piece.to_vec();
+    if what & 4 != 0 && frame.len() >= 12 {
+        frame[..12].copy_from_slice(&link(port, IPV4)[..12]);
+    }
+    if what & 8 != 0 {
+        repair(&mut frame);
+    }
+    if what & 16 != 0 {
+        gateway.wait(Duration::from_secs(1));
+    }
+    frame.truncate(LONGEST);
+    (port, frame)
+}
+
 /// Frames of any kind, by any port, with their checksums put right or not, at any pace.
 pub fn pipeline(data: &[u8]) {
     let mut gateway = Gateway::new();
     for (what, piece) in pieces(data, 8) {
-        let port = usize::from(what & 3) % 3;
-        let mut frame = piece.to_vec();
-        if what & 4 != 0 && frame.len() >= 12 {
-            frame[..12].copy_from_slice(&link(port, IPV4)[..12]);
-        }
-        if what & 8 != 0 {
-            repair(&mut frame);
-        }
-        if what & 16 != 0 {
-            gateway.wait(Duration::from_secs(1));
-        }
-        frame.truncate(LONGEST);
+        let (port, frame) = next(&mut gateway, what, piece);
         gateway.receive(port, &frame).iter().for_each(|(_, sent)| sound(sent));
     }
     end(&mut gateway);
@@ -188,7 +195,7 @@ fn segment(seq: u32, ack: u32, flags: u8, options: &[u8], payload: &[u8]) -> Vec
 }
 
 /// Puts the checksums of an IP packet right, so that it is looked at more closely.
-pub(crate) fn repair(frame: &mut [u8]) {
+fn repair(frame: &mut [u8]) {
     let Some((link, packet)) = frame.split_first_chunk_mut::<14>() else { return };
     let is_v4 = link[12..] == IPV4.to_be_bytes();
     let (header_len, protocol, addresses) = match () {
