@@ -51,6 +51,9 @@ impl VrfId {
     }
 }
 
+/// Rules of policy routing that there can be. Each is a bit in every set of their classifier, and has counters.
+pub const MAX_RULES: usize = 256;
+
 /// What follows the Ethernet header.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Network {
@@ -95,6 +98,10 @@ impl Flags {
     /// [`Meta::next_hop`] is where the look-up of the destination begins, in the tables of this turn: `l3::input` has
     /// asked for it. Whoever changes the destination clears this.
     pub const LOOKED_AHEAD: Self = Self(1 << 10);
+    /// [`Meta::next_hop`] is the number of the rule that decides where the packet goes, in the tables of this turn.
+    pub const POLICY: Self = Self(1 << 11);
+    /// [`Meta::next_hop`] is where the packet goes, in the tables of this turn: it is a piece of one that was routed there.
+    pub const ROUTED: Self = Self(1 << 12);
 
     /// No facts.
     pub const fn empty() -> Self {

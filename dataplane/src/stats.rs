@@ -1,6 +1,10 @@
 //! What a core counts while it runs. Written by that core alone, read by the management thread at any time.
 
-use crate::{meta::InterfaceId, sync::counter::Counter, verdict::DropReason};
+use crate::{
+    meta::{InterfaceId, MAX_RULES},
+    sync::counter::Counter,
+    verdict::DropReason,
+};
 
 macro_rules! stages {
     ($($(#[doc = $doc:literal])+ $name:ident = $label:literal,)+) => {
@@ -40,6 +44,8 @@ stages! {
     Tcp = "tcp",
     /// To and from the kernel, where a port has a host link.
     Host = "host",
+    /// Which rule decides where a packet goes.
+    L3Policy = "l3_policy",
     /// Longest-prefix match.
     L3Route = "l3_route",
     /// TTL, MTU, header rewrite.
@@ -97,6 +103,15 @@ pub struct InterfaceStats {
     pub tx_bytes: Counter,
 }
 
+/// What a rule of policy routing decided, on one core.
+#[derive(Default, Debug)]
+pub struct PolicyStats {
+    /// Packets.
+    pub packets: Counter,
+    /// Their bytes, IP headers included.
+    pub bytes: Counter,
+}
+
 /// All counters of one core.
 #[derive(Debug)]
 pub struct CoreStats {
@@ -128,6 +143,7 @@ pub struct CoreStats {
     stages: Box<[StageStats]>,
     ports: Box<[PortStats]>,
     interfaces: Box<[InterfaceStats]>,
+    policies: Box<[PolicyStats]>,
 }
 
 impl CoreStats {
@@ -150,6 +166,7 @@ impl CoreStats {
             stages: Stage::ALL.iter().map(|_| StageStats::default()).collect(),
             ports: (0..ports).map(|_| PortStats::default()).collect(),
             interfaces: (0..InterfaceId::LIMIT).map(|_| InterfaceStats::default()).collect(),
+            policies: (0..MAX_RULES).map(|_| PolicyStats::default()).collect(),
         }
     }
 
@@ -175,6 +192,12 @@ impl CoreStats {
     #[inline]
     pub fn interface(&self, interface: InterfaceId) -> &InterfaceStats {
         &self.interfaces[interface.index() % InterfaceId::LIMIT]
+    }
+
+    /// Counters of the rule whose number this is (see [`Rule::counter`](crate::l3::policy::Rule::counter)).
+    #[inline]
+    pub fn policy(&self, counter: u16) -> &PolicyStats {
+        &self.policies[usize::from(counter) % MAX_RULES]
     }
 
     /// Counters of all ports on this core.

@@ -13,8 +13,10 @@ use super::{
     advertise::Advertise,
     clamp::SegmentLimit,
     icmp::IcmpLimits,
+    interfaces::{advertise_by_interface, is_known, link_interfaces, where_set},
     layers::{FIRM, Layers},
     own::{nets, own_addresses},
+    policy::{self, Policies},
     reverse_path::ReversePath,
     rib4::Rib4,
     rib6::Rib6,
@@ -24,7 +26,7 @@ use super::{
     ways::{Wanted, Way, Ways},
 };
 use crate::{
-    l2::{self, Interface, StaticNeighbor, table::link_local_of},
+    l2::{self, Interface, StaticNeighbor},
     meta::{InterfaceId, VrfId},
 };
 
@@ -43,6 +45,7 @@ pub struct Builder {
     reverse_paths: Box<[ReversePath]>,
     segment_limits: Box<[SegmentLimit]>,
     icmp: IcmpLimits,
+    policies: Arc<Policies>,
     on_link: Vec<u32>,
     advertise: Box<[Option<Advertise>]>,
     /// The routing domain of each interface.
@@ -107,6 +110,7 @@ impl Default for Builder {
             reverse_paths: Box::default(),
             segment_limits: Box::default(),
             icmp: IcmpLimits::default(),
+            policies: Arc::default(),
             on_link: Vec::new(),
             advertise: Box::default(),
             vrf_of: Box::default(),
@@ -139,6 +143,7 @@ impl Builder {
         }
         let vrf_of = vrf_of(&spec, &interfaces)?;
         let drafts = drafts(&spec, &interfaces, &vrf_of)?;
+        let rules = rules(&spec, &interfaces, &vrf_of, &drafts)?;
         // From here on nothing can fail.
         self.advertise = advertise_by_interface(&spec.interfaces);
         self.reverse_paths = where_set(&spec.interfaces, |interface| interface.reverse_path);
@@ -147,6 +152,8 @@ impl Builder {
         self.neighbors = spec.neighbors;
         self.bridges = spec.bridges;
         self.vrf_of = vrf_of;
+        let policies = Policies::new(&spec.policies, &rules, &self.vrf_of, &mut self.ways, &self.policies);
+        core::mem::replace(&mut self.policies, Arc::new(policies)).release(&mut self.ways);
         let on_link = (0..interfaces.len()).map(|at| self.ways.take(Way::Link(InterfaceId(at as u16)))).collect();
         let unused = core::mem::replace(&mut self.on_link, on_link);
         unused.into_iter().for_each(|number| self.ways.release(number));
@@ -213,6 +220,7 @@ impl Builder {
             reverse_paths: self.reverse_paths.clone(),
             segment_limits: self.segment_limits.clone(),
             icmp: self.icmp,
+            policies: Arc::clone(&self.policies),
             advertise: self.advertise.clone(),
         }
     }
@@ -324,6 +332,18 @@ fn drafts(spec: &Spec, interfaces: &[Interface], vrf_of: &[VrfId]) -> Result<Vec
     Ok(drafts)
 }
 
+/// Where the rules lead that come before the routes.
+fn rules(
+    spec: &Spec,
+    interfaces: &[Interface],
+    vrf_of: &[VrfId],
+    drafts: &[Draft],
+) -> Result<Vec<policy::Draft>, BuildError> {
+    let own: Vec<Addresses> = drafts.iter().map(|draft| draft.addresses.clone()).collect();
+    let to = Ipv4Net::default().into();
+    policy::drafts(&spec.policies, &Find { interfaces, vrf_of, vrf: VrfId::MAIN, own: &own, to })
+}
+
 /// The domain of each interface.
 fn vrf_of(spec: &Spec, interfaces: &[Interface]) -> Result<Box<[VrfId]>, BuildError> {
     let mut vrf_of = vec![VrfId::MAIN; interfaces.len()];
@@ -339,54 +359,4 @@ fn vrf_of(spec: &Spec, interfaces: &[Interface]) -> Result<Box<[VrfId]>, BuildEr
         }
     }
     if spec.vrfs.len() > MAX_VRFS { Err(BuildError::TooManyVrfs) } else { Ok(vrf_of.into()) }
-}
-
-/// What each interface advertises, by index.
-fn advertise_by_interface(interfaces: &[InterfaceSpec]) -> Box<[Option<Advertise>]> {
-    let count = interfaces.iter().map(|interface| interface.id.index() + 1).max().unwrap_or(0);
-    let mut advertise = vec![None; count];
-    for interface in interfaces {
-        advertise[interface.id.index()].clone_from(&interface.advertise);
-    }
-    advertise.into()
-}
-
-/// What each interface asks for, by index; nothing when none differs from the default.
-fn where_set<T: Copy + Default + PartialEq>(interfaces: &[InterfaceSpec], asked: fn(&InterfaceSpec) -> T) -> Box<[T]> {
-    let asking = || interfaces.iter().filter(|interface| asked(interface) != T::default());
-    let count = asking().map(|interface| interface.id.index() + 1).max().unwrap_or(0);
-    let mut by_index = vec![T::default(); count];
-    for interface in asking() {
-        by_index[interface.id.index()] = asked(interface);
-    }
-    by_index.into()
-}
-
-/// Interfaces by index; an index in between that is not used is an interface without addresses.
-fn link_interfaces(interfaces: &[InterfaceSpec]) -> Result<Vec<Interface>, BuildError> {
-    let mut by_index: Vec<Interface> = Vec::new();
-    for interface in interfaces {
-        let at = interface.id.index();
-        if interface.id.index() >= InterfaceId::LIMIT || is_known(&by_index, interface.id) {
-            return Err(BuildError::BadInterface(interface.id));
-        }
-        if by_index.len() <= at {
-            by_index.resize(at + 1, Interface::absent());
-        }
-        by_index[at] = Interface {
-            name: interface.name.clone(),
-            link: interface.link,
-            mac: interface.mac,
-            mtu: interface.mtu,
-            v4: interface.v4.clone(),
-            v6: interface.v6.clone(),
-            link_local: link_local_of(interface.mac),
-            presence: interface.presence.clone(),
-        };
-    }
-    Ok(by_index)
-}
-
-fn is_known(interfaces: &[Interface], interface: InterfaceId) -> bool {
-    interfaces.get(interface.index()).is_some_and(|interface| interface.mtu != 0)
 }

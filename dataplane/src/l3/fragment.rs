@@ -12,7 +12,7 @@ use crate::{
 const COPIED: u8 = 0x80;
 const MORE_FRAGMENTS: u16 = 0x2000;
 
-/// Cuts the packet down to its first fragment; the others are queued, to be routed alike.
+/// Cuts the packet down to its first fragment; the others are queued, to go the same way.
 pub(super) fn split(frame: &mut Frame, meta: &mut Meta, mtu: usize, turn: &mut Turn<'_>) -> Result<(), DropReason> {
     if meta.flags.contains(Flags::CHECKSUM_PARTIAL) {
         checksum::complete(frame, meta);
@@ -48,12 +48,13 @@ pub(super) fn split(frame: &mut Frame, meta: &mut Meta, mtu: usize, turn: &mut T
         bytes[..later_len].copy_from_slice(&later_header[..later_len]);
         bytes[later_len..].copy_from_slice(part);
         finish_header(&mut bytes[..later_len], part.len(), more | offset);
-        let flags = Flags::FRAGMENT | Flags::LATER_FRAGMENT;
+        let flags = Flags::FRAGMENT | Flags::LATER_FRAGMENT | Flags::ROUTED;
         let meta = Meta {
             interface: meta.interface,
             vrf: meta.vrf,
             l4: later_len as u16,
             protocol: meta.protocol,
+            next_hop: meta.next_hop,
             flags,
             ..Meta::default()
         };

@@ -1,7 +1,7 @@
 //! IP: header checks, what is for this host, routes, hop limits and MTU.
 //!
-//! Stages in packet order: [`input`], [`local`] (ICMP and ND; TCP is left for `l4`), [`route`], [`forward`] and [`clamp`]. The worker calls [`tick`]
-//! once per turn and [`learn`] with the neighbour messages that other cores received. What the configuration says is in the
+//! Stages in packet order: [`input`], [`local`] (ICMP and ND; TCP is left for `l4`), [`policy`], [`route`], [`forward`] and [`clamp`]. The worker
+//! calls [`tick`] once per turn and [`learn`] with the neighbour messages that other cores received. What the configuration says is in the
 //! immutable [`Table`], what a core counts and limits in its [`State`].
 //!
 //! Deliberately absent: reassembly of fragments addressed to this host, processing of IPv4 options (see [`option`]), ICMP redirects,
@@ -17,6 +17,7 @@ pub mod icmp6; // RFC 4443
 pub mod nd; // RFC 4861: neighbour discovery
 pub mod advertise; // RFC 4861: what hosts are told about us as a router
 pub mod reverse_path; // RFC 3704: does the source lie where the packet came from?
+pub mod policy; // rules that come before the routes
 pub mod route; // longest-prefix match
 pub mod forward; // TTL, MTU
 pub mod clamp; // how long segments in transit may be
@@ -32,6 +33,7 @@ mod pool; // and when nobody has it any more
 pub mod addresses; // which addresses are ours
 pub mod spec; // what the operator says
 pub mod build; // from that to a table
+mod interfaces; // by number
 mod own; // our addresses
 mod target; // where routes lead
 mod layers; // routes of the file and of daemons
@@ -49,6 +51,7 @@ pub use build::{Builder, Used};
 pub use clamp::SegmentLimit;
 pub use group::Group;
 pub use icmp::{IcmpLimits, State};
+pub use policy::{Match, PolicySpec, Then};
 pub use reverse_path::ReversePath;
 pub use spec::{BuildError, Hop, InterfaceSpec, Learnt, Route, Spec, Target, VrfSpec};
 pub use table::{Action, NextHop, Table, Vrf};

@@ -7,6 +7,7 @@ use super::{
     fib4::Slot4,
     flow,
     icmp::{self, Unreachable},
+    policy,
     table::{Action, NO_ROUTE},
 };
 use crate::{
@@ -49,15 +50,19 @@ impl Lookups {
 /// Sets `next_hop`, `out` and `mtu` of every packet in transit; what has no way is dropped and its sender told.
 #[inline]
 pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) {
+    if table.has_policies() {
+        return find::<true>(table, state, turn, batch, |slot| table.vrf(slot.meta.vrf));
+    }
     if table.others.is_empty() {
         // As in `l3::input`.
-        return find(table, state, turn, batch, |_| &table.main);
+        return find::<false>(table, state, turn, batch, |_| &table.main);
     }
-    find(table, state, turn, batch, |slot| table.vrf(slot.meta.vrf));
+    find::<false>(table, state, turn, batch, |slot| table.vrf(slot.meta.vrf));
 }
 
+/// `RULES` says whether there are packets that rules have decided about.
 #[inline(always)]
-fn find<'t>(
+fn find<'t, const RULES: bool>(
     table: &'t Table,
     state: &mut State,
     turn: &mut Turn<'_>,
@@ -75,6 +80,10 @@ fn find<'t>(
                 let fib = &domain(slot).fib4;
                 let next_hop = if slot.meta.flags.contains(Flags::LOOKED_AHEAD) {
                     fib.lookup_at(Slot4::from_bits(slot.meta.next_hop), || destination4(slot))
+                } else if slot.meta.flags.contains(Flags::ROUTED) {
+                    slot.meta.next_hop
+                } else if RULES && slot.meta.flags.contains(Flags::POLICY) {
+                    by_rule(table, slot)
                 } else {
                     fib.lookup(destination4(slot))
                 };
@@ -85,7 +94,20 @@ fn find<'t>(
         }
     }
     if v6 {
-        run_v6(table, state, turn, batch);
+        run_v6::<RULES>(table, state, turn, batch);
+    }
+}
+
+/// The next hop of a packet that a rule has decided about.
+#[inline(never)]
+fn by_rule(table: &Table, slot: &Slot) -> u32 {
+    match table.policies.rules().get(slot.meta.next_hop as usize).map(|rule| rule.way) {
+        Some(policy::Way::Hop(next_hop)) => next_hop,
+        Some(policy::Way::Domain(vrf)) if slot.meta.network == Network::Ipv4 => {
+            table.vrf(vrf).fib4.lookup(destination4(slot))
+        }
+        Some(policy::Way::Domain(vrf)) => table.vrf(vrf).fib6.lookup(destination6(slot)),
+        None => NO_ROUTE,
     }
 }
 
@@ -96,18 +118,27 @@ fn destination4(slot: &Slot) -> u32 {
     octets.map_or(0, |octets| u32::from_be_bytes(*octets))
 }
 
+/// The destination of an IPv6 packet.
+#[inline]
+fn destination6(slot: &Slot) -> u128 {
+    let octets = address(slot, 24..40).and_then(|octets| octets.first_chunk());
+    octets.map_or(0, |octets| u128::from_be_bytes(*octets))
+}
+
 /// The IPv6 packets of a batch together, so that their cache misses overlap.
 #[inline(never)]
-fn run_v6(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) {
+fn run_v6<const RULES: bool>(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) {
     let slots = batch.slots_mut();
     let mut lookups = Lookups::new();
     for (index, slot) in slots.iter_mut().enumerate() {
         if slot.verdict != Verdict::Continue || slot.meta.network != Network::Ipv6 {
             continue;
         }
-        let octets = address(slot, 24..40).and_then(|octets| octets.first_chunk());
-        let destination = octets.map_or(0, |octets| u128::from_be_bytes(*octets));
-        if is_link_local(Ipv6Addr::from_bits(destination)) {
+        let destination = destination6(slot);
+        if RULES && slot.meta.flags.contains(Flags::POLICY) {
+            let next_hop = by_rule(table, slot);
+            apply(table, state, turn, slot, next_hop);
+        } else if is_link_local(Ipv6Addr::from_bits(destination)) {
             // On the link its packet names (RFC 4007); packets in transit never get here with one.
             let next_hop = table.on_link(slot.meta.out);
             apply(table, state, turn, slot, next_hop);

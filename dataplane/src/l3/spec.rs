@@ -4,7 +4,9 @@ use core::{fmt, net::IpAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::{advertise::Advertise, clamp::SegmentLimit, icmp::IcmpLimits, reverse_path::ReversePath};
+use super::{
+    advertise::Advertise, clamp::SegmentLimit, icmp::IcmpLimits, policy::PolicySpec, reverse_path::ReversePath,
+};
 use crate::{
     io::MacAddr,
     l2::{Bridge, Link, Presence, StaticNeighbor},
@@ -97,6 +99,8 @@ pub struct Spec {
     pub learnt_wins: bool,
     /// Routing domains beside the main one; the first is [`VrfId`] 1.
     pub vrfs: Vec<VrfSpec>,
+    /// Rules that come before the routes, in order.
+    pub policies: Vec<PolicySpec>,
 }
 
 /// A routing domain: addresses and routes of its own, so that what is in another may be the same.
@@ -136,6 +140,10 @@ pub enum BuildError {
     NoHop(IpNet),
     /// There are more than 4095 routing domains.
     TooManyVrfs,
+    /// There are more than [`MAX_RULES`](super::policy::MAX_RULES) policy rules.
+    TooManyPolicies,
+    /// There is no routing domain of this number.
+    UnknownVrf(VrfId),
     /// Two routes, or a route and a connected prefix, are for the same destinations.
     DuplicateRoute(IpNet),
     /// The gateway is on no interface's link.
@@ -169,6 +177,8 @@ impl fmt::Display for BuildError {
             Self::BadAddress(address) => write!(f, "{address} is not an address that an interface can have"),
             Self::NoHop(to) => write!(f, "the route to {to} leads nowhere"),
             Self::TooManyVrfs => f.write_str("there are more than 4095 routing domains"),
+            Self::TooManyPolicies => write!(f, "there are more than {} policy rules", super::policy::MAX_RULES),
+            Self::UnknownVrf(vrf) => write!(f, "there is no routing domain {}", vrf.0),
             Self::DuplicateRoute(to) => write!(f, "there are two routes to {to}"),
             Self::GatewayNotOnLink { to, gateway } => {
                 write!(f, "the gateway {gateway} of the route to {to} is on no interface's link")

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::{
     addresses::Addresses, advertise::Advertise, clamp::SegmentLimit, fib4::Fib4, fib6::Fib6, group::Group,
-    icmp::IcmpLimits, reverse_path::ReversePath,
+    icmp::IcmpLimits, policy::Policies, reverse_path::ReversePath,
 };
 use crate::{
     l2::{self, table::is_link_local},
@@ -96,6 +96,8 @@ pub struct Table {
     pub(super) reverse_paths: Box<[ReversePath]>,
     /// What each interface makes of segments; empty when none limits them.
     pub(super) segment_limits: Box<[SegmentLimit]>,
+    /// Rules that come before the routes.
+    pub(super) policies: Arc<Policies>,
     /// How many ICMP messages a core sends.
     pub(super) icmp: IcmpLimits,
     /// What each interface advertises to hosts.
@@ -181,6 +183,17 @@ impl Table {
     #[inline]
     pub fn reverse_path(&self, interface: InterfaceId) -> ReversePath {
         self.reverse_paths.get(interface.index()).copied().unwrap_or_default()
+    }
+
+    /// Whether there are rules that come before the routes.
+    #[inline]
+    pub fn has_policies(&self) -> bool {
+        !self.policies.rules().is_empty()
+    }
+
+    /// The rules that come before the routes.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
     }
 
     /// Whether any interface limits how long segments in transit are.

@@ -259,9 +259,12 @@ impl<A: App> Worker<A> {
     #[inline]
     fn refresh(&mut self) {
         if self.reader.refresh() {
+            let before = self.host.tables.get();
             self.host.tables.replace(&self.reader);
-            self.link.adopt(self.host.tables.get().l3.link());
-            self.net.adopt(&self.host.tables.get().l3);
+            let tables = self.host.tables.get();
+            tables.l3.policies().begin_counting(before.l3.policies(), &self.stats);
+            self.link.adopt(tables.l3.link());
+            self.net.adopt(&tables.l3);
             self.app.tables_changed(&self.host);
             self.stats.generation.set(self.reader.generation());
         }

@@ -129,6 +129,10 @@ impl Way<'_> {
         let Self { generation, now, arena, egress, stats, link, net, .. } = self;
         let table = &*generation.l3;
         let mut turn = Turn { now: *now, arena, egress, stats };
+        if table.has_policies() {
+            l3::policy::run(table, stats, batch);
+            probe.after(Stage::L3Policy, n, batch);
+        }
         l3::route::run(table, net, &mut turn, batch);
         probe.after(Stage::L3Route, n, batch);
         l3::forward::run(table, net, &mut turn, batch);

@@ -14,4 +14,5 @@ mod segments; // how long segments in transit may be
 mod vlans; // interfaces with tags
 mod bridges; // from member to member
 mod paths; // several next hops and routing domains, and changes
+mod policies; // rules that come before the routes
 mod anything; // random bytes

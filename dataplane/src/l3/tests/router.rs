@@ -178,6 +178,9 @@ impl Router {
     fn finish(&mut self, batch: &mut Batch, sent: &mut Vec<Sent>) {
         let Self { table, link, state, arena, egress, stats, now, .. } = self;
         let turn = &mut Turn { now: *now, arena, egress, stats };
+        if table.has_policies() {
+            l3::policy::run(table, turn.stats, batch);
+        }
         l3::route::run(table, state, turn, batch);
         l3::forward::run(table, state, turn, batch);
         if table.limits_segments() {
