@@ -7,13 +7,16 @@ use ipnet::IpNet;
 use tidegate_dataplane::io::{MacAddr, PortInfo};
 use tidegate_dataplane::l2::{self, Presence, StaticNeighbor, Tags, tag};
 use tidegate_dataplane::l3::{
-    self, Advertise, Hop, IcmpLimits, InterfaceSpec, Learnt, Route, Spec, Table, Target, VrfId, VrfSpec,
+    self, Advertise, Hop, IcmpLimits, InterfaceSpec, Learnt, Match, PolicySpec, Route, Spec, Table, Target, Then,
+    VrfId, VrfSpec,
 };
 use tidegate_dataplane::meta::{InterfaceId, PortId};
 
 use super::Inputs;
 use crate::config::Config;
-use crate::config::model::{self, DuplicateDetection, Link, Name, RouteTarget, RouterAdvertisements, TagProtocol};
+use crate::config::model::{
+    self, DuplicateDetection, Link, Name, PolicyAction, Reference, RouteTarget, RouterAdvertisements, TagProtocol,
+};
 use crate::kernel::{NextHop, RouteChange, Way};
 
 /// Whether both make the same table.
@@ -23,6 +26,7 @@ pub(super) fn same(a: &Inputs, b: &Inputs) -> bool {
         && a.tentative == b.tentative
         && a.config.vrfs == b.config.vrfs
         && a.config.routes == b.config.routes
+        && a.config.policies == b.config.policies
         && a.config.kernel_routes.override_static == b.config.kernel_routes.override_static
         && a.config.neighbors == b.config.neighbors
         && a.config.icmp == b.config.icmp
@@ -64,6 +68,7 @@ pub(super) fn spec(inputs: &Inputs, previous: Option<&Table>) -> Spec {
         },
         learnt_wins: config.kernel_routes.override_static,
         vrfs: (0..config.vrfs.len()).map(vrf).collect(),
+        policies: config.policies.iter().map(|rule| policy(rule, &ids)).collect(),
     }
 }
 
@@ -186,6 +191,28 @@ fn target(target: &RouteTarget, ids: &[InterfaceId]) -> Target {
         RouteTarget::Prohibit => Target::Prohibit,
         RouteTarget::Blackhole => Target::Blackhole,
         RouteTarget::Unreachable => Target::Unreachable,
+    }
+}
+
+fn policy(rule: &model::Policy, ids: &[InterfaceId]) -> PolicySpec {
+    let domain = |vrf: &Option<Reference>| vrf.as_ref().map_or(VrfId::MAIN, |vrf| VrfId(vrf.index as u16 + 1));
+    PolicySpec {
+        name: rule.name.0.clone(),
+        vrf: domain(&rule.vrf),
+        own: rule.own,
+        matches: Match {
+            incoming: rule.incoming.iter().map(|interface| ids[interface.index]).collect(),
+            from: rule.from.clone(),
+            to: rule.to.clone(),
+            protocols: rule.protocols.iter().map(|protocol| protocol.0).collect(),
+            source_ports: rule.source_ports.iter().map(|range| range.0.clone()).collect(),
+            destination_ports: rule.destination_ports.iter().map(|range| range.0.clone()).collect(),
+            dscp: rule.dscp.iter().map(|dscp| dscp.0).collect(),
+        },
+        then: match &rule.action {
+            PolicyAction::Lookup(vrf) => Then::Lookup(domain(vrf)),
+            PolicyAction::Target(to) => Then::Target(target(to, ids)),
+        },
     }
 }
 

@@ -12,6 +12,7 @@ mod reference;
 pub mod scalar;
 pub mod segment;
 mod schema;
+pub mod select;
 pub mod slot;
 mod syntax;
 mod table;

@@ -4,6 +4,7 @@
 
 mod interface;
 mod kernel;
+mod policy;
 mod port;
 
 use std::net::{IpAddr, SocketAddr};
@@ -18,8 +19,10 @@ pub use super::raw::{
 };
 pub use super::scalar::{InterfaceAddress, Mac, Name};
 pub use super::segment::SegmentLimit;
+pub use super::select::{Dscp, PortRange, Transport};
 pub use interface::{HostLink, Interface, Link, RouterAdvertisements, Station};
 pub use kernel::KernelRoutes;
+pub use policy::{Policy, PolicyAction};
 pub use port::{Driver, Port};
 
 /// The configuration of a gateway.
@@ -45,6 +48,8 @@ pub struct Config {
     pub vrfs: Vec<Name>,
     /// `[[route]]`.
     pub routes: Vec<Route>,
+    /// `[[policy]]`, in the order of the file.
+    pub policies: Vec<Policy>,
     /// `[kernel_routes]`.
     pub kernel_routes: KernelRoutes,
     /// `[[neighbor]]`.

@@ -18,6 +18,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[[loopback]]", "Loopback"),
     ("[[vrf]]", "Vrf"),
     ("[[route]]", "Route"),
+    ("[[policy]]", "Policy"),
     ("[kernel_routes]", "KernelRoutes"),
     ("[[neighbor]]", "Neighbor"),
     ("[[listener]]", "Listener"),

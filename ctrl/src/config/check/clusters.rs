@@ -80,7 +80,7 @@ fn reachable(endpoint: &At<SocketAddr>, network: &Network, routes: &[At<Route>],
         let none = format!("no port has an {family} address to connect to {ip} from");
         cx.push(Diagnostic::error(Code::Unreachable, endpoint.span, none).help(network.addresses()));
     } else {
-        let mut onward = routes.iter().filter(|route| route.vrf.is_absent() && !route.is_end());
+        let mut onward = routes.iter().filter(|route| route.vrf.is_absent() && !route.way.is_end());
         let routed = onward.any(|route| route.to.ok().is_none_or(|to| to.0.contains(&ip)));
         if network.interface_to(&Domain::Main, ip).is_none() && !routed {
             let far = format!("no subnet and no route leads to {ip}");

@@ -8,13 +8,15 @@ use ipnet::IpNet;
 use super::network::{Domain, Network};
 use super::{Checker, Names};
 use crate::config::model::{self, NextHop, Reference, RouteTarget};
-use crate::config::raw::{Route, RouteHop};
-use crate::config::scalar::Name;
-use crate::config::slot::{At, List};
+use crate::config::raw::{Route, RouteHop, TargetKeys};
+use crate::config::scalar::{Name, Prefix};
+use crate::config::slot::{At, List, Optional};
 use crate::diagnostic::{Code, Diagnostic, Span};
 
 /// Next hops of a route: beyond this the table of 2048 buckets divides the flows too coarsely.
 const MOST_HOPS: usize = 64;
+const NOWHERE: &str = "add `via` (the next router, or several), `interface` (neighbours on it), `next_hops`, `blackhole = true`, \
+                       `unreachable = true` or `prohibit = true`";
 
 pub(super) fn routes(raw: &[At<Route>], network: &Network, names: &Names, cx: &mut Checker<'_>) -> Vec<model::Route> {
     network.overlaps(cx);
@@ -35,7 +37,10 @@ pub(super) fn routes(raw: &[At<Route>], network: &Network, names: &Names, cx: &m
                 cx.push(Diagnostic::error(Code::Conflict, to.span, message).related(span, "its address"));
             }
         }
-        let target = target(route, &Place { domain: &domain, network, names }, cx);
+        let to = route.to.ok();
+        let head = to.map_or(route.head, |to| to.span);
+        let target =
+            target(&route.way, &Place { kind: "route", help: NOWHERE, head, to, domain: &domain, network, names }, cx);
         if let (Some(to), Some(target)) = (route.to.ok(), target) {
             routes.push(model::Route { to: to.0, vrf, target });
         }
@@ -43,14 +48,31 @@ pub(super) fn routes(raw: &[At<Route>], network: &Network, names: &Names, cx: &m
     routes
 }
 
-/// Where a route is.
-struct Place<'a> {
-    domain: &'a Domain,
-    network: &'a Network,
-    names: &'a Names,
+/// A route, or something else that leads somewhere.
+pub(super) struct Place<'a> {
+    /// What it is called.
+    pub(super) kind: &'a str,
+    /// How to say where it leads.
+    pub(super) help: &'a str,
+    /// What a mistake is about that is nowhere in the file.
+    pub(super) head: Span,
+    /// Its destinations, if they are of one family.
+    pub(super) to: Option<&'a At<Prefix>>,
+    pub(super) domain: &'a Domain,
+    pub(super) network: &'a Network,
+    pub(super) names: &'a Names,
 }
 
 impl Place<'_> {
+    /// What a key says of the interface by which packets leave: nothing, or which, if that can be known.
+    fn named(&self, key: &Optional<Name>, cx: &mut Checker<'_>) -> Option<Option<Reference>> {
+        match key {
+            Optional::Absent => None,
+            Optional::Bad(_) => Some(None),
+            Optional::Given(name) => Some(self.exit(name, cx)),
+        }
+    }
+
     /// The interface by which packets leave.
     fn exit(&self, name: &At<Name>, cx: &mut Checker<'_>) -> Option<Reference> {
         let interface = self.names.interfaces.resolve(name, cx)?;
@@ -63,84 +85,86 @@ impl Place<'_> {
     }
 }
 
-/// The keys that say that a route is an end, each with what it means.
-fn ends(route: &Route) -> [(&'static str, &At<bool>, RouteTarget); 3] {
-    [
-        ("blackhole", &route.blackhole, RouteTarget::Blackhole),
-        ("unreachable", &route.unreachable, RouteTarget::Unreachable),
-        ("prohibit", &route.prohibit, RouteTarget::Prohibit),
-    ]
-}
+impl TargetKeys {
+    /// The keys that say that packets are dropped, each with how.
+    fn ends(&self) -> [(&'static str, &At<bool>, RouteTarget); 3] {
+        [
+            ("blackhole", &self.blackhole, RouteTarget::Blackhole),
+            ("unreachable", &self.unreachable, RouteTarget::Unreachable),
+            ("prohibit", &self.prohibit, RouteTarget::Prohibit),
+        ]
+    }
 
-impl Route {
-    /// Whether packets for it are dropped.
+    /// Whether packets are dropped.
     pub(super) fn is_end(&self) -> bool {
-        ends(self).into_iter().any(|(_, flag, _)| flag.value)
+        self.ends().into_iter().any(|(_, flag, _)| flag.value)
+    }
+
+    /// Where the file says something, by key.
+    pub(super) fn spans(&self) -> impl Iterator<Item = (&'static str, Span)> {
+        let hops =
+            [("via", self.via.span()), ("interface", self.interface.span()), ("next_hops", self.next_hops.span())];
+        let ends = self.ends().map(|(key, flag, _)| (key, Some(flag.span).filter(|_| flag.value)));
+        hops.into_iter().chain(ends).filter_map(|(key, span)| Some((key, span?)))
     }
 }
 
-fn target(route: &At<Route>, from: &Place<'_>, cx: &mut Checker<'_>) -> Option<RouteTarget> {
-    let hops =
-        [("via", route.via.span()), ("interface", route.interface.span()), ("next_hops", route.next_hops.span())];
-    let mut ends = ends(route).into_iter().filter(|(_, flag, _)| flag.value);
+/// Where it leads.
+pub(super) fn target(keys: &TargetKeys, from: &Place<'_>, cx: &mut Checker<'_>) -> Option<RouteTarget> {
+    let kind = from.kind;
+    let hops = [("via", keys.via.span()), ("interface", keys.interface.span()), ("next_hops", keys.next_hops.span())];
+    let mut ends = keys.ends().into_iter().filter(|(_, flag, _)| flag.value);
     if let Some((word, _, end)) = ends.next() {
         let others = ends.map(|(other, flag, _)| (other, Some(flag.span)));
         for (key, span) in hops.into_iter().chain(others).filter_map(|(key, span)| Some((key, span?))) {
-            let both = format!("a route with `{word} = true` has no `{key}`");
+            let both = format!("a {kind} with `{word} = true` has no `{key}`");
             cx.push(Diagnostic::error(Code::Conflict, span, both).help("leave out one of them"));
         }
         return Some(end);
     }
-    if let Some(list) = route.next_hops.ok() {
+    if let Some(list) = keys.next_hops.ok() {
         for (key, span) in hops.into_iter().filter(|(key, _)| *key != "next_hops") {
             let Some(span) = span else { continue };
-            let both = Diagnostic::error(Code::Conflict, span, format!("a route with `next_hops` has no `{key}`"));
+            let both = Diagnostic::error(Code::Conflict, span, format!("a {kind} with `next_hops` has no `{key}`"));
             cx.push(both.related(list.span, "these are its next hops").help(format!("move `{key}` into `next_hops`")));
         }
-        bounds(list, list.span, cx);
-        let hops: Vec<_> = list.iter().map(|item| listed(route, item, from, cx)).collect();
+        bounds(list, list.span, kind, cx);
+        let hops: Vec<_> = list.iter().map(|item| listed(item, from, cx)).collect();
         return all(hops, list, cx);
     }
-    let interface = route.interface.ok().map(|name| (from.exit(name, cx), name.span));
-    if let Some(list) = route.via.ok() {
+    let interface = from.named(&keys.interface, cx);
+    if let Some(list) = keys.via.ok() {
         let hop = |via: &At<IpAddr>, cx: &mut Checker<'_>| {
-            let interface = interface.as_ref().map(|(interface, _)| interface.clone());
-            Some(NextHop { via: Some(via.value), interface: leads(route, via, interface, from, cx)?, weight: 1 })
+            Some(NextHop { via: Some(via.value), interface: leads(via, interface.clone(), from, cx)?, weight: 1 })
         };
-        bounds(&list.value.0, list.span, cx);
+        bounds(&list.value.0, list.span, kind, cx);
         let hops: Vec<_> = list.value.0.iter().map(|via| hop(via, cx)).collect();
         return all(hops, &list.value.0, cx);
     }
-    if hops.iter().all(|(_, span)| span.is_none()) && !self::ends(route).iter().any(|(_, flag, _)| cx.broken(flag.span))
-    {
-        let span = route.to.ok().map_or(route.head, |to| to.span);
-        let missing = Diagnostic::error(Code::MissingKey, span, "the route leads nowhere");
-        cx.push(missing.help(
-            "add `via` (the next router, or several), `interface` (neighbours on it), `next_hops`, `blackhole = true`, \
-             `unreachable = true` or `prohibit = true`",
-        ));
+    if hops.iter().all(|(_, span)| span.is_none()) && !keys.ends().iter().any(|(_, flag, _)| cx.broken(flag.span)) {
+        let missing = Diagnostic::error(Code::MissingKey, from.head, format!("the {kind} leads nowhere"));
+        cx.push(missing.help(from.help));
     }
-    let interface = interface?.0?;
-    Some(RouteTarget::NextHops(vec![NextHop { via: None, interface, weight: 1 }]))
+    Some(RouteTarget::NextHops(vec![NextHop { via: None, interface: interface??, weight: 1 }]))
 }
 
-fn bounds<T>(list: &List<T>, span: Span, cx: &mut Checker<'_>) {
+fn bounds<T>(list: &List<T>, span: Span, kind: &str, cx: &mut Checker<'_>) {
     if list.is_empty() && !cx.broken(span) {
-        let none = Diagnostic::error(Code::InvalidValue, span, "the route leads nowhere");
+        let none = Diagnostic::error(Code::InvalidValue, span, format!("the {kind} leads nowhere"));
         cx.push(none.help("list its next routers, or leave the key out"));
     }
     if let Some(beyond) = list.get(MOST_HOPS) {
-        let message = format!("{} next hops; at most {MOST_HOPS} share the flows of a route", list.len());
+        let message = format!("{} next hops; at most {MOST_HOPS} share the flows of a {kind}", list.len());
         cx.push(Diagnostic::error(Code::OutOfRange, beyond.span, message));
     }
 }
 
 /// An item of `next_hops`.
-fn listed(route: &Route, item: &At<RouteHop>, from: &Place<'_>, cx: &mut Checker<'_>) -> Option<NextHop> {
-    let interface = item.interface.ok().map(|name| from.exit(name, cx));
+fn listed(item: &At<RouteHop>, from: &Place<'_>, cx: &mut Checker<'_>) -> Option<NextHop> {
+    let interface = from.named(&item.interface, cx);
     let weight = item.weight.to();
     if let Some(via) = item.via.ok() {
-        return Some(NextHop { via: Some(via.value), interface: leads(route, via, interface, from, cx)?, weight });
+        return Some(NextHop { via: Some(via.value), interface: leads(via, interface, from, cx)?, weight });
     }
     if item.via.is_absent() && item.interface.is_absent() && !cx.broken(item.span) {
         let missing = Diagnostic::error(Code::MissingKey, item.span, "the next hop leads nowhere");
@@ -166,13 +190,12 @@ fn all<T>(hops: Vec<Option<NextHop>>, list: &List<T>, cx: &mut Checker<'_>) -> O
 
 /// The interface by which a router is reached. `interface` is what the file says, if it could be resolved.
 fn leads(
-    route: &Route,
     via: &At<IpAddr>,
     interface: Option<Option<Reference>>,
     from: &Place<'_>,
     cx: &mut Checker<'_>,
 ) -> Option<Reference> {
-    if let Some(to) = route.to.ok()
+    if let Some(to) = from.to
         && to.0.addr().is_ipv4() != via.is_ipv4()
     {
         let families = format!("{} and {} are of different families", to.0, via.value);
@@ -190,7 +213,7 @@ fn leads(
         (Some(interface), _) => interface,
         (None, Some(interface)) => Some(interface.clone()),
         (None, None) => {
-            if network.complete && **domain != Domain::Unknown && route.interface.is_absent() {
+            if network.complete && **domain != Domain::Unknown {
                 let message = format!("{} is in no interface's subnet", via.value);
                 cx.push(Diagnostic::error(Code::Unreachable, via.span, message).help(network.subnets(domain)));
             }

@@ -7,6 +7,7 @@ mod forwarding;
 mod interfaces;
 mod listeners;
 mod network;
+mod policies;
 mod ports;
 mod process;
 mod routes;
@@ -44,6 +45,7 @@ impl Raw {
         let interfaces = interfaces::check(&self, &domains, &names, &mut cx);
         let network = network::Network::of(&self, domains, &cx);
         let routes = forwarding::routes(&self.route.0, &network, &names, &mut cx);
+        let policies = policies::check(&self, &network, &names, &mut cx);
         let neighbors = network::neighbors(&self.neighbor.0, &network, &names, &mut cx);
         let listeners = listeners::check(&self.listener.0, &network, &mut cx);
         let clusters = clusters::check(&self.cluster.0, &network, &self.route.0, &mut cx);
@@ -59,6 +61,7 @@ impl Raw {
             interfaces,
             vrfs: self.vrf.0.iter().filter_map(|vrf| Some(vrf.name.ok()?.value.clone())).collect(),
             routes,
+            policies,
             kernel_routes: process::kernel_routes(&self, &mut cx),
             neighbors,
             listeners,

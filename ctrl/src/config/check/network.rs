@@ -12,6 +12,9 @@ use crate::config::scalar::Name;
 use crate::config::slot::{At, Optional};
 use crate::diagnostic::{Code, Diagnostic, Span};
 
+/// What the main routing domain is called where it must be named.
+const MAIN: &str = "main";
+
 /// Where an interface or a route belongs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Domain {
@@ -28,6 +31,7 @@ impl Domain {
         match key {
             Optional::Absent => Self::Main,
             Optional::Bad(_) => Self::Unknown,
+            Optional::Given(name) if name.0 == MAIN => Self::Main,
             Optional::Given(name) => names.vrfs.resolve(name, cx).map_or(Self::Unknown, Self::Vrf),
         }
     }
@@ -35,6 +39,10 @@ impl Domain {
 
 /// The domain of each interface.
 pub(super) fn domains(raw: &Raw, names: &Names, cx: &mut Checker<'_>) -> Vec<Domain> {
+    for name in raw.vrf.0.iter().filter_map(|vrf| vrf.name.ok()).filter(|name| name.0 == MAIN) {
+        let message = "`main` is the domain of everything that names none";
+        cx.push(Diagnostic::error(Code::Duplicate, name.span, message).help("give it another name"));
+    }
     raw.interfaces().map(|(_, keys)| Domain::of(&keys.vrf, names, cx)).collect()
 }
 

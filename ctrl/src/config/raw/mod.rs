@@ -8,9 +8,11 @@ mod cluster;
 mod interface;
 mod kernel;
 mod listener;
+mod policy;
 mod port;
 mod process;
 mod route;
+mod target;
 mod vlan;
 mod vrf;
 
@@ -19,9 +21,11 @@ pub use cluster::{Balance, Cluster, UpstreamTls};
 pub use interface::{DuplicateDetection, InterfaceKeys, ReversePath, RouterAdvertisements};
 pub use kernel::{KernelRoutes, RouteProtocol};
 pub use listener::{Alpn, CertifiedKey, ClientAuth, ForwardedField, Listener, ListenerTls, Protocol, TlsVersion};
-pub use port::{Capture, Driver, Neighbor, Port, Route, RouteHop, XdpMode, ZeroCopy};
+pub use policy::Policy;
+pub use port::{Capture, Driver, Neighbor, Port, Route, XdpMode, ZeroCopy};
 pub use process::{AccessLog, Admin, Congestion, Dpdk, Icmp, Idle, Log, LogLevel, Runtime, SynCookies, Tcp};
 pub use route::{BackendRef, HttpMatch, HttpRoute, Retry, RetryOn, Timeouts};
+pub use target::{RouteHop, TargetKeys};
 pub use vlan::{TagProtocol, Vlan};
 pub use vrf::{Loopback, Vrf};
 
@@ -58,6 +62,8 @@ table! {
         vrf: Tables<Vrf>;
         /// Static routes. The subnets of the ports are routes already.
         route: Tables<Route>;
+        /// Rules that come before the routes, in order.
+        policy: Tables<Policy>;
         /// Routes learnt from daemons on this machine.
         kernel_routes: At<KernelRoutes>;
         /// Static neighbours. All others are found by ARP and neighbour discovery.

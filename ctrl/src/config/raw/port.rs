@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use super::interface::InterfaceKeys;
+use super::target::TargetKeys;
 use crate::config::scalar::{FilePath, Int, Mac, Name, Prefix};
-use crate::config::slot::{At, List, OneOrMany, Optional, Required};
+use crate::config::slot::{Optional, Required};
 use crate::config::table::{table, words};
 
 table! {
@@ -109,30 +110,7 @@ table! {
         to: Required<Prefix>;
         /// The routing domain whose packets it is for, by the name of a `[[vrf]]`. Without it, the main one.
         vrf: Optional<Name>;
-        /// Next router, which must be in the subnet of an interface; or a list of routers, among which flows are spread evenly.
-        via: Optional<OneOrMany<IpAddr>>;
-        /// Next hops among which flows are spread, up to 64; in place of `via` and `interface`.
-        next_hops: Optional<List<RouteHop>>;
-        /// Interface that leads there: the name of a port, a VLAN or a bridge. Without it, the one whose subnet has `via`.
-        interface: Optional<Name>;
-        /// Drop these packets (counted) and tell nobody.
-        blackhole: At<bool> = false, "false";
-        /// Drop these packets and tell their senders by ICMP that the destination is unreachable.
-        unreachable: At<bool> = false, "false";
-        /// Drop these packets and tell their senders by ICMP that this is forbidden.
-        prohibit: At<bool> = false, "false";
-    }
-}
-
-table! {
-    /// One of several next hops of a route. It has `via`, `interface` or both.
-    pub struct RouteHop("an item of `next_hops`") {
-        /// Next router; it must be in the subnet of an interface.
-        via: Optional<IpAddr>;
-        /// Interface that leads there: the name of a port, a VLAN or a bridge. Without it, the one whose subnet has `via`.
-        interface: Optional<Name>;
-        /// Share of the flows: this weight divided by the sum of all.
-        weight: At<Int<1, 256>> = Int::new(1), "1";
+        ..way: TargetKeys;
     }
 }
 
