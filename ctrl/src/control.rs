@@ -1,5 +1,6 @@
 //! The loop that ties management together: signals, the admin API, changed files, logs, generations, the end.
 
+mod hear; // what cores have noticed
 mod learn; // routes of the kernel
 
 use std::fmt;
@@ -20,6 +21,7 @@ use crate::config::model::LogLevel;
 use crate::conflicts::Disputes;
 use crate::cores::Cores;
 use crate::diagnostic::{Report, Style};
+use crate::hops::Quiet;
 use crate::kernel::{self, Filter, HostInterface, Monitor};
 use crate::reload::{Occasion, Reloader};
 use crate::status::{Phase, Reloads, Status};
@@ -74,6 +76,8 @@ pub struct Control {
     filter: Option<Filter>,
     /// Who else uses our addresses.
     disputes: Arc<Disputes>,
+    /// Which next hops do not answer.
+    quiet: Quiet,
 }
 
 struct Signals {
@@ -141,6 +145,7 @@ impl Control {
             fed: now,
             filter: rules.enabled.then(|| Filter::of(&rules)),
             disputes,
+            quiet: Quiet::default(),
         };
         Ok((control, desk))
     }
@@ -304,10 +309,7 @@ impl Control {
     }
 
     fn keep_house(&mut self, now: Instant) {
-        for conflict in self.parts.cores.conflicts() {
-            Arc::make_mut(&mut self.disputes).note(&conflict, SystemTime::now());
-            self.parts.reloader.conflict(conflict);
-        }
+        self.hear();
         self.parts.reloader.end_probations(now);
         self.address_hosts(false);
         self.retired = self.parts.reloader.publication().reclaim();

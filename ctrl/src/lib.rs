@@ -24,6 +24,9 @@ pub mod probation;
 /// Other stations that use our addresses.
 pub mod conflicts;
 
+/// Next hops that cease to answer.
+pub mod hops;
+
 /// Notices changed files.
 pub mod watch;
 

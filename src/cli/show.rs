@@ -87,6 +87,8 @@ pub(crate) enum State {
     Stale,
     /// Asked, not answered yet.
     Incomplete,
+    /// One of several next hops, which has ceased to answer.
+    Silent,
 }
 
 /// Arguments of `show routes`.

@@ -152,7 +152,17 @@ fn routed(record: &Record, step: &Step, around: &Surroundings<'_>) -> Vec<String
         Action::Spread(group) => table.group(group),
         _ => None,
     });
-    let spread = spread.map(|group| format!("its flow takes one of {} next hops", group.members().len()));
+    let spread = spread.map(|group| {
+        let all = group.members().len();
+        let silent = group.members().iter().filter(|member| table.link().is_silent(member.next_hop)).count();
+        let passed_over = match silent {
+            0 => String::new(),
+            1 => ", without one that is silent".to_owned(),
+            _ if silent == all => ", all of them silent".to_owned(),
+            _ => format!(", without {silent} that are silent"),
+        };
+        format!("its flow takes one of {all} next hops{passed_over}")
+    });
     [Some(by), spread, to].into_iter().flatten().collect()
 }
 

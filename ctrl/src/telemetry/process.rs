@@ -4,6 +4,7 @@ use std::time::UNIX_EPOCH;
 
 use super::Telemetry;
 use super::family::Family;
+use crate::hops::{Gateway, gateways};
 use crate::status::{Phase, Status};
 
 pub(super) fn families(telemetry: &Telemetry, status: &Status) -> Vec<Family> {
@@ -27,6 +28,12 @@ pub(super) fn families(telemetry: &Telemetry, status: &Status) -> Vec<Family> {
     for each in Phase::ALL {
         phase.push(&[("phase", each.as_str())], u64::from(*each == status.phase));
     }
+    let links = status.tables.l3.link();
+    let mut hops = Family::gauge("tidegate_next_hop_up", "1 if the next hop, one of several, answers.");
+    for Gateway { interface, address, silent } in gateways(links) {
+        let interface = links.interfaces().get(interface).map_or("?", |interface| &interface.name);
+        hops.push(&[("interface", interface), ("address", &address.to_string())], u64::from(!silent));
+    }
     vec![
         Family::gauge("tidegate_build_info", "The running version.").with(&[("version", env!("CARGO_PKG_VERSION"))], 1),
         Family::gauge("tidegate_start_time_seconds", "Start of the process, Unix time.").with(&[], started),
@@ -47,6 +54,12 @@ pub(super) fn families(telemetry: &Telemetry, status: &Status) -> Vec<Family> {
         expiry,
         Family::gauge("tidegate_learnt_routes", "Prefixes whose way was learnt from the kernel.")
             .with(&[], status.learnt as u64),
+        hops,
+        Family::counter(
+            "tidegate_next_hop_changes_total",
+            "Times a next hop, one of several, ceased or began to answer.",
+        )
+        .with(&[], links.changes().count() as u64),
         Family::counter("tidegate_kernel_route_readings_total", "Times all routes of the kernel were read.")
             .with(&[], status.kernel.readings),
         Family::counter("tidegate_kernel_route_overruns_total", "Times the kernel had more news than its socket held.")

@@ -20,6 +20,23 @@ const SWEEP: usize = 64;
 /// No slot.
 pub(super) const NONE: u32 = u32::MAX;
 
+/// Bounds of one core's neighbour table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Entries beside the static ones. 100 bytes each.
+    pub neighbors: usize,
+    /// Packets that wait for one neighbour: as many connections as a proxy opens at once to an endpoint nobody has spoken to.
+    pub waiting_per_neighbor: usize,
+    /// Packets that wait in total. Each holds a frame.
+    pub waiting: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { neighbors: 4096, waiting_per_neighbor: 64, waiting: 512 }
+    }
+}
+
 /// Where an entry stands (RFC 4861 §7.3.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {

@@ -22,9 +22,12 @@ pub mod output; // next hop to Ethernet header
 pub mod table; // what the configuration says about links
 
 pub use bucket::Bucket;
-pub use entries::{Neighbor, Phase};
+pub use entries::{Limits, Neighbor, Phase};
 pub use header::Header;
-pub use neighbor::{Limits, State};
+pub use neighbor::{
+    State,
+    vigil::{Silent, Watched},
+};
 pub use presence::{Conflict, Presence};
 pub(crate) use stations::News;
 pub use table::{Adjacency, Bridge, Interface, Link, StaticNeighbor, Table};

@@ -6,6 +6,7 @@
 //! that was confirmed long ago and not used since.
 
 mod look; // at the table, without touching it
+pub mod vigil; // gateways that share traffic
 
 use core::{net::IpAddr, time::Duration};
 use std::{cmp::Reverse, collections::BinaryHeap};
@@ -13,7 +14,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 use super::{
     Adjacency, Header, News, Table, Turn, arp,
     bucket::Bucket,
-    entries::{Entries, NONE, Phase},
+    entries::{Entries, Limits, NONE, Phase},
     pending::Pending,
     presence::{Announcer, Conflict},
     solicit,
@@ -26,6 +27,7 @@ use crate::{
     meta::{InterfaceId, Meta},
     verdict::{DropReason, Verdict},
 };
+use vigil::Vigil;
 
 /// How long a confirmation is trusted (RFC 4861 §10, REACHABLE_TIME).
 pub const REACHABLE: Duration = Duration::from_secs(30);
@@ -39,23 +41,6 @@ pub const TRIES: u8 = 3;
 const EXPIRIES_PER_TURN: usize = 64;
 /// New neighbours asked for per second and core, and at once: a scan of our links must not become a broadcast storm.
 const QUESTIONS: Bucket = Bucket::per_second(1_000, 250);
-
-/// Bounds of one core's neighbour table.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limits {
-    /// Entries beside the static ones. 100 bytes each.
-    pub neighbors: usize,
-    /// Packets that wait for one neighbour: as many connections as a proxy opens at once to an endpoint nobody has spoken to.
-    pub waiting_per_neighbor: usize,
-    /// Packets that wait in total. Each holds a frame.
-    pub waiting: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { neighbors: 4096, waiting_per_neighbor: 64, waiting: 512 }
-    }
-}
 
 /// What a message says about a neighbour.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +72,7 @@ pub struct State {
     /// When an address of ours was last defended, by interface.
     defended: Vec<Option<Instant>>,
     announcer: Announcer,
+    vigil: Vigil,
     pub(super) stations: Stations,
 }
 
@@ -109,13 +95,16 @@ impl State {
             questions: QUESTIONS,
             defended: Vec::new(),
             announcer: Announcer::new(seed),
+            vigil: Vigil::new(),
             stations: Stations::new(seed),
         }
     }
 
-    /// Makes this the core that probes for and announces our addresses. To be called before the first [`State::adopt`].
+    /// Makes this the core that probes for and announces our addresses, and asks gateways whether they are there. To be called before
+    /// the first [`State::adopt`].
     pub const fn speak(&mut self) {
         self.announcer.speak();
+        self.vigil.speak();
     }
 
     /// Takes over a new generation of tables: static neighbours, our own addresses, next hops. What was learnt stays. To be called
@@ -147,6 +136,7 @@ impl State {
         self.adjacent.resize(table.adjacencies().len(), (NONE, 0));
         self.defended.resize(table.interfaces().len(), None);
         self.announcer.adopt(table);
+        self.vigil.adopt(table);
         self.stations.adopt(table.bridges());
     }
 
@@ -218,10 +208,12 @@ impl State {
 
     /// Takes a claim into account (RFC 826; RFC 4861 §7.2.3, §7.2.5). `false` when it concerns nobody we know.
     pub fn learn(&mut self, table: &Table, turn: &mut Turn<'_>, claim: Claim) -> bool {
+        self.vigil.hear(&claim, turn.now);
         let Some(slot) = self.entries.find(claim.interface, claim.address) else {
-            let Some(mac) = claim.mac.filter(|_| claim.creates) else { return false };
+            let answers = claim.solicited && self.vigil.watches(claim.interface, claim.address);
+            let Some(mac) = claim.mac.filter(|_| claim.creates || answers) else { return false };
             let Some(slot) = self.create(table, turn, claim.interface, claim.address) else { return false };
-            self.resolved(slot, mac, Phase::Stale, turn);
+            self.resolved(slot, mac, if answers { Phase::Reachable } else { Phase::Stale }, turn);
             return true;
         };
         let entry = &mut self.entries[slot];
@@ -255,6 +247,7 @@ impl State {
     /// Does what is due: asks again, confirms, gives up. Packets whose neighbour did not answer are then in [`State::take_failed`].
     pub fn tick(&mut self, table: &Table, turn: &mut Turn<'_>) {
         self.announcer.tick(table, turn);
+        self.watch(table, turn);
         self.stations.sweep(table.bridges(), turn.now);
         turn.stats.bridge_stations.set(self.stations.len() as u64);
         for _ in 0..EXPIRIES_PER_TURN {
@@ -293,7 +286,8 @@ impl State {
     /// When [`State::tick`] next has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         let aging = self.timers.peek().map(|Reverse((at, _))| *at);
-        [aging, self.announcer.next_deadline(), self.stations.next_deadline()].into_iter().flatten().min()
+        let others = [self.announcer.next_deadline(), self.vigil.next_deadline(), self.stations.next_deadline()];
+        others.into_iter().chain([aging]).flatten().min()
     }
 
     /// A conflict about one of our addresses, for the management thread.

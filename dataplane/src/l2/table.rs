@@ -4,14 +4,16 @@ use core::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
+use std::sync::Arc;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::{HEADER, Presence, Tags, header::retag, tag::Vlans};
+use super::{HEADER, Presence, Tags, Watched, header::retag, tag::Vlans};
 use crate::{
     frame::Frame,
     io::MacAddr,
     meta::{InterfaceId, Meta, PortId},
+    sync::pulse::Changes,
     verdict::{DropReason, Verdict},
 };
 
@@ -222,7 +224,7 @@ pub struct Bridge {
 }
 
 /// The links of one generation. Immutable; made by `l3::Table::build`.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Table {
     interfaces: Box<[Interface]>,
     adjacencies: Box<[Adjacency]>,
@@ -233,6 +235,9 @@ pub struct Table {
     bridges: Box<[Bridge]>,
     /// By interface: the bridge of which it is a member, as an index.
     bridge_of: Box<[Option<u16>]>,
+    /// Gateways that share traffic, and how often any of them has begun or ceased to answer.
+    watched: Box<[Watched]>,
+    changes: Arc<Changes>,
     absent: Interface,
 }
 
@@ -248,6 +253,8 @@ impl Table {
             no_vlans: Vlans::default(),
             bridges: Box::default(),
             bridge_of: Box::default(),
+            watched: Box::default(),
+            changes: Arc::default(),
             absent: Interface::absent(),
         }
     }
@@ -276,6 +283,29 @@ impl Table {
         }
         (self.bridges, self.bridge_of) = (bridges.into(), bridge_of.into());
         self
+    }
+
+    /// The same with gateways to be watched, whose changes are counted by `changes`.
+    #[must_use]
+    pub fn with_watched(mut self, watched: Vec<Watched>, changes: Arc<Changes>) -> Self {
+        (self.watched, self.changes) = (watched.into(), changes);
+        self
+    }
+
+    /// The gateways that share traffic with others.
+    pub fn watched(&self) -> &[Watched] {
+        &self.watched
+    }
+
+    /// Whether the gateway of a next hop is one of those, and silent.
+    pub fn is_silent(&self, next_hop: u32) -> bool {
+        self.watched.iter().any(|watched| watched.next_hop == next_hop && watched.pulse.is_silent())
+    }
+
+    /// How often any of them has begun or ceased to answer.
+    #[inline]
+    pub fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// The bridges.

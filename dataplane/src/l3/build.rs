@@ -264,7 +264,7 @@ impl Builder {
         let tables = ways.tables(interfaces, own);
         let link = l2::Table::new(interfaces.clone(), tables.adjacencies, neighbors.clone());
         Made {
-            link: Arc::new(link.with_bridges(bridges.clone())),
+            link: Arc::new(link.with_bridges(bridges.clone()).with_watched(tables.watched, tables.changes)),
             next_hops: tables.next_hops.into(),
             groups: tables.groups.into(),
         }

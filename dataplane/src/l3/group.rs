@@ -5,10 +5,12 @@
 //! a member goes, only its own buckets move, to all others; one that comes takes its share from all; a weight that changes moves the
 //! difference. Nothing is remembered from one group to the next, and every core, every start and every gateway with the same members
 //! comes to the same table.
+//!
+//! A member whose gateway is silent is passed over: its buckets go to whoever drew best without it, as if it were not in the group.
 
 use core::net::IpAddr;
 
-use crate::meta::InterfaceId;
+use crate::{l2::Silent, meta::InterfaceId};
 
 /// Buckets of a group. With n equal members a share is off by about the square root of n / 2048: 3 % for two.
 pub const BUCKETS: usize = 2048;
@@ -17,7 +19,10 @@ pub const BUCKETS: usize = 2048;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Group {
     members: Box<[Member]>,
+    /// Next hops.
     buckets: [u32; BUCKETS],
+    /// Members that drew second.
+    seconds: [u16; BUCKETS],
 }
 
 /// A next hop of a group.
@@ -34,17 +39,22 @@ pub struct Member {
 impl Group {
     /// Of at least one member.
     pub(super) fn new(members: Vec<Member>) -> Self {
-        let mut buckets = [0; BUCKETS];
-        for (at, bucket) in buckets.iter_mut().enumerate() {
-            let mut best = f64::NEG_INFINITY;
-            for member in &members {
-                let draw = draw(member, at as u64);
-                if draw > best {
-                    (best, *bucket) = (draw, member.next_hop);
+        let (mut buckets, mut seconds) = ([0; BUCKETS], [0; BUCKETS]);
+        for (at, (bucket, second)) in buckets.iter_mut().zip(&mut seconds).enumerate() {
+            let (mut best, mut next) = ((f64::NEG_INFINITY, 0), (f64::NEG_INFINITY, 0));
+            for (number, member) in members.iter().enumerate() {
+                let draw = (draw(member, at as u64), number);
+                if draw.0 > best.0 {
+                    (best, next) = (draw, best);
+                } else if draw.0 > next.0 {
+                    next = draw;
                 }
             }
+            *bucket = members[best.1].next_hop;
+            // Of more members than that the drawing is done again when it matters.
+            *second = u16::try_from(next.1).unwrap_or(u16::MAX);
         }
-        Self { members: members.into(), buckets }
+        Self { members: members.into(), buckets, seconds }
     }
 
     /// The members, with their weights.
@@ -52,11 +62,29 @@ impl Group {
         &self.members
     }
 
-    /// The next hop of a flow.
+    /// The next hop of a flow: the one that would have it if those that are silent were not there. If all are, nothing is better than
+    /// the one that has it otherwise.
     #[inline]
-    pub fn choose(&self, hash: u32) -> u32 {
+    pub fn choose(&self, hash: u32, silent: &Silent) -> u32 {
         // The upper bits: those that the hash mixes best.
-        self.buckets[(hash >> (32 - BUCKETS.trailing_zeros())) as usize]
+        let bucket = (hash >> (32 - BUCKETS.trailing_zeros())) as usize;
+        let first = self.buckets[bucket];
+        if silent.is_empty() || !silent.contains(first) {
+            return first;
+        }
+        self.pass_over(bucket, silent).unwrap_or(first)
+    }
+
+    #[inline(never)]
+    fn pass_over(&self, bucket: usize, silent: &Silent) -> Option<u32> {
+        if let Some(second) = self.members.get(usize::from(self.seconds[bucket]))
+            && !silent.contains(second.next_hop)
+        {
+            return Some(second.next_hop);
+        }
+        let answering = self.members.iter().filter(|member| !silent.contains(member.next_hop));
+        let drawn = answering.map(|member| (draw(member, bucket as u64), member.next_hop));
+        drawn.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, next_hop)| next_hop)
     }
 
     /// Buckets that a next hop has.
@@ -120,6 +148,33 @@ mod tests {
         }
         assert_eq!(less.share(2), 0);
         assert!([1, 3, 4].iter().all(|last| less.share(*last) > all.share(*last)), "all take their part");
+    }
+
+    #[test]
+    fn silent_members_are_passed_over_as_if_they_were_not_there() {
+        let all = [(1, 1), (2, 1), (3, 2), (4, 4)];
+        let whole = group(&all);
+        for mask in 0..15u8 {
+            let (mut silent, mut rest) = (Silent::default(), Vec::new());
+            for (at, member) in all.into_iter().enumerate() {
+                if mask >> at & 1 == 1 { silent.insert(u32::from(member.0)) } else { rest.push(member) }
+            }
+            let rest = group(&rest);
+            for bucket in 0..BUCKETS as u32 {
+                let hash = bucket << (32 - BUCKETS.trailing_zeros());
+                assert_eq!(whole.choose(hash, &silent), rest.choose(hash, &Silent::default()), "{mask:b} {bucket}");
+            }
+        }
+    }
+
+    #[test]
+    fn when_all_are_silent_nothing_moves() {
+        let (group, mut silent) = (group(&[(1, 1), (2, 1)]), Silent::default());
+        silent.insert(1);
+        silent.insert(2);
+        for hash in (0..u32::MAX).step_by(1 << 20) {
+            assert_eq!(group.choose(hash, &silent), group.choose(hash, &Silent::default()));
+        }
     }
 
     #[test]

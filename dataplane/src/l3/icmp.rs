@@ -6,7 +6,7 @@ use super::{Table, advertise::Advertiser, extension::Fault, icmp4, icmp6, input:
 use crate::{
     clock::Instant,
     frame::Frame,
-    l2::{Bucket, Turn},
+    l2::{Bucket, Silent, Turn},
     meta::{Flags, Meta, Network},
 };
 
@@ -36,7 +36,7 @@ impl IcmpLimits {
     }
 }
 
-/// What a core keeps for `l3`: how many ICMP messages may still be sent, and when it advertises itself.
+/// What a core keeps for `l3`: how many ICMP messages may still be sent, when it advertises itself, and which gateways are silent.
 #[derive(Debug)]
 pub struct State {
     limits: IcmpLimits,
@@ -44,6 +44,7 @@ pub struct State {
     replies: Bucket,
     identification: u16,
     pub(super) advertiser: Advertiser,
+    pub(super) silent: Silent,
 }
 
 impl State {
@@ -51,13 +52,14 @@ impl State {
     pub fn new() -> Self {
         let limits = IcmpLimits::default();
         let (errors, replies) = limits.buckets();
-        Self { limits, errors, replies, identification: 0, advertiser: Advertiser::new() }
+        Self { limits, errors, replies, identification: 0, advertiser: Advertiser::new(), silent: Silent::default() }
     }
 
     /// A copy to try something out on: it decides as this one does, and advertises nothing.
     pub fn rehearsal(&self) -> Self {
         let Self { limits, errors, replies, identification, .. } = *self;
-        Self { limits, errors, replies, identification, advertiser: Advertiser::new() }
+        let silent = self.silent.clone();
+        Self { limits, errors, replies, identification, advertiser: Advertiser::new(), silent }
     }
 
     /// Makes this the core that sends router advertisements. To be called before the first [`State::adopt`].
@@ -68,6 +70,7 @@ impl State {
     /// Takes over a new generation of tables.
     pub fn adopt(&mut self, table: &Table) {
         self.advertiser.adopt(table);
+        self.silent.read(table.link());
         // A reload that says the same gives nobody a full bucket.
         if self.limits != table.icmp {
             self.limits = table.icmp;

@@ -63,6 +63,15 @@ use crate::{
     verdict::DropReason,
 };
 
+/// Before the packets of a turn: takes note of gateways that have begun or ceased to answer. One load when there are none.
+#[inline]
+pub fn heed(table: &Table, state: &mut State, link: &mut l2::State) {
+    if state.silent.is_outdated(table.link().changes()) {
+        state.silent.read(table.link());
+        link.forsake(table.link(), &state.silent);
+    }
+}
+
 /// Once per turn: ages neighbours, and advertises. [`undelivered`] has something to do afterwards.
 #[inline]
 pub fn tick(table: &Table, state: &mut State, link: &mut l2::State, turn: &mut Turn<'_>) {

@@ -164,7 +164,7 @@ pub(super) fn address(slot: &Slot, within: core::ops::Range<usize>) -> Option<&[
 fn apply(table: &Table, state: &mut State, turn: &mut Turn<'_>, slot: &mut Slot, next_hop: u32) {
     let (mut next_hop, mut hop) = (next_hop, table.next_hop(next_hop));
     if let Action::Spread(group) = hop.action {
-        next_hop = choose(table, slot, group);
+        next_hop = choose(table, state, slot, group);
         hop = table.next_hop(next_hop);
     }
     slot.meta.next_hop = next_hop;
@@ -177,9 +177,9 @@ fn apply(table: &Table, state: &mut State, turn: &mut Turn<'_>, slot: &mut Slot,
 
 /// The member of a group that the packet's flow takes.
 #[inline]
-fn choose(table: &Table, slot: &Slot, group: u16) -> u32 {
+fn choose(table: &Table, state: &State, slot: &Slot, group: u16) -> u32 {
     let (Some(group), Some(frame)) = (table.group(group), &slot.frame) else { return NO_ROUTE };
-    group.choose(flow::hash(frame, &slot.meta))
+    group.choose(flow::hash(frame, &slot.meta), &state.silent)
 }
 
 #[cold]

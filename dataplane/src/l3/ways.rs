@@ -14,8 +14,9 @@ use super::{
     table::{Action, NO_ROUTE, NextHop},
 };
 use crate::{
-    l2::{Adjacency, Interface},
+    l2::{Adjacency, Interface, Watched},
     meta::InterfaceId,
+    sync::pulse::{Changes, Pulse},
 };
 
 /// What happens to packets.
@@ -48,6 +49,9 @@ pub(super) struct Ways {
     free: Vec<u32>,
     /// Groups made for the table before, by number of their way.
     groups: HashMap<u32, Arc<Group>, FixedState>,
+    /// Gateways that were members of them, by number of their way.
+    pulses: HashMap<u32, Arc<Pulse>, FixedState>,
+    changes: Arc<Changes>,
     /// Since [`Self::tables`].
     pub(super) is_changed: bool,
 }
@@ -57,6 +61,8 @@ pub(super) struct Tables {
     pub(super) next_hops: Vec<NextHop>,
     pub(super) adjacencies: Vec<Adjacency>,
     pub(super) groups: Vec<Arc<Group>>,
+    pub(super) watched: Vec<Watched>,
+    pub(super) changes: Arc<Changes>,
 }
 
 impl Ways {
@@ -67,6 +73,8 @@ impl Ways {
             index: HashMap::default(),
             free: Vec::new(),
             groups: HashMap::default(),
+            pulses: HashMap::default(),
+            changes: Arc::default(),
             is_changed: true,
         };
         // The first is number 0, and stays.
@@ -137,6 +145,7 @@ impl Ways {
         let way = core::mem::replace(&mut self.list[number as usize], Way::NoRoute);
         self.index.remove(&way);
         self.groups.remove(&number);
+        self.pulses.remove(&number);
         self.free.push(number);
         if let Way::Spread(members) = way {
             members.iter().for_each(|(member, _)| self.release(*member));
@@ -145,7 +154,13 @@ impl Ways {
 
     /// What the ways are with these interfaces; `own` says whether an address is ours where an interface belongs.
     pub(super) fn tables(&mut self, interfaces: &[Interface], own: impl Fn(InterfaceId, IpAddr) -> bool) -> Tables {
-        let mut tables = Tables { next_hops: Vec::new(), adjacencies: Vec::new(), groups: Vec::new() };
+        let mut tables = Tables {
+            next_hops: Vec::new(),
+            adjacencies: Vec::new(),
+            groups: Vec::new(),
+            watched: Vec::new(),
+            changes: Arc::clone(&self.changes),
+        };
         for way in &self.list {
             let (next_hop, gateway) = plain(way, interfaces, &own);
             tables.next_hops.push(next_hop);
@@ -165,7 +180,7 @@ impl Ways {
                 _ => {
                     let before = self.groups.get(&(number as u32)).filter(|group| group.members() == members);
                     let group = before.map_or_else(|| Arc::new(Group::new(members)), Arc::clone);
-                    // 65536 groups of 8 KiB are more than anybody has: the next would have one member only.
+                    // 65536 groups of 12 KiB are more than anybody has: the next would have one member only.
                     match u16::try_from(tables.groups.len()) {
                         Ok(place) => {
                             tables.next_hops[number].action = Action::Spread(place);
@@ -182,8 +197,25 @@ impl Ways {
             }
         }
         self.groups = groups;
+        self.watch(&mut tables);
         self.is_changed = false;
         tables
+    }
+
+    /// Notes the gateways of groups; one that stays keeps its pulse.
+    fn watch(&mut self, tables: &mut Tables) {
+        let members = tables.groups.iter().flat_map(|group| group.members()).map(|member| member.next_hop);
+        let mut gateways: Vec<u32> =
+            members.filter(|next_hop| tables.adjacencies[*next_hop as usize].gateway.is_some()).collect();
+        gateways.sort_unstable();
+        gateways.dedup();
+        let mut before = core::mem::take(&mut self.pulses);
+        for next_hop in gateways {
+            let known = before.remove(&next_hop);
+            let pulse = known.unwrap_or_else(|| Arc::new(Pulse::new(Arc::clone(&self.changes))));
+            self.pulses.insert(next_hop, Arc::clone(&pulse));
+            tables.watched.push(Watched { next_hop, pulse });
+        }
     }
 }
 

@@ -1,9 +1,10 @@
-//! What cores share: a ring between two of them, the cell that publishes tables, and single-writer counters.
+//! What cores share: a ring between two of them, the cell that publishes tables, who answers, and single-writer counters.
 //!
 //! All atomics of the data plane come from [`atomic`], so that loom can replace them.
 #![allow(unsafe_code)] // Slots shared between two threads; each module states its invariant and is checked under loom.
 
 pub mod counter;
+pub mod pulse;
 pub mod snapshot;
 pub mod spsc;
 pub mod waker;

@@ -268,6 +268,8 @@ impl<A: App> Worker<A> {
             self.app.tables_changed(&self.host);
             self.stats.generation.set(self.reader.generation());
         }
+        let Self { host, net, link, .. } = self;
+        l3::heed(&host.tables.get().l3, net, link);
     }
 
     /// A batch from a port: all stages, in packet order.

@@ -110,7 +110,8 @@ impl<'a, W: Write> Printer<'a, W> {
         for hop in hops {
             let [to, source, action] = std::mem::take(&mut shared);
             let via = hop.via.unwrap_or_else(dash);
-            self.rows.push(vec![to, source, action, format!("{via} weight {}", hop.weight), hop.interface]);
+            let silent = if hop.silent { ", silent" } else { "" };
+            self.rows.push(vec![to, source, action, format!("{via} weight {}{silent}", hop.weight), hop.interface]);
         }
         if self.rows.len() >= TOGETHER { self.flush() } else { Ok(()) }
     }
@@ -157,7 +158,7 @@ mod tests {
     use crate::cli::{Cli, Command, show::What};
 
     const ROUTES: &str = r#"{"to":"10.0.1.0/24","source":"connected","action":"forward","via":null,"interface":"lan"}
-{"to":"10.9.0.0/16","source":"static","action":"spread","via":null,"interface":null,"hops":[{"via":"10.0.1.2","interface":"lan","weight":1},{"via":"10.0.2.2","interface":"wan","weight":3}]}
+{"to":"10.9.0.0/16","source":"static","action":"spread","via":null,"interface":null,"hops":[{"via":"10.0.1.2","interface":"lan","weight":1},{"via":"10.0.2.2","interface":"wan","weight":3,"silent":true}]}
 "#;
     const END: &str = "{\"shown\":2,\"more\":7}\n";
 
@@ -179,10 +180,10 @@ mod tests {
 
     #[test]
     fn several_next_hops_have_a_row_each_and_the_rest_is_counted() {
-        let expected = "TO           FROM       ACTION   VIA                INTERFACE\n\
-            10.0.1.0/24  connected  forward  -                  lan\n\
-            10.9.0.0/16  static     spread   10.0.1.2 weight 1  lan\n\
-            \x20                                10.0.2.2 weight 3  wan\n\
+        let expected = "TO           FROM       ACTION   VIA                        INTERFACE\n\
+            10.0.1.0/24  connected  forward  -                          lan\n\
+            10.9.0.0/16  static     spread   10.0.1.2 weight 1          lan\n\
+            \x20                                10.0.2.2 weight 3, silent  wan\n\
             7 more; --limit 0 shows all, --to and the other filters fewer\n";
         for size in [1, 7, 4096] {
             assert_eq!(printed(&[], &(ROUTES.to_owned() + END), size).expect("all is there"), expected);

@@ -1,6 +1,6 @@
 //! Neighbours: each core knows its own, and is asked; what they say about one station is shown together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use axum::Json;
@@ -14,6 +14,7 @@ use tidegate_dataplane::see::order::{Census, Order};
 
 use super::{interface_index, interface_name, refuse};
 use crate::admin::Desk;
+use crate::hops::gateways;
 use crate::lines::{Lines, Silent};
 
 /// Neighbours that a core copies at once: some microseconds.
@@ -28,7 +29,8 @@ pub struct Neighbor {
     pub address: String,
     /// Its hardware address; `None` while it has not answered.
     pub mac: Option<String>,
-    /// Where its entry stands (RFC 4861 §7.3.2), on the core that knows most.
+    /// Where its entry stands (RFC 4861 §7.3.2), on the core that knows most; `silent` for one of several next hops that has ceased to
+    /// answer.
     pub state: String,
     /// Packets that wait for it, over all cores.
     pub waiting: u64,
@@ -53,9 +55,16 @@ const PHASES: [(Phase, &str); 6] = [
     (Phase::Incomplete, "incomplete"),
 ];
 
+/// The word for one of several next hops that has ceased to answer.
+const SILENT: &str = "silent";
+
 /// The word for where an entry stands.
 pub(crate) fn word(phase: Phase) -> &'static str {
     PHASES.iter().find(|(known, _)| *known == phase).map_or("?", |(_, word)| word)
+}
+
+fn words() -> impl Iterator<Item = &'static str> {
+    PHASES.iter().map(|(_, word)| *word).chain([SILENT])
 }
 
 fn rank(phase: Phase) -> usize {
@@ -69,9 +78,9 @@ pub(super) async fn show(State(desk): State<Desk>, Query(wanted): Query<Wanted>)
         Err(unknown) => return refuse(StatusCode::BAD_REQUEST, unknown),
     };
     if let Some(state) = &wanted.state
-        && !PHASES.iter().any(|(_, word)| word == state)
+        && !words().any(|word| word == state)
     {
-        let words: Vec<&str> = PHASES.iter().map(|(_, word)| *word).collect();
+        let words: Vec<&str> = words().collect();
         let what = format!("no neighbour is ever `{state}`; they are: {}", words.join(", "));
         return refuse(StatusCode::BAD_REQUEST, what);
     }
@@ -86,24 +95,33 @@ pub(super) async fn show(State(desk): State<Desk>, Query(wanted): Query<Wanted>)
             Err(silent) => return refuse(StatusCode::SERVICE_UNAVAILABLE, silent),
         }
     }
+    let silent: BTreeSet<_> =
+        gateways(status.tables.l3.link()).filter(|hop| hop.silent).map(|hop| (hop.interface, hop.address)).collect();
+    for gateway in &silent {
+        known.entry(*gateway).or_default();
+    }
     let rows = known
         .into_iter()
         .filter(|((index, _), _)| interface.is_none_or(|wanted| wanted == *index))
-        .filter_map(|((index, address), seen)| row(interface_name(&status, index), address, &seen))
+        .map(|((index, address), seen)| {
+            let is_silent = silent.contains(&(index, address));
+            row(interface_name(&status, index), address, &seen, is_silent)
+        })
         .filter(|row| wanted.state.as_ref().is_none_or(|wanted| *wanted == row.state));
     Json(json!({ "neighbors": rows.collect::<Vec<_>>() })).into_response()
 }
 
-fn row(interface: String, address: IpAddr, seen: &[(usize, l2::Neighbor)]) -> Option<Neighbor> {
-    let (_, best) = seen.iter().min_by_key(|(_, neighbor)| rank(neighbor.phase))?;
-    Some(Neighbor {
+fn row(interface: String, address: IpAddr, seen: &[(usize, l2::Neighbor)], is_silent: bool) -> Neighbor {
+    let best = seen.iter().map(|(_, neighbor)| neighbor).min_by_key(|neighbor| rank(neighbor.phase));
+    let known = best.filter(|best| best.phase != Phase::Incomplete);
+    Neighbor {
         interface,
         address: address.to_string(),
-        mac: (best.phase != Phase::Incomplete).then(|| best.mac.to_string()),
-        state: word(best.phase).to_owned(),
+        mac: known.map(|best| best.mac.to_string()),
+        state: best.filter(|_| !is_silent).map_or(SILENT, |best| word(best.phase)).to_owned(),
         waiting: seen.iter().map(|(_, neighbor)| u64::from(neighbor.waiting)).sum(),
         cores: seen.iter().map(|(core, neighbor)| (*core, word(neighbor.phase).to_owned())).collect(),
-    })
+    }
 }
 
 async fn of_core(lines: &Lines, core: usize) -> Result<Vec<l2::Neighbor>, Silent> {

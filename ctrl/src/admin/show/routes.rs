@@ -51,6 +51,9 @@ pub struct Hop {
     pub interface: String,
     /// Its weight.
     pub weight: u16,
+    /// It does not answer: its flows take the others.
+    #[serde(default)]
+    pub silent: bool,
 }
 
 /// The last line of an answer.
@@ -188,6 +191,7 @@ impl Search {
             via: gateway_of(table, member.next_hop).map(|gateway| gateway.to_string()),
             interface: interface_name(&self.status, table.next_hop(member.next_hop).interface.index()),
             weight: member.weight,
+            silent: table.link().is_silent(member.next_hop),
         }
     }
 

@@ -104,7 +104,8 @@ table! {
     /// A static route. The longest matching prefix wins.
     ///
     /// With several next hops each flow takes one of them, by a hash of its addresses, protocol and ports (IPv6: flow label), in
-    /// proportion to the weights. When a next hop goes, only its own flows move; one that comes takes only its share.
+    /// proportion to the weights. When a next hop goes or ceases to answer, only its own flows move; one that comes takes only its
+    /// share.
     pub struct Route("[[route]]") {
         /// Destinations.
         to: Required<Prefix>;

@@ -22,6 +22,7 @@ impl State {
             questions: self.questions,
             defended: self.defended.clone(),
             announcer: Announcer::new(0),
+            vigil: self.vigil.rehearsal(),
             stations: self.stations.clone(),
         }
     }

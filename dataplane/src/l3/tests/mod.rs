@@ -13,6 +13,7 @@ mod errors; // what senders are told
 mod segments; // how long segments in transit may be
 mod vlans; // interfaces with tags
 mod bridges; // from member to member
+mod vigil; // next hops that cease to answer
 mod paths; // several next hops and routing domains, and changes
 mod policies; // rules that come before the routes
 mod anything; // random bytes

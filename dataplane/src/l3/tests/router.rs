@@ -125,6 +125,7 @@ impl Router {
         }
         let Self { table, link, state, arena, egress, stats, now, .. } = self;
         let turn = &mut Turn { now: *now, arena, egress, stats };
+        l3::heed(table, state, link);
         l2::parse::run(table.link(), turn.stats, &mut batch);
         l2::bridge::receive(table.link(), link, turn, &mut batch);
         l2::input::run(table.link(), link, turn, &mut batch);
@@ -147,6 +148,7 @@ impl Router {
             self.now += Duration::from_millis(100);
             let Self { table, link, state, arena, egress, stats, now, .. } = self;
             let mut turn = Turn { now: *now, arena, egress, stats };
+            l3::heed(table, state, link);
             l3::tick(table, state, link, &mut turn);
             while l3::undelivered(table, state, link, &mut turn).is_some() {}
             self.originate(&mut sent);
