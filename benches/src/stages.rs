@@ -30,6 +30,11 @@ impl Split {
         self.whole.push(cycles as f64 / units as f64);
     }
 
+    /// Cycles per unit of work of the turns as a whole, by round.
+    pub(crate) fn samples(&self) -> &[f64] {
+        &self.whole
+    }
+
     /// Cycles per unit of work of the turns as a whole.
     pub(crate) fn whole(&self) -> Figure {
         Figure::of("cycles", self.whole.clone())

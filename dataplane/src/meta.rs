@@ -102,6 +102,8 @@ impl Flags {
     pub const POLICY: Self = Self(1 << 11);
     /// [`Meta::next_hop`] is where the packet goes, in the tables of this turn: it is a piece of one that was routed there.
     pub const ROUTED: Self = Self(1 << 12);
+    /// The interface it came in by asks where its source lies; the look-up begins at [`Meta::source`], if it is IPv4.
+    pub const SOURCE_ASKED: Self = Self(1 << 13);
 
     /// No facts.
     pub const fn empty() -> Self {
@@ -171,8 +173,10 @@ pub struct Meta {
     pub mtu: u16,
     /// Next hop found by `l3::route`: index into the generation's next-hop table.
     pub next_hop: u32,
+    /// Where the look-up of the source begins, in the tables of this turn: see [`Flags::SOURCE_ASKED`].
+    pub source: u32,
     /// Routing domain: that of the interface by which the packet came in, or of what it answers. Set by `l3::input`.
     pub vrf: VrfId,
 }
 
-const _: () = assert!(size_of::<Meta>() <= 28);
+const _: () = assert!(size_of::<Meta>() <= 32);

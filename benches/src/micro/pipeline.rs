@@ -5,11 +5,11 @@ use core::time::Duration;
 use tidegate_dataplane::{
     batch::{BATCH, Batch, Egress},
     clock::Instant,
-    frame::{Arena, Frame},
-    l2::{self, Link, Tags, Turn, tag},
+    frame::Arena,
+    l2::{self, Tags, Turn, tag},
     l3::{self, Route},
     l4::TcpOptions,
-    meta::{InterfaceId, Meta, PortId},
+    meta::{Meta, PortId},
     stats::CoreStats,
     verdict::Verdict,
 };
@@ -190,28 +190,10 @@ impl Forwarding {
     /// IPv4 between interfaces with these tags.
     fn tagged(tags: [Tags; 2]) -> Self {
         let (mut l3, destinations) = table(false);
-        // Behind the ports' own interfaces, as those of VLANs are, so that they are counted.
-        let ports = l3.interfaces.len() as u16;
-        for (interface, tags) in l3.interfaces.iter_mut().zip(tags).filter(|(_, tags)| *tags != Tags::NONE) {
-            let port = PortId(interface.id.0);
-            interface.id = InterfaceId(port.0 + ports);
-            interface.link = Link::Port { port, tags };
-            l3.neighbors
-                .iter_mut()
-                .filter(|n| n.interface == InterfaceId::of(port))
-                .for_each(|n| n.interface = interface.id);
-        }
+        far::tag(&mut l3, tags);
         let rig = Rig::new(Shape { l3, ..Shape::default() }, |_| Nothing);
         Self { rig, tags: tags[0], destinations, v6: false }
     }
-}
-
-/// Puts tags into a frame that has none.
-fn put_tags(frame: &mut Frame, tags: &Tags) {
-    let tags = tags.as_bytes();
-    frame.prepend(tags.len()).unwrap_or_else(|| panic!("headroom for tags"));
-    frame.data_mut().copy_within(tags.len()..tags.len() + 12, 0);
-    frame.data_mut()[12..12 + tags.len()].copy_from_slice(tags);
 }
 
 impl Work for Forwarding {
@@ -219,7 +201,7 @@ impl Work for Forwarding {
         for to in &self.destinations {
             let frame = udp::packet(self.rig.worker.arena(), self.v6, *to, udp::SHORTEST[usize::from(self.v6)]);
             let mut frame = frame.unwrap_or_else(|| panic!("frames leak"));
-            put_tags(&mut frame, &self.tags);
+            udp::put_tags(&mut frame, &self.tags);
             self.rig.send(0, frame);
         }
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 
 use super::{paged::Paged, pool::Held, rib4::Rib4, table::NO_ROUTE};
-use crate::io::heap::Cells;
+use crate::io::{heap::Cells, prefetch};
 
 /// Marks an entry that names a group.
 pub(super) const GROUP: u32 = 1 << 31;
@@ -23,6 +23,11 @@ pub(super) const GROUP: u32 = 1 << 31;
 pub(super) const LENGTH: u32 = 25;
 /// The bits of an entry that are the index of a next hop.
 pub(super) const HOP: u32 = (1 << LENGTH) - 1;
+
+/// Bits that the root of a large table leaves to groups.
+pub(super) const BELOW_24: u32 = 8;
+/// Bits that the root of a small one leaves to them.
+pub(super) const BELOW_16: u32 = 16;
 
 /// A prefix and the index of its next hop.
 pub type Entry4 = (Ipv4Net, u32);
@@ -32,6 +37,7 @@ pub type Entry4 = (Ipv4Net, u32);
 pub struct Fib4 {
     /// Indexed by the first `32 - shift` bits.
     pub(super) root: Paged,
+    /// [`BELOW_24`] or [`BELOW_16`].
     pub(super) shift: u32,
     pub(super) groups: Cells<AtomicU32>,
     pub(super) default: u32,
@@ -43,6 +49,10 @@ pub struct Fib4 {
 /// Where the look-up of an address begins, found ahead of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Slot4(u32);
+
+/// Where it goes on, for an address that prefixes longer than those of the first cell have something to say about.
+#[derive(Clone, Copy, Debug)]
+pub struct Group4(u32);
 
 impl Fib4 {
     /// Of prefixes, each once.
@@ -73,20 +83,65 @@ impl Fib4 {
         self.lookup_at(Slot4(self.root.slot(address >> self.shift)), || address)
     }
 
+    /// Where the look-up of `address` begins.
+    #[inline]
+    pub fn slot(&self, address: u32) -> Slot4 {
+        Slot4(self.root.slot(address >> self.shift))
+    }
+
     /// Asks for the memory that the look-up of `address` reads first, so that it is there when the packet gets to it; where that is.
     #[inline]
     pub fn prefetch(&self, address: u32) -> Slot4 {
-        let slot = self.root.slot(address >> self.shift);
-        self.root.prefetch(slot);
-        Slot4(slot)
+        let slot = self.slot(address);
+        self.prefetch_at(slot);
+        slot
+    }
+
+    /// [`Fib4::prefetch`] of the address whose look-up begins there.
+    #[inline]
+    pub fn prefetch_at(&self, slot: Slot4) {
+        self.root.prefetch(slot.0);
     }
 
     /// [`Fib4::lookup`] where [`Fib4::prefetch`] of the same version said; the address is asked for only if a longer prefix matters.
     #[inline]
-    pub fn lookup_at(&self, slot: Slot4, address: impl FnOnce() -> u32) -> u32 {
+    pub fn lookup_at(&self, slot: Slot4, address: impl Fn() -> u32) -> u32 {
+        self.lookup_first(slot, &address).unwrap_or_else(|group| self.lookup_in(group, address()))
+    }
+
+    /// The first step of [`Fib4::lookup_at`].
+    ///
+    /// # Errors
+    /// A longer prefix matters: what [`Fib4::lookup_in`] will read has been asked for.
+    #[inline]
+    pub fn lookup_first(&self, slot: Slot4, address: impl FnOnce() -> u32) -> Result<u32, Group4> {
         let entry = self.root.at(slot.0);
-        let entry = if entry & GROUP != 0 { self.below(entry, address()) } else { entry };
+        if entry & GROUP == 0 {
+            return Ok(self.hop(entry));
+        }
+        if self.shift != BELOW_24 {
+            // A small table is in the cache.
+            return Ok(self.hop(self.below(entry, address())));
+        }
+        prefetch::element(&self.groups, Self::cell(entry, address()));
+        Err(Group4(entry))
+    }
+
+    /// The rest of it.
+    #[inline]
+    pub fn lookup_in(&self, group: Group4, address: u32) -> u32 {
+        self.hop(self.below(group.0, address))
+    }
+
+    #[inline]
+    const fn hop(&self, entry: u32) -> u32 {
         if entry == NO_ROUTE { self.default } else { entry & HOP }
+    }
+
+    /// Where in a group the last eight of these bits lead.
+    #[inline]
+    const fn cell(group: u32, bits: u32) -> usize {
+        ((group & !GROUP) << 8 | bits & 0xff) as usize
     }
 
     /// From an entry that names a group to the one that does not.
@@ -95,9 +150,8 @@ impl Fib4 {
         let mut shift = self.shift;
         while entry & GROUP != 0 {
             shift -= 8;
-            let at = (entry & !GROUP) << 8 | (address >> shift) & 0xff;
             // Relaxed: as in `Paged::at`.
-            entry = self.groups[at as usize].load(Relaxed);
+            entry = self.groups[Self::cell(entry, address >> shift)].load(Relaxed);
         }
         entry
     }
@@ -110,8 +164,7 @@ impl Fib4 {
             *next_hop = self.root.load(*address >> self.shift);
         }
         for (address, next_hop) in addresses.iter().zip(next_hops.iter_mut()) {
-            let entry = self.below(*next_hop, *address);
-            *next_hop = if entry == NO_ROUTE { self.default } else { entry & HOP };
+            *next_hop = self.hop(self.below(*next_hop, *address));
         }
     }
 

@@ -11,6 +11,9 @@ use crate::{
 /// Set on options that go into every fragment.
 const COPIED: u8 = 0x80;
 const MORE_FRAGMENTS: u16 = 0x2000;
+const TCP: u8 = 6;
+/// Bytes of a TCP header without options.
+const TCP_HEADER: usize = 20;
 
 /// Cuts the packet down to its first fragment; the others are queued, to go the same way.
 pub(super) fn split(frame: &mut Frame, meta: &mut Meta, mtu: usize, turn: &mut Turn<'_>) -> Result<(), DropReason> {
@@ -101,4 +104,18 @@ fn without_uncopied_options(header: &[u8]) -> ([u8; 60], usize) {
     len = len.next_multiple_of(4);
     out[0] = 0x40 | (len / 4) as u8;
     (out, len)
+}
+
+/// Flags a fragment. `false` for one that no honest sender makes.
+#[cold]
+pub(super) fn is_honest(field: u16, header_len: usize, total: usize, meta: &mut Meta) -> bool {
+    let offset = usize::from(field & 0x1fff) * 8;
+    let more = field & MORE_FRAGMENTS != 0;
+    meta.flags |= if offset == 0 { Flags::FRAGMENT } else { Flags::FRAGMENT | Flags::LATER_FRAGMENT };
+    let len = total - header_len;
+    // RFC 791 §3.2: a whole packet is no longer than its length field can say, and all pieces but the last end at a multiple of 8.
+    let fits = len > 0 && header_len + offset + len <= 65535 && (!more || len.is_multiple_of(8));
+    // RFC 1858 §3, RFC 3128: a TCP header is in one piece, so that whoever filters by it sees what the receiver will.
+    let hides = meta.protocol == TCP && (if offset == 0 { len < TCP_HEADER } else { offset < TCP_HEADER });
+    fits && !hides
 }

@@ -4,17 +4,17 @@
 //! any hop of several will do. A default route is a way like another, as in Linux. A blackhole is none, so that one for a source drops
 //! what comes from it (RFC 5635). What fails is dropped in silence: whoever is told is not who sent it.
 
-use core::net::Ipv6Addr;
+use arrayvec::ArrayVec;
 
 use super::{
-    Table,
+    Table, Vrf,
+    fib4::{Group4, Slot4},
     route::{self, Lookups},
     table::Action,
 };
 use crate::{
     batch::{BATCH, Batch, Slot},
-    l2::table::is_link_local,
-    meta::{Network, VrfId},
+    meta::{Flags, InterfaceId, Network, VrfId},
     verdict::{DropReason, Verdict},
 };
 
@@ -32,67 +32,99 @@ pub enum ReversePath {
 
 /// Drops what comes from where its source is not. Not to be called when no interface asks (see [`Table::checks_sources`]).
 ///
-/// First all lines that the look-ups will read are asked for, then they are read.
+/// `l3::input` has flagged what is to be looked at, and asked for the lines that the look-ups of IPv4 sources read. Those of the
+/// destinations are asked for here.
 #[inline(never)]
 pub fn run(table: &Table, batch: &mut Batch) {
+    if table.vrfs().is_empty() {
+        // As in `l3::input`.
+        return check(table, batch, |_| &table.main);
+    }
+    check(table, batch, |slot| table.vrf(slot.meta.vrf));
+}
+
+#[inline(always)]
+fn check<'t>(table: &'t Table, batch: &mut Batch, domain: impl Fn(&Slot) -> &'t Vrf) {
     let slots = batch.slots_mut();
-    let (mut v4, mut v4_len) = ([(0u8, 0u32); BATCH], 0);
-    let mut v6 = Lookups::new();
+    let mut deeper = ArrayVec::<(u8, Group4), BATCH>::new();
+    let mut v6 = false;
     for (index, slot) in slots.iter_mut().enumerate() {
-        if !matches!(slot.verdict, Verdict::Continue | Verdict::Deliver)
-            || table.reverse_path(slot.meta.interface) == ReversePath::Off
-        {
+        if !is_asked(slot) {
             continue;
         }
-        match slot.meta.network {
-            Network::Ipv4 => {
-                let octets = route::address(slot, 12..16).and_then(|octets| octets.first_chunk());
-                let address = octets.map_or(0, |octets| u32::from_be_bytes(*octets));
-                // A host that has no address yet asks for one.
-                if address != 0 {
-                    table.vrf(slot.meta.vrf).fib4.prefetch(address);
-                    v4[v4_len] = (index as u8, address);
-                    v4_len += 1;
-                }
-            }
-            Network::Ipv6 => {
-                let octets = route::address(slot, 8..24).and_then(|octets| octets.first_chunk());
-                let address = Ipv6Addr::from_bits(octets.map_or(0, |octets| u128::from_be_bytes(*octets)));
-                // On the link it came from, or of a host that has none yet: neighbour discovery speaks so.
-                if is_link_local(address) || address.is_unspecified() {
-                    continue;
-                }
-                if slot.meta.vrf == VrfId::MAIN {
-                    v6.push(index, address.to_bits());
-                } else {
-                    let next_hop = table.vrf(slot.meta.vrf).fib6.lookup(address.to_bits());
-                    judge(table, slot, next_hop);
-                }
-            }
-            _ => {}
+        if slot.meta.network != Network::Ipv4 {
+            v6 = true;
+            continue;
+        }
+        let fib = &domain(slot).fib4;
+        if slot.meta.flags.contains(Flags::LOOKED_AHEAD) {
+            fib.prefetch_at(Slot4::from_bits(slot.meta.next_hop));
+        }
+        match fib.lookup_first(Slot4::from_bits(slot.meta.source), || source4(slot)) {
+            Ok(next_hop) => judge(table, slot, next_hop),
+            Err(group) => deeper.push((index as u8, group)),
         }
     }
-    for (index, address) in &v4[..v4_len] {
-        let slot = &mut slots[usize::from(*index)];
-        let next_hop = table.vrf(slot.meta.vrf).fib4.lookup(*address);
+    for (index, group) in deeper {
+        let slot = &mut slots[usize::from(index)];
+        let next_hop = domain(slot).fib4.lookup_in(group, source4(slot));
         judge(table, slot, next_hop);
     }
-    for (index, next_hop) in v6.resolve(|addresses, next_hops| table.main.fib6.lookup_many(addresses, next_hops)) {
+    if v6 {
+        check_v6(table, slots);
+    }
+}
+
+#[inline]
+fn is_asked(slot: &Slot) -> bool {
+    matches!(slot.verdict, Verdict::Continue | Verdict::Deliver) && slot.meta.flags.contains(Flags::SOURCE_ASKED)
+}
+
+#[inline(never)]
+fn check_v6(table: &Table, slots: &mut [Slot]) {
+    let mut lookups = Lookups::new();
+    for (index, slot) in slots.iter_mut().enumerate() {
+        if !is_asked(slot) || slot.meta.network != Network::Ipv6 {
+            continue;
+        }
+        if slot.meta.vrf == VrfId::MAIN {
+            lookups.push(index, source6(slot));
+        } else {
+            let next_hop = table.vrf(slot.meta.vrf).fib6.lookup(source6(slot));
+            judge(table, slot, next_hop);
+        }
+    }
+    for (index, next_hop) in lookups.resolve(|addresses, next_hops| table.main.fib6.lookup_many(addresses, next_hops)) {
         judge(table, &mut slots[index], next_hop);
     }
 }
 
-/// Judges a packet by the next hop of its source.
 #[inline]
+fn source4(slot: &Slot) -> u32 {
+    let octets = route::address(slot, 12..16).and_then(|octets| octets.first_chunk());
+    octets.map_or(0, |octets| u32::from_be_bytes(*octets))
+}
+
+#[inline]
+fn source6(slot: &Slot) -> u128 {
+    let octets = route::address(slot, 8..24).and_then(|octets| octets.first_chunk());
+    octets.map_or(0, |octets| u128::from_be_bytes(*octets))
+}
+
+/// Judges a packet by the next hop of its source.
+#[inline(always)]
 fn judge(table: &Table, slot: &mut Slot, next_hop: u32) {
-    let interface = slot.meta.interface;
-    let lies_there = match table.reverse_path(interface) {
-        ReversePath::Strict => table.leads_to(next_hop, interface),
-        ReversePath::Loose | ReversePath::Off => {
-            matches!(table.next_hop(next_hop).action, Action::Forward | Action::Spread(_))
-        }
-    };
-    if !lies_there {
+    let (hop, interface) = (table.next_hop(next_hop), slot.meta.interface);
+    let strict = table.reverse_path(interface) == ReversePath::Strict;
+    let usual = hop.action == Action::Forward && (!strict || hop.interface == interface);
+    if !usual && !lies_there(table, next_hop, strict.then_some(interface)) {
         slot.verdict = Verdict::Drop(DropReason::ReversePath);
     }
+}
+
+/// Whether packets for a next hop go out, and `by` that interface if one is given.
+#[inline(never)]
+fn lies_there(table: &Table, next_hop: u32, by: Option<InterfaceId>) -> bool {
+    let goes_out = || matches!(table.next_hop(next_hop).action, Action::Forward | Action::Spread(_));
+    by.map_or_else(goes_out, |interface| table.leads_to(next_hop, interface))
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 
 use super::{
-    fib4::{Entry4, Fib4, GROUP, LENGTH},
+    fib4::{BELOW_16, BELOW_24, Entry4, Fib4, GROUP, LENGTH},
     paged::Pages,
     pool::{Pool, Versions},
     prefix::{extend, longest},
@@ -38,7 +38,7 @@ pub struct Rib4 {
 
 impl Default for Rib4 {
     fn default() -> Self {
-        Self { prefixes: BTreeMap::new(), trie: Trie::new(16, 0), is_behind: false, published: None }
+        Self { prefixes: BTreeMap::new(), trie: Trie::new(BELOW_16, 0), is_behind: false, published: None }
     }
 }
 
@@ -95,7 +95,7 @@ impl Rib4 {
 
     /// What it has become. Shares with the version before all that is equal; it is the same if nothing has changed.
     pub fn publish(&mut self) -> Arc<Fib4> {
-        let is_large = self.trie.shift == 8;
+        let is_large = self.trie.shift == BELOW_24;
         let wants_large = self.prefixes.len() > if is_large { LARGE / 2 } else { LARGE };
         if self.is_behind || is_large != wants_large {
             self.rebuild(wants_large);
@@ -122,7 +122,7 @@ impl Rib4 {
 
     /// In other memory: versions that are held keep theirs.
     fn rebuild(&mut self, large: bool) {
-        let shift = if large { 8 } else { 16 };
+        let shift = if large { BELOW_24 } else { BELOW_16 };
         let mut room = self.prefixes.keys().filter(|net| u32::from(net.prefix_len()) > 32 - shift).count() * 2;
         loop {
             self.trie = Trie::new(shift, room);

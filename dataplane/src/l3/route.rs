@@ -2,9 +2,11 @@
 
 use core::net::Ipv6Addr;
 
+use arrayvec::ArrayVec;
+
 use super::{
     State, Table, Vrf,
-    fib4::Slot4,
+    fib4::{Group4, Slot4},
     flow,
     icmp::{self, Unreachable},
     policy,
@@ -70,7 +72,9 @@ fn find<'t, const RULES: bool>(
     domain: impl Fn(&Slot) -> &'t Vrf,
 ) {
     let mut v6 = false;
-    for slot in batch.slots_mut() {
+    let slots = batch.slots_mut();
+    let mut deeper = ArrayVec::<(u8, Group4), BATCH>::new();
+    for (index, slot) in slots.iter_mut().enumerate() {
         if slot.verdict != Verdict::Continue {
             continue;
         }
@@ -78,20 +82,31 @@ fn find<'t, const RULES: bool>(
             // One by one: `l3::input` has asked for the line that the look-up reads, so that there is nothing to wait for.
             Network::Ipv4 => {
                 let fib = &domain(slot).fib4;
-                let next_hop = if slot.meta.flags.contains(Flags::LOOKED_AHEAD) {
-                    fib.lookup_at(Slot4::from_bits(slot.meta.next_hop), || destination4(slot))
-                } else if slot.meta.flags.contains(Flags::ROUTED) {
-                    slot.meta.next_hop
-                } else if RULES && slot.meta.flags.contains(Flags::POLICY) {
-                    by_rule(table, slot)
+                let (flags, found) = (slot.meta.flags, slot.meta.next_hop);
+                let found = if flags.contains(Flags::LOOKED_AHEAD) {
+                    fib.lookup_first(Slot4::from_bits(found), || destination4(slot))
+                } else if flags.contains(Flags::ROUTED) {
+                    Ok(found)
+                } else if RULES && flags.contains(Flags::POLICY) {
+                    Ok(by_rule(table, slot))
                 } else {
-                    fib.lookup(destination4(slot))
+                    let address = destination4(slot);
+                    fib.lookup_first(fib.slot(address), || address)
                 };
-                apply(table, state, turn, slot, next_hop);
+                match found {
+                    Ok(next_hop) => apply(table, state, turn, slot, next_hop),
+                    // Nobody could ask for its line before.
+                    Err(group) => deeper.push((index as u8, group)),
+                }
             }
             Network::Ipv6 => v6 = true,
             _ => slot.verdict = Verdict::Drop(DropReason::L2UnknownType),
         }
+    }
+    for (index, group) in deeper {
+        let slot = &mut slots[usize::from(index)];
+        let next_hop = domain(slot).fib4.lookup_in(group, destination4(slot));
+        apply(table, state, turn, slot, next_hop);
     }
     if v6 {
         run_v6::<RULES>(table, state, turn, batch);
@@ -160,7 +175,7 @@ pub(super) fn address(slot: &Slot, within: core::ops::Range<usize>) -> Option<&[
     slot.frame.as_ref()?.data().get(usize::from(slot.meta.l3)..)?.get(within)
 }
 
-#[inline]
+#[inline(always)]
 fn apply(table: &Table, state: &mut State, turn: &mut Turn<'_>, slot: &mut Slot, next_hop: u32) {
     let (mut next_hop, mut hop) = (next_hop, table.next_hop(next_hop));
     if let Action::Spread(group) = hop.action {

@@ -14,7 +14,7 @@ use tidegate_dataplane::{
         memory::{Lane, MemoryPort},
         park::Waker,
     },
-    l2::{Presence, StaticNeighbor},
+    l2::{Link, Presence, StaticNeighbor, Tags},
     l3::{self, InterfaceSpec, Route, Target},
     l4::{self, Secrets, TcpOptions},
     l7::{
@@ -58,7 +58,7 @@ pub(crate) fn links() -> l3::Spec {
     let port = |id: u16| InterfaceSpec {
         id: InterfaceId(id),
         name: format!("port {id}"),
-        link: tidegate_dataplane::l2::Link::of(PortId(id)),
+        link: Link::of(PortId(id)),
         mac: PORTS[usize::from(id)],
         mtu: 1500,
         v4: vec![format!("10.0.{id}.1/24").parse().unwrap()],
@@ -80,13 +80,10 @@ pub(crate) fn links() -> l3::Spec {
         neighbors.push(neighbor(1, format!("10.0.1.{gateway}")));
         neighbors.push(neighbor(1, format!("fd00:1::{gateway:x}")));
     }
-    let clients = |to: &str, gateway: &str| Route {
-        to: to.parse().unwrap(),
-        target: Target::Via { gateway: gateway.parse().unwrap(), interface: None },
-    };
+    let clients = |to: &str, v6| Route { to: to.parse().unwrap(), target: clients_gateway(v6) };
     l3::Spec {
         interfaces: vec![port(0), port(1)],
-        routes: vec![clients("10.64.0.0/10", "10.0.0.254"), clients("fd64::/16", "fd00:0::254")],
+        routes: vec![clients("10.64.0.0/10", false), clients("fd64::/16", true)],
         neighbors,
         ..l3::Spec::default()
     }
@@ -94,9 +91,32 @@ pub(crate) fn links() -> l3::Spec {
 
 /// The router on port 1 that a route of this number leads to.
 pub(crate) fn gateway(number: usize, v6: bool) -> Target {
+    Target::Via { gateway: gateway_of(number, v6), interface: None }
+}
+
+/// Its address.
+pub(crate) fn gateway_of(number: usize, v6: bool) -> IpAddr {
     let last = GATEWAYS.start + (number % GATEWAYS.len()) as u16;
     let gateway = if v6 { format!("fd00:1::{last:x}") } else { format!("10.0.1.{last}") };
-    Target::Via { gateway: gateway.parse::<IpAddr>().unwrap(), interface: None }
+    gateway.parse().unwrap()
+}
+
+/// The router on port 0.
+pub(crate) fn clients_gateway(v6: bool) -> Target {
+    let gateway = if v6 { "fd00:0::254" } else { "10.0.0.254" };
+    Target::Via { gateway: gateway.parse().unwrap(), interface: None }
+}
+
+/// Gives both links these tags: their interfaces come behind the ports' own, as those of VLANs do, so that they are counted.
+pub(crate) fn tag(spec: &mut l3::Spec, tags: [Tags; 2]) {
+    let ports = spec.interfaces.len() as u16;
+    for (interface, tags) in spec.interfaces.iter_mut().zip(tags).filter(|(_, tags)| *tags != Tags::NONE) {
+        let port = PortId(interface.id.0);
+        interface.id = InterfaceId(port.0 + ports);
+        interface.link = Link::Port { port, tags };
+        let neighbors = spec.neighbors.iter_mut().filter(|n| n.interface == InterfaceId::of(port));
+        neighbors.for_each(|n| n.interface = interface.id);
+    }
 }
 
 /// What a core is made of.

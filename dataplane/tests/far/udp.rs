@@ -3,6 +3,7 @@
 use tidegate_dataplane::{
     frame::{Arena, Frame},
     io::checksum::Sum,
+    l2::Tags,
 };
 
 use super::{FAR, PORTS};
@@ -42,4 +43,15 @@ pub(crate) fn packet_from(arena: &Arena, v6: bool, from: u128, to: u128, len: us
     let payload = (len - udp) as u16;
     data[udp..udp + 8].copy_from_slice(&[0x30, 0x39, 0, 53, (payload >> 8) as u8, payload as u8, 0, 0]);
     Some(frame)
+}
+
+/// Puts tags into a frame that has none.
+pub(crate) fn put_tags(frame: &mut Frame, tags: &Tags) {
+    let tags = tags.as_bytes();
+    if tags.is_empty() {
+        return;
+    }
+    frame.prepend(tags.len()).unwrap_or_else(|| panic!("headroom for tags"));
+    frame.data_mut().copy_within(tags.len()..tags.len() + 12, 0);
+    frame.data_mut()[12..12 + tags.len()].copy_from_slice(tags);
 }
