@@ -167,7 +167,7 @@ via = ["10.0.2.11", "10.0.1.100"]
 EOF
   mv "$STATE/gateway.toml.new" "$STATE/gateway.toml"
   await 3 generation_above "$STATE" "$before" || { tail -n 12 "$STATE/gateway.log"; return 1; }
-  expect 'explained' "$(explain --in lan --src 10.0.1.100 --dst 10.99.1.1)" $'*its flow takes one of 2 next hops\n*by the router 10.0.*'
+  expect 'explained' "$(explain --in lan --src 10.0.1.100 --dst 10.99.1.1)" $'*of its 2 next hops the flow takes the one by the router 10.0.*, with 1 of 2 shares\n*by the router 10.0.*'
 }
 
 for case in captured_is_read_by_tcpdump a_pipe_shows_packets_as_they_come losses_have_their_reasons too_many_are_counted \

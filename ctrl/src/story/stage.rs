@@ -1,17 +1,14 @@
 //! What a stage decided, in words.
 
-use std::net::IpAddr;
-
 use tidegate_dataplane::l2::Phase;
-use tidegate_dataplane::l3::Action;
 use tidegate_dataplane::l4::{Fate, Standing};
 use tidegate_dataplane::meta::{Flags, Meta, Network};
 use tidegate_dataplane::see::{Record, Step};
 use tidegate_dataplane::stats::Stage;
 use tidegate_dataplane::verdict::{DropReason, Verdict};
 
-use super::tell::{Surroundings, prefix};
-use crate::admin::show::{action_word, neighbor_word};
+use super::{Surroundings, route};
+use crate::admin::show::neighbor_word;
 
 /// Whether a stage looks at a packet that stands there.
 pub(super) fn looks(stage: Stage, stands: Verdict) -> bool {
@@ -42,7 +39,8 @@ pub(super) fn notes(
         },
         Stage::Tcp => segment(record),
         Stage::Host => vec!["the kernel's way".to_owned()],
-        Stage::L3Route => routed(record, step, around),
+        Stage::L3Policy => route::ruled(record, step, around),
+        Stage::L3Route => route::routed(record, step, around),
         Stage::L3Forward => forwarded(step, was),
         Stage::L2Output => output(record, step, around),
         _ => Vec::new(),
@@ -126,44 +124,6 @@ fn segment(record: &Record) -> Vec<String> {
         },
     };
     vec![note.to_owned()]
-}
-
-fn routed(record: &Record, step: &Step, around: &Surroundings<'_>) -> Vec<String> {
-    let Some(tables) = record.tables.as_deref() else { return Vec::new() };
-    let Some(destination) = record.routed_to() else { return Vec::new() };
-    let link_local = matches!(destination, IpAddr::V6(address) if address.is_unicast_link_local());
-    let table = &tables.l3;
-    let hop = table.next_hop(step.meta.next_hop);
-    let found = prefix(record, tables);
-    let by = match found {
-        _ if link_local => "a link-local address is on the link the packet names".to_owned(),
-        Some((net, _)) => format!("the longest prefix with {destination} in it is {net}"),
-        None => format!("no prefix has {destination} in it"),
-    };
-    let gateway = table.link().adjacencies().get(step.meta.next_hop as usize).and_then(|next| next.gateway);
-    let link = || format!("{}, which takes {} bytes", around.interface(step.meta.out), step.meta.mtu);
-    let to = match (hop.action, gateway) {
-        (Action::Forward, Some(gateway)) => Some(format!("by the router {gateway} on {}", link())),
-        (Action::Forward, None) => Some(format!("on the link of {}", link())),
-        (Action::NoRoute, _) => None,
-        (action, _) => Some(format!("its route is `{}`", action_word(action))),
-    };
-    let spread = found.filter(|_| !link_local).and_then(|(_, hop)| match table.next_hop(hop).action {
-        Action::Spread(group) => table.group(group),
-        _ => None,
-    });
-    let spread = spread.map(|group| {
-        let all = group.members().len();
-        let silent = group.members().iter().filter(|member| table.link().is_silent(member.next_hop)).count();
-        let passed_over = match silent {
-            0 => String::new(),
-            1 => ", without one that is silent".to_owned(),
-            _ if silent == all => ", all of them silent".to_owned(),
-            _ => format!(", without {silent} that are silent"),
-        };
-        format!("its flow takes one of {all} next hops{passed_over}")
-    });
-    [Some(by), spread, to].into_iter().flatten().collect()
 }
 
 fn forwarded(step: &Step, was: &Meta) -> Vec<String> {

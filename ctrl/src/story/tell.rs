@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use tidegate_dataplane::meta::{InterfaceId, Network, PortId, VrfId};
+use tidegate_dataplane::meta::{InterfaceId, Network, PortId};
 use tidegate_dataplane::see::{Origin, Record};
 use tidegate_dataplane::stats::Stage;
-use tidegate_dataplane::tables::Tables;
 use tidegate_dataplane::verdict::{DropReason, Verdict};
 
+use super::route::Found;
 use super::{End, Packet, Step, Way, packet, stage};
 use crate::admin::show::interface_name;
 use crate::status::Status;
@@ -102,18 +102,12 @@ fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-/// The prefix by which the tables send a packet to its destination.
-pub(super) fn prefix(record: &Record, tables: &Tables) -> Option<(ipnet::IpNet, u32)> {
-    let routed = record.steps.iter().find(|step| step.stage == Stage::L3Route);
-    tables.l3.matched(routed.map_or(VrfId::MAIN, |step| step.meta.vrf), record.routed_to()?)
-}
-
 fn end(record: &Record, around: &Surroundings<'_>) -> End {
-    let tables = record.tables.as_deref();
     let mut end = End { core: record.handed_to, ..End::default() };
     if record.steps.iter().any(|step| step.stage == Stage::L3Route && step.meta.next_hop != 0) {
-        end.prefix = tables.and_then(|tables| prefix(record, tables)).map(|(net, _)| net.to_string());
+        end.prefix = Found::of(record).and_then(|found| found.prefix).map(|net| net.to_string());
     }
+    end.policy = Found::of(record).and_then(|found| Some(found.policy?.name.to_string()));
     end.next_hop = record.target.map(|target| target.to_string());
     end.listener = listener(record);
     let last = record.steps.last().map(|step| step.stage);
