@@ -28,7 +28,7 @@ pub(crate) enum Command {
     Run(Run),
     /// Show counters of a running gateway.
     Stats(Stats),
-    /// Show a part of a running gateway's state: ports, neighbours, routes, drops, cores.
+    /// Show a part of a running gateway's state: ports, neighbours, routes, policies, drops, cores.
     Show(show::Show),
     /// Copy packets of a running gateway to a pcapng file, live: as they come in, as they go out, or as they are lost.
     ///

@@ -24,6 +24,8 @@ pub(crate) enum What {
     Neighbors(Neighbors),
     /// Routes, as the data plane uses them.
     Routes(Routes),
+    /// Rules of policy routing, in order, and what each has decided.
+    Policies(Policies),
     /// Losses by reason, and what each reason means.
     Drops(Drops),
     /// Cores: load, and the cycles of each stage.
@@ -134,6 +136,23 @@ pub(crate) enum Source {
     Connected,
     /// One of our addresses.
     Local,
+}
+
+/// Arguments of `show policies`.
+#[derive(Debug, Args)]
+pub(crate) struct Policies {
+    /// How.
+    #[command(flatten)]
+    pub(crate) view: View,
+    /// Only the rule of this name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Only rules for this routing domain; `main` is the main one.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) vrf: Option<String>,
+    /// Per second in place of totals: since the picture before or, for a single one, over a second.
+    #[arg(long)]
+    pub(crate) rates: bool,
 }
 
 /// Arguments of `show drops`.

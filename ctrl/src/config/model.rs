@@ -25,6 +25,9 @@ pub use kernel::KernelRoutes;
 pub use policy::{Policy, PolicyAction};
 pub use port::{Driver, Port};
 
+/// What the main routing domain is called where it must be named.
+pub const MAIN: &str = "main";
+
 /// The configuration of a gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Config {

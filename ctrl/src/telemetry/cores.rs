@@ -1,7 +1,7 @@
 //! Cores, stages, ports and drops.
 
 use tidegate_dataplane::meta::{InterfaceId, PortId};
-use tidegate_dataplane::stats::{CoreStats, InterfaceStats, PortStats, Stage};
+use tidegate_dataplane::stats::{CoreStats, InterfaceStats, PolicyStats, PortStats, Stage};
 use tidegate_dataplane::sync::counter::Counter;
 use tidegate_dataplane::tables::Tables;
 use tidegate_dataplane::verdict::DropReason;
@@ -13,6 +13,7 @@ pub(super) fn families(telemetry: &Telemetry, tables: &Tables) -> Vec<Family> {
     let mut families = per_core(telemetry);
     families.extend(per_port(telemetry));
     families.extend(per_interface(telemetry, tables));
+    families.extend(per_policy(telemetry, tables));
     families.extend(per_stage(telemetry));
     let mut drops = Family::counter("tidegate_drops_total", "Packets lost, by reason; the manual explains each.");
     for reason in DropReason::ALL {
@@ -112,6 +113,26 @@ fn per_interface(telemetry: &Telemetry, tables: &Tables) -> Vec<Family> {
             for core in &telemetry.cores {
                 let labels = [("interface", interface.name.as_str()), ("core", &core.cpu.to_string())];
                 family.push(&labels, of(core.stats.interface(InterfaceId(*id))).value());
+            }
+        }
+        family
+    });
+    families.collect()
+}
+
+/// What the rules decided that come before the routes.
+fn per_policy(telemetry: &Telemetry, tables: &Tables) -> Vec<Family> {
+    type Of = fn(&PolicyStats) -> &Counter;
+    let counters: [(&str, &str, Of); 2] = [
+        ("tidegate_policy_packets_total", "Packets that a policy rule decided about.", |p| &p.packets),
+        ("tidegate_policy_bytes_total", "Bytes of them, IP headers included.", |p| &p.bytes),
+    ];
+    let families = counters.into_iter().map(|(name, help, of)| {
+        let mut family = Family::counter(name, help);
+        for rule in tables.l3.policies().rules() {
+            for core in &telemetry.cores {
+                let labels = [("policy", &*rule.name), ("core", &core.cpu.to_string())];
+                family.push(&labels, of(core.stats.policy(rule.counter)).value());
             }
         }
         family

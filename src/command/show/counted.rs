@@ -17,7 +17,7 @@ use crate::cli::show::{Cores, Drops, Ports, View};
 use crate::command::table::{grid, section, width, within};
 
 /// Time over which rates are taken when nothing is watched.
-const MOMENT: Duration = Duration::from_secs(1);
+pub(super) const MOMENT: Duration = Duration::from_secs(1);
 
 #[derive(Deserialize)]
 struct PortsAnswer {
@@ -28,10 +28,10 @@ struct PortsAnswer {
 }
 
 /// The counters of the picture before, and its time.
-type Before = Option<(HashMap<String, Vec<u64>>, u64)>;
+pub(super) type Before = Option<(HashMap<String, Vec<u64>>, u64)>;
 
 /// What has been added per second since the picture before.
-fn rates(before: &Before, key: &str, now: &[u64], uptime_ms: u64) -> Option<Vec<f64>> {
+pub(super) fn rates(before: &Before, key: &str, now: &[u64], uptime_ms: u64) -> Option<Vec<f64>> {
     let (counts, then) = before.as_ref()?;
     let passed = uptime_ms.checked_sub(*then).filter(|passed| *passed > 0)?;
     let counts = counts.get(key)?;

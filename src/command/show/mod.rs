@@ -2,6 +2,7 @@
 
 mod counted; // ports, drops, cores
 mod neighbors; // stations on the links
+mod policies; // rules that come before the routes
 mod routes; // prefixes and their ways
 
 use std::io::{IsTerminal as _, Write as _};
@@ -24,6 +25,7 @@ pub(crate) fn show(args: &Show) -> ExitCode {
         What::Ports(args) => again(&args.view, counted::ports(args)),
         What::Neighbors(args) => again(&args.view, |view: &View| neighbors::picture(args, view)),
         What::Routes(args) => routes::show(args),
+        What::Policies(args) => again(&args.view, policies::policies(args)),
         What::Drops(args) => again(&args.view, counted::drops(args)),
         What::Cores(args) => again(&args.view, counted::cores(args)),
     }

@@ -6,6 +6,7 @@
 mod addresses; // what is ours, and who disputes it
 mod drops; // losses
 mod neighbors; // what the cores know about other stations
+mod policies; // rules that come before the routes
 mod ports; // ports and their interfaces
 mod routes; // prefixes and their ways
 mod stream; // a body that is made as it is sent
@@ -21,9 +22,10 @@ pub use addresses::{Address, Standing};
 pub use drops::Drop;
 pub use neighbors::Neighbor;
 pub(crate) use neighbors::word as neighbor_word;
+pub use policies::Policy;
 pub use ports::Interface;
 pub(crate) use routes::word as action_word;
-pub use routes::{More, Route};
+pub use routes::{Hop, More, Route};
 pub(crate) use stream::{Chunks, line};
 
 use super::Desk;
@@ -36,6 +38,7 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/show/neighbors", get(neighbors::show))
         .route("/show/neighbours", get(neighbors::show))
         .route("/show/routes", get(routes::show))
+        .route("/show/policies", get(policies::show))
         .route("/show/drops", get(drops::show))
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::{Chunks, interface_index, interface_name, line, refuse};
 use crate::admin::Desk;
+use crate::config::model::MAIN;
 use crate::status::Status;
 
 /// Routes looked at before others have their turn: below a millisecond.
@@ -113,6 +114,9 @@ impl Wanted {
 /// The number of a routing domain; the refusal of a name that none has.
 fn domain(status: &Status, name: &str) -> Result<VrfId, String> {
     let table = &status.tables.l3;
+    if name == MAIN {
+        return Ok(VrfId::MAIN);
+    }
     let there = || table.vrfs().iter().map(Vrf::name).filter(|known| !known.is_empty()).collect::<Vec<_>>().join(", ");
     table.vrf_named(name).ok_or_else(|| format!("there is no VRF `{name}`; there are: {}", there()))
 }
@@ -186,15 +190,6 @@ impl Search {
         (found, Arc::clone(&routes.table))
     }
 
-    fn hop(&self, table: &Table, member: &Member) -> Hop {
-        Hop {
-            via: gateway_of(table, member.next_hop).map(|gateway| gateway.to_string()),
-            interface: interface_name(&self.status, table.next_hop(member.next_hop).interface.index()),
-            weight: member.weight,
-            silent: table.link().is_silent(member.next_hop),
-        }
-    }
-
     fn passes(&self, table: &Table, used: Used) -> bool {
         let Used { to, next_hop: hop, .. } = used;
         let Sought { within, exact, interface, via, source, .. } = &self.sought;
@@ -221,7 +216,7 @@ impl Search {
             action: word(next.action).to_owned(),
             via: gateway_of(table, hop).map(|gateway| gateway.to_string()),
             interface: leaves(next.action).then(|| interface_name(&self.status, next.interface.index())),
-            hops: members(table, next.action).iter().map(|member| self.hop(table, member)).collect(),
+            hops: hops(&self.status, table, next.action),
         }
     }
 }
@@ -234,7 +229,18 @@ fn members(table: &Table, action: Action) -> &[Member] {
     }
 }
 
-fn leaves(action: Action) -> bool {
+/// Those that share the traffic, if there are several.
+pub(super) fn hops(status: &Status, table: &Table, action: Action) -> Vec<Hop> {
+    let hop = |member: &Member| Hop {
+        via: gateway_of(table, member.next_hop).map(|gateway| gateway.to_string()),
+        interface: interface_name(status, table.next_hop(member.next_hop).interface.index()),
+        weight: member.weight,
+        silent: table.link().is_silent(member.next_hop),
+    };
+    members(table, action).iter().map(hop).collect()
+}
+
+pub(super) fn leaves(action: Action) -> bool {
     matches!(action, Action::Forward | Action::Local)
 }
 
@@ -277,6 +283,6 @@ impl Origins {
 }
 
 /// The router of a next hop.
-fn gateway_of(table: &Table, hop: u32) -> Option<IpAddr> {
+pub(super) fn gateway_of(table: &Table, hop: u32) -> Option<IpAddr> {
     table.link().adjacencies().get(hop as usize).and_then(|next| next.gateway)
 }

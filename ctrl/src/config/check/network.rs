@@ -6,14 +6,11 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Checker, Names};
-use crate::config::model::{self, Reference};
+use crate::config::model::{self, MAIN, Reference};
 use crate::config::raw::{Neighbor, Raw};
 use crate::config::scalar::Name;
 use crate::config::slot::{At, Optional};
 use crate::diagnostic::{Code, Diagnostic, Span};
-
-/// What the main routing domain is called where it must be named.
-const MAIN: &str = "main";
 
 /// Where an interface or a route belongs.
 #[derive(Clone, PartialEq, Eq, Debug)]
