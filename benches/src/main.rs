@@ -29,6 +29,7 @@ mod routes; // routing tables like those of the Internet
 mod scale; // several cores at a time
 mod segments; // cycles per TCP segment
 mod station; // a host at the end of a wire
+mod swap; // all routes replaced under load
 mod stages; // where the cycles of a turn went
 
 use std::process::ExitCode;
@@ -75,8 +76,11 @@ enum Question {
     Segments(Asked<segments::Options>),
     /// Memory of idle connections through the gateway.
     Conns(Asked<conns::Options>),
-    /// Routing tables: time to build, bytes, time per look-up.
+    /// Routing tables: time to build, bytes, time per look-up and per change.
     Lpm(Asked<lpm::Options>),
+    /// All routes of a full table replaced again and again while packets are forwarded: what is lost, how long a core stands still. Fails
+    /// if a packet is lost.
+    Swap(Asked<swap::Options>),
     /// Instructions per operation of each part, counted by callgrind; and whether they became more.
     Micro(micro::Options),
     /// Cycles per HTTP request through the gateway, and of each stage.
@@ -124,6 +128,7 @@ fn main() -> ExitCode {
         Question::Segments(asked) => answer(asked, segments::run),
         Question::Conns(asked) => answer(asked, |options, _, report| conns::run(options, report)),
         Question::Lpm(asked) => answer(asked, lpm::run),
+        Question::Swap(asked) => answer(asked, |options, _, report| swap::run(options, report)),
         Question::Micro(options) => micro::run(options),
         Question::Http(asked) => answer(asked, http::run),
         Question::Handshakes(asked) => answer(asked, handshakes::run),
@@ -153,7 +158,7 @@ fn answer<O: Args>(asked: &Asked<O>, measure: impl FnOnce(&O, usize, &mut Report
     report.end();
     // `conns` leaves several numbers of connections to processes of their own, which report for themselves.
     if !report.is_empty() {
-        print!("{}", if common.json { report.json() } else { report.text() });
+        report::print(&if common.json { report.json() } else { report.text() });
     }
     verdict("missed", outcome)
 }

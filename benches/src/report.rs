@@ -1,10 +1,23 @@
 //! Figures for people (tables of Markdown) and for programs (JSON).
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+};
 
 use serde::Serialize;
 
 use crate::place::{Place, probe};
+
+/// Writes to standard output. A reader that went away (`| head`) has read what it wanted.
+pub(crate) fn print(text: &str) {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("tidegate-bench: cannot write to standard output: {error}");
+        }
+        _ => {}
+    }
+}
 
 /// One measured quantity.
 #[derive(Clone, Serialize)]

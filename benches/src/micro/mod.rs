@@ -15,6 +15,7 @@ use std::{
     process::ExitCode,
 };
 
+use crate::report;
 use callgrind::Trouble;
 use compare::{Count, Counts};
 use kernel::{Counted, Kernel, Plain, Prepared, Work};
@@ -87,7 +88,8 @@ fn chosen(options: &Options) -> Vec<Kernel> {
 }
 
 fn listed(options: &Options) -> ExitCode {
-    chosen(options).iter().for_each(|kernel| println!("{:<28} {}", kernel.name, kernel.unit));
+    let line = |kernel: &Kernel| format!("{:<28} {}\n", kernel.name, kernel.unit);
+    report::print(&chosen(options).iter().map(line).collect::<String>());
     ExitCode::SUCCESS
 }
 
@@ -108,7 +110,7 @@ fn counted(options: &Options) -> Result<ExitCode, Trouble> {
     if let Some(path) = &options.save {
         counts.write(path)?;
     }
-    print!("{}", counts.text());
+    report::print(&counts.text());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -117,6 +119,6 @@ fn compared(before: &Path, after: &Path, options: &Options) -> Result<ExitCode, 
     if let Some(path) = &options.json {
         compare::write(&rows, path)?;
     }
-    print!("{}", compare::text(&rows));
+    report::print(&compare::text(&rows));
     Ok(if compare::is_slower(&rows) { ExitCode::from(SLOWER) } else { ExitCode::SUCCESS })
 }

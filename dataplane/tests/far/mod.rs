@@ -153,12 +153,18 @@ pub(crate) struct Rig<A> {
     pub(crate) now: Instant,
     pub(crate) cost: Cost,
     pub(crate) clock: Clock,
-    _tables: Publisher<Tables>,
+    /// Where other tables are published; `None` once somebody else has it.
+    pub(crate) tables: Option<Publisher<Tables>>,
 }
 
 impl<A: App> Rig<A> {
-    pub(crate) fn new(shape: Shape, app: impl FnOnce(&Host) -> A) -> Self {
-        let l3 = l3::Table::build(shape.l3).unwrap_or_else(|error| panic!("{error}"));
+    pub(crate) fn new(mut shape: Shape, app: impl FnOnce(&Host) -> A) -> Self {
+        let l3 = l3::Table::build(core::mem::take(&mut shape.l3)).unwrap_or_else(|error| panic!("{error}"));
+        Self::with(shape, l3, app)
+    }
+
+    /// With this table instead of that of the shape.
+    pub(crate) fn with(shape: Shape, l3: l3::Table, app: impl FnOnce(&Host) -> A) -> Self {
         let l7 = Table::build(&shape.l7, None).unwrap_or_else(|error| panic!("{error}"));
         let tables = Publisher::new(Arc::new(Tables { phase: Phase::Serve, l3: Arc::new(l3), l7: Arc::new(l7) }));
         let (to, from) = (<[Lane; 2]>::default(), <[Lane; 2]>::default());
@@ -200,7 +206,7 @@ impl<A: App> Rig<A> {
             now: Instant::from_millis(1),
             cost: Cost::default(),
             clock,
-            _tables: tables,
+            tables: Some(tables),
         }
     }
 

@@ -1,4 +1,6 @@
-//! Routing tables: time to build, bytes per prefix, time per look-up.
+//! Routing tables: time to build, bytes per prefix, time per look-up, time per change.
+
+mod changes; // one route that comes or goes
 
 use core::hint::black_box;
 
@@ -12,7 +14,7 @@ use crate::{
     Missed,
     random::{Random, Zipf},
     report::{Figure, Report, Table},
-    routes,
+    routes::{self, Shape},
 };
 
 /// Options of `lpm`.
@@ -24,6 +26,9 @@ pub(crate) struct Options {
     /// IPv6 prefixes; as many runs.
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 250_000])]
     routes6: Vec<usize>,
+    /// How long prefixes are; as many runs.
+    #[arg(long, value_delimiter = ',', value_enum, default_values = ["internet"])]
+    shape: Vec<Shape>,
 }
 
 /// Look-ups of a round: more destinations than a cache holds.
@@ -38,8 +43,22 @@ const BATCH: usize = 64;
 pub(crate) fn run(options: &Options, rounds: usize, report: &mut Report) -> Result<(), Missed> {
     let mut table =
         Table::new("Longest-prefix match; one at a time each look-up waits for the last, in batches 64 go together");
+    let mut changed = Table::new(
+        "One route that comes or goes in a full table of both families, until the next table stands to be published",
+    );
+    for shape in &options.shape {
+        look_ups(*shape, options, rounds, &mut table);
+        let most = |counts: &[usize]| counts.iter().copied().max().unwrap_or_default();
+        changes::measure(*shape, (most(&options.routes), most(&options.routes6)), rounds.min(5), &mut changed);
+    }
+    report.add(table);
+    report.add(changed);
+    Ok(())
+}
+
+fn look_ups(shape: Shape, options: &Options, rounds: usize, table: &mut Table) {
     for count in &options.routes {
-        let entries: Vec<_> = routes::prefixes(*count, false)
+        let entries: Vec<_> = routes::shaped(*count, false, shape)
             .into_iter()
             .enumerate()
             .filter_map(|(number, net)| if let IpNet::V4(net) = net { Some((net, hop(number))) } else { None })
@@ -52,8 +71,8 @@ pub(crate) fn run(options: &Options, rounds: usize, report: &mut Report) -> Resu
             fib.lookup_many(&narrow, hops);
         };
         row(
-            &mut table,
-            &format!("IPv4, {count} prefixes"),
+            table,
+            &case(4, *count, shape),
             rounds,
             &nets,
             (build, fib.bytes()),
@@ -62,7 +81,7 @@ pub(crate) fn run(options: &Options, rounds: usize, report: &mut Report) -> Resu
         );
     }
     for count in &options.routes6 {
-        let entries: Vec<_> = routes::prefixes(*count, true)
+        let entries: Vec<_> = routes::shaped(*count, true, shape)
             .into_iter()
             .enumerate()
             .filter_map(|(number, net)| if let IpNet::V6(net) = net { Some((net, hop(number))) } else { None })
@@ -70,18 +89,15 @@ pub(crate) fn run(options: &Options, rounds: usize, report: &mut Report) -> Resu
         let nets: Vec<IpNet> = entries.iter().map(|(net, _)| (*net).into()).collect();
         let (fib, build) = timed_build(rounds, || Fib6::new(entries.clone()));
         let many = |addresses: &[u128], hops: &mut [u32]| fib.lookup_many(addresses, hops);
-        row(
-            &mut table,
-            &format!("IPv6, {count} prefixes"),
-            rounds,
-            &nets,
-            (build, fib.bytes()),
-            |address| fib.lookup(address),
-            many,
-        );
+        row(table, &case(6, *count, shape), rounds, &nets, (build, fib.bytes()), |address| fib.lookup(address), many);
     }
-    report.add(table);
-    Ok(())
+}
+
+fn case(family: u8, count: usize, shape: Shape) -> String {
+    match shape {
+        Shape::Internet => format!("IPv{family}, {count} prefixes"),
+        Shape::Random => format!("IPv{family}, {count} prefixes, random lengths"),
+    }
 }
 
 fn hop(number: usize) -> u32 {
