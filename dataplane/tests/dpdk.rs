@@ -285,6 +285,21 @@ fn a_checksum_the_device_cannot_complete_is_completed_here() {
 }
 
 #[test]
+fn jumbo_packets_pass_where_the_driver_takes_them() {
+    let eal = eal();
+    let mut wire = Wire::open(&eal, &DpdkPortSpec { mtu: 9000, ..spec("net_ring_jumbo") });
+    let long: Vec<u8> = (0..14 + 9000u32).map(|at| at as u8).collect();
+    let mut queue = TxQueue::new();
+    queue.push((Arena::new(2, 16384).unwrap().copy_from(&long).unwrap(), Meta::default()));
+    wire.queue.tx(&mut queue, &wire.stats);
+    assert_eq!(wire.receive_within_a_second(1), [long]);
+    // What this kind of device takes is told by its driver.
+    let error = DpdkPort::open(&eal, &DpdkPortSpec { mtu: 9000, ..spec("net_memif_jumbo") }).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("net_memif takes IP packets of at most 15") && text.contains("not 9000"), "{text}");
+}
+
+#[test]
 fn mistakes_are_named() {
     let eal = eal();
     assert_eq!(Eal::init(&[]).unwrap_err(), DpdkError::AlreadyStarted);

@@ -141,6 +141,10 @@ fn set_up(eal: &Eal, step: &Steps<'_>, found: &Found, queues: u16) -> Result<Dev
     }
     // SAFETY: `driver_name` is a constant string of the driver, which is never unloaded.
     let driver = unsafe { CStr::from_ptr(found.info.driver_name) }.to_string_lossy().into_owned();
+    let longest = longest_packet(&found.info);
+    if spec.mtu > longest {
+        return Err(DpdkError::Mtu { port: spec.name.clone(), driver, wanted: spec.mtu, most: longest });
+    }
     let offloads = configure(step, found, queues)?;
     let mac = set_mac(step, found)?;
     let (mut rx_desc, mut tx_desc) = (spec.rx_desc, spec.tx_desc);
@@ -160,6 +164,12 @@ fn set_up(eal: &Eal, step: &Steps<'_>, found: &Found, queues: u16) -> Result<Dev
     let transport = sys::TIDEGATE_TX_OFFLOAD_TCP_CKSUM | sys::TIDEGATE_TX_OFFLOAD_UDP_CKSUM;
     let tx_checksum = offloads.tx & transport == transport;
     Ok(Device { id: found.id, queues, claim, tx_checksum, mac: mac.address, mtu, driver, added: found.added })
+}
+
+/// Bytes of the longest IP packet that a device takes. One that tells only how long frames may be is taken at that, as `rte_ethdev` does.
+fn longest_packet(info: &sys::rte_eth_dev_info) -> u16 {
+    let frame = info.max_rx_pktlen.saturating_sub(sys::RTE_ETHER_HDR_LEN + sys::RTE_ETHER_CRC_LEN);
+    if info.max_mtu == u16::MAX { frame.min(u32::from(u16::MAX)) as u16 } else { info.max_mtu }
 }
 
 fn configure(step: &Steps<'_>, found: &Found, queues: u16) -> Result<Offloads, DpdkError> {

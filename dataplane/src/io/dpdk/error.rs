@@ -85,6 +85,17 @@ pub enum DpdkError {
         /// Queues there are.
         most: u16,
     },
+    /// Packets as long as wanted are longer than the device takes.
+    Mtu {
+        /// The port.
+        port: String,
+        /// Its driver.
+        driver: String,
+        /// Bytes of an IP packet wanted.
+        wanted: u16,
+        /// Bytes of the longest that the device takes.
+        most: u16,
+    },
     /// The queue does not exist, or a core has it already.
     QueueTaken {
         /// The port.
@@ -124,6 +135,10 @@ impl fmt::Display for DpdkError {
             Self::Queues { port, wanted, most } => {
                 write!(f, "port {port:?}: {wanted} queues wanted, the device has {most}; lower `queues` or the cores")
             }
+            Self::Mtu { port, driver, wanted, most } => write!(
+                f,
+                "port {port:?}: {driver} takes IP packets of at most {most} bytes, not {wanted}; lower `mtu`, or use another driver"
+            ),
             Self::QueueTaken { port, queue } => {
                 write!(f, "port {port:?}: queue {queue} does not exist or is in use by a core")
             }
