@@ -193,3 +193,24 @@ fn a_segment_that_lands_on_the_wrong_core_reaches_its_owner() {
     assert!(handed >= 16 * 3, "a segment for every owner: {handed}");
     assert_eq!(first_stats.drops(DropReason::HandoverFull).value(), 0);
 }
+
+#[test]
+#[allow(clippy::disallowed_methods)] // A thread, so that one that goes on for ever is seen.
+fn a_core_whose_work_never_ends_stops_when_told() {
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut tables = Publisher::new(tables(CLIENT, "10.0.0.1/24", None));
+        let (near, _far) = MemoryPort::pair(4);
+        let mut core = worker(alone(), near, CLIENT, &tables, Client);
+        core.host().exec.spawn(std::future::poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            std::task::Poll::Pending
+        }));
+        let current = tables.current();
+        let (l3, l7) = (Arc::clone(&current.l3), Arc::clone(&current.l7));
+        tables.publish(Arc::new(Tables { phase: Phase::Stop, l3, l7 }));
+        core.run();
+        done.send(())
+    });
+    assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok(()), "it goes on for ever");
+}

@@ -10,11 +10,11 @@ pub mod idle; // what a core does without work
 mod meter; // where the cycles went
 mod owner; // whose flow is it
 mod ports; // a core's ports
+mod run; // until told to stop
 mod segments; // between the pipeline and TCP
 mod watched; // the pipeline when somebody watches
 mod way; // the stages in packet order
 
-use core::time::Duration;
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use crate::{
@@ -176,28 +176,6 @@ impl<A: App> Worker<A> {
         &self.arena
     }
 
-    /// Polls until the tables say [`Phase::Stop`].
-    pub fn run(&mut self) {
-        loop {
-            let now = self.clock.now();
-            let busy = self.turn(now);
-            if busy {
-                self.idler.busy();
-                continue;
-            }
-            if self.host.tables.get().phase == Phase::Stop {
-                self.cease(now);
-                return;
-            }
-            let patience = self.patience(now);
-            let Self { links, ports, .. } = self;
-            if self.idler.idle(patience, || links.borrow_mut().has_mail() || !ports.prepare_sleep()) {
-                self.stats.sleeps.add(1);
-                self.meter.slept();
-            }
-        }
-    }
-
     /// One turn at the time `now`: everything that arrived goes all its way. Returns whether there was anything to do.
     pub fn turn(&mut self, now: Instant) -> bool {
         self.refresh();
@@ -245,14 +223,6 @@ impl<A: App> Worker<A> {
             self.net.next_deadline(),
         ];
         deadlines.into_iter().flatten().min()
-    }
-
-    fn patience(&self, now: Instant) -> Duration {
-        if self.host.exec.has_runnable() || !self.egress.is_empty() {
-            return Duration::ZERO;
-        }
-        let timer = self.next_deadline().map_or(idle::MAX_SLEEP, |at| at.saturating_duration_since(now));
-        timer.min(self.ports.patience())
     }
 
     /// Takes the newest tables. One load when they are the same.
@@ -348,15 +318,6 @@ impl<A: App> Worker<A> {
             self.meter.lap(Stage::Timers, 1);
         }
         usize::from(due)
-    }
-
-    /// The last packets: hosts that use us as their router hear that we are going.
-    fn cease(&mut self, now: Instant) {
-        let generation = self.host.tables.get();
-        let Self { arena, egress, stats, net, .. } = self;
-        l3::cease(&generation.l3, net, &mut Turn { now, arena, egress, stats });
-        self.outgoing(&generation, now);
-        self.ports.flush(&self.arena);
     }
 
     /// Starts sessions for new connections and runs those that can go on.
