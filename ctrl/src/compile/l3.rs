@@ -225,7 +225,7 @@ pub fn learnt(change: &RouteChange) -> Learnt {
         Way::Unreachable => Target::Unreachable,
         Way::Prohibit => Target::Prohibit,
     });
-    Learnt { vrf: VrfId::MAIN, to: change.to, target }
+    Learnt { vrf: VrfId(change.vrf), to: change.to, target }
 }
 
 fn advertise(config: &RouterAdvertisements) -> Advertise {
@@ -279,7 +279,7 @@ mod tests {
             capabilities: Default::default(),
             driver: "memory".into(),
         };
-        let change = |(to, way): &(&str, Way)| RouteChange { to: to.parse().unwrap(), way: Some(way.clone()) };
+        let change = |(to, way): &(&str, Way)| RouteChange { vrf: 0, to: to.parse().unwrap(), way: Some(way.clone()) };
         let changes: Vec<_> = learnt.iter().map(|one| super::learnt(&change(one))).collect();
         let inputs = Inputs {
             config: Arc::new(checked.config.expect("good")),

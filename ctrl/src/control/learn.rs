@@ -36,7 +36,8 @@ impl Control {
             (Some(filter), Some(monitor)) => monitor.refilter(filter.clone(), Instant::now()),
             (Some(filter), None) => *monitor = Monitor::for_hosts(filter.clone(), hosts),
             (None, Some(known)) => {
-                let gone = known.routes().keys().map(|to| learnt(&RouteChange { to: *to, way: None }));
+                let gone =
+                    known.routes().keys().map(|(vrf, to)| learnt(&RouteChange { vrf: *vrf, to: *to, way: None }));
                 reloader.publication().learn(&gone.collect::<Vec<_>>(), 0);
                 *monitor = None;
             }

@@ -9,10 +9,12 @@ use ipnet::{IpNet, Ipv6Net};
 use tidegate_dataplane::io::MacAddr;
 use tidegate_dataplane::l2::table::link_local_of;
 
+use super::domain;
 use super::socket::Questions;
 use super::wire::{Request, flag, kind, nested, number};
 use crate::compile::Tentative;
 use crate::config::Config;
+use crate::config::model::VrfTable;
 
 /// Attributes of a link (`linux/if_link.h`).
 const IFLA_ADDRESS: u16 = 1;
@@ -46,6 +48,7 @@ enum Step {
     Dress,
     Add(IpNet),
     Remove(IpNet),
+    Belong(u32),
 }
 
 impl fmt::Display for LinkError {
@@ -56,6 +59,12 @@ impl fmt::Display for LinkError {
             Step::Dress => write!(f, "cannot give {interface} the port's hardware address: {error}"),
             Step::Add(address) => write!(f, "cannot give {interface} the address {address}: {error}"),
             Step::Remove(address) => write!(f, "cannot take the address {address} from {interface}: {error}"),
+            Step::Belong(0) => write!(f, "cannot take {interface} out of its VRF device: {error}"),
+            Step::Belong(table) => write!(
+                f,
+                "cannot put {interface} into the VRF device of table {table}: {error}; it has no addresses, so that nothing of \
+                 the domain is in another"
+            ),
         }
     }
 }
@@ -73,6 +82,8 @@ pub struct HostInterface {
     pub of: String,
     /// The number of that interface.
     pub number: usize,
+    /// The table of the VRF device that it belongs to; 0 for none, and `None` when the kernel refused.
+    table: Option<u32>,
     /// What it was last asked to have.
     wanted: Vec<IpNet>,
     /// What of it the kernel has.
@@ -100,11 +111,33 @@ impl HostInterface {
         let up = Request::new(kind::NEW_LINK, flag::ACKNOWLEDGE, &link_header(index, true));
         kernel.command(up).map_err(failed(Step::Dress))?;
         let (wanted, has) = Default::default();
-        let interface = Self { name: name.to_owned(), index, of: of.to_owned(), number, wanted, has };
+        let interface = Self { name: name.to_owned(), index, of: of.to_owned(), number, table: Some(0), wanted, has };
         if with_ipv6 {
             interface.add(&mut kernel, link_local(mac))?;
         }
         Ok(interface)
+    }
+
+    /// Follows the gateway's interface into the kernel's routing domain that has the table of its own; without one, the main domain.
+    fn belong(&mut self, vrf: Option<&VrfTable>) -> Result<(), LinkError> {
+        let (name, table) = vrf.map_or(("", 0), |vrf| (vrf.name.0.as_str(), vrf.table.unwrap_or(0)));
+        if self.table == Some(table) {
+            return Ok(());
+        }
+        let put = |index: u32| -> io::Result<()> {
+            let mut kernel = Questions::open()?;
+            let master = if table == 0 { 0 } else { domain::device(&mut kernel, table, name)? };
+            domain::enslave(&mut kernel, index, master)
+        };
+        let outcome = put(self.index);
+        if outcome.is_err() {
+            // What comes for the domain's addresses is not for another domain's either.
+            for family in ["ipv4", "ipv6"] {
+                let _ = fs::write(format!("/proc/sys/net/{family}/conf/{}/forwarding", self.name), "0");
+            }
+        }
+        self.table = outcome.is_ok().then_some(table);
+        outcome.map_err(|error| self.failed(Step::Belong(table), error))
     }
 
     /// Follows the gateway's interface to other addresses. What the kernel refuses keeps nothing else from being done; it is returned,
@@ -145,7 +178,7 @@ impl HostInterface {
         let done = match change {
             Step::Add(address) => return self.add(kernel, address),
             Step::Remove(address) => kernel.command(self.address(kind::DELETE_ADDRESS, 0, address)),
-            Step::Find | Step::Dress => Ok(()),
+            Step::Find | Step::Dress | Step::Belong(_) => Ok(()),
         };
         match done {
             // Somebody else was quicker.
@@ -186,11 +219,19 @@ impl HostInterface {
 }
 
 /// Gives the kernel's ends the addresses that the gateway's interfaces use: not those of which it is not known yet whether another
-/// station has them. What the kernel refuses is logged; it is tried `again` when asked for, or when other addresses are wanted.
+/// station has them; and puts each into its routing domain. What the kernel refuses is logged; it is tried `again` when asked for, or
+/// when other addresses are wanted. One that is in the wrong domain gets no address.
 pub fn follow(hosts: &mut [HostInterface], config: &Config, tentative: &Tentative, again: bool) {
     for host in hosts {
         let own = config.interfaces.iter().find(|own| own.name.0 == host.of);
-        let addresses = own.map(|own| tentative.in_use(own)).unwrap_or_default();
+        let mut addresses = own.map(|own| tentative.in_use(own)).unwrap_or_default();
+        let vrf = own.and_then(|own| config.kernel_routes.vrfs.get(own.vrf.as_ref()?.index));
+        if again && let Err(error) = host.belong(vrf) {
+            tracing::error!("{error}");
+        }
+        if host.table.is_none() {
+            addresses.clear();
+        }
         if !again && host.wanted == addresses {
             continue;
         }
@@ -253,7 +294,8 @@ mod tests {
     fn what_is_refused_keeps_nothing_else_from_being_done_and_is_tried_again() {
         let [a, b, c, d] = ["10.0.0.1/24", "10.0.0.2/24", "fd00::1/64", "10.9.0.1/24"].map(net);
         let (name, of) = ("tg0".to_owned(), "lan".to_owned());
-        let mut host = HostInterface { name, index: 7, of, number: 0, wanted: Vec::new(), has: vec![a, d] };
+        let mut host =
+            HostInterface { name, index: 7, of, number: 0, table: Some(0), wanted: Vec::new(), has: vec![a, d] };
         let mut asked = Vec::new();
         let mut refuse = |refused: &[IpNet], host: &mut HostInterface, wanted: &[IpNet]| {
             host.wanted = wanted.to_vec();

@@ -9,10 +9,13 @@ pub mod monitor;
 /// The routes learnt.
 pub mod rib;
 
+mod domain;
+mod filter;
 mod route;
 mod socket;
 mod wire;
 
+pub use filter::Filter;
 pub use link::{HostInterface, LinkError, follow};
 pub use monitor::Monitor;
-pub use rib::{Filter, NextHop, RouteChange, Way};
+pub use rib::{NextHop, RouteChange, Way};

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use netlink_sys::{AsyncSocket as _, TokioSocket, protocols::NETLINK_ROUTE};
 
+use super::filter::Filter;
 use super::link::HostInterface;
-use super::rib::{Filter, Rib, RouteChange, Way};
+use super::rib::{Rib, RouteChange, Way};
 use super::route::{Object, Route};
 use super::wire::{Message, Messages, Request, flag, kind, number};
 
@@ -149,8 +150,8 @@ impl Monitor {
         self.rib.changes()
     }
 
-    /// All prefixes that have a way.
-    pub fn routes(&self) -> &BTreeMap<IpNet, Way> {
+    /// All prefixes that have a way, with the numbers of their routing domains.
+    pub fn routes(&self) -> &BTreeMap<(u16, IpNet), Way> {
         self.rib.told()
     }
 

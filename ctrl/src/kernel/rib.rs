@@ -7,8 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
-use crate::config::model::KernelRoutes;
-
+use super::filter::Filter;
 use super::route::{Hop, Leads, Object, Route};
 
 /// Most routes that are kept: four times the Internet's table. More are counted and not learnt.
@@ -43,38 +42,16 @@ pub enum Way {
 /// A change of the routes that are to be used.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RouteChange {
+    /// Number of the routing domain; 0 is the main one, the others follow in the order of the file.
+    pub vrf: u16,
     /// The prefix.
     pub to: IpNet,
     /// Its way from now on; `None` when it has none any more.
     pub way: Option<Way>,
 }
 
-/// Which of the kernel's routes are learnt.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Filter {
-    /// Numbers of the tables.
-    pub tables: Vec<u32>,
-    /// Numbers of the protocols; empty stands for every one but the kernel's own.
-    pub protocols: Vec<u8>,
-}
-
-/// The kernel's own protocols: nothing said, redirects, and addresses of interfaces (`RTPROT_KERNEL`).
-const OWN_PROTOCOLS: [u8; 3] = [0, 1, 2];
-
-impl Filter {
-    /// As the file says.
-    pub fn of(rules: &KernelRoutes) -> Self {
-        Self { tables: rules.tables.clone(), protocols: rules.protocols.iter().map(|protocol| protocol.0).collect() }
-    }
-
-    fn takes(&self, route: &Route) -> bool {
-        let protocol = match self.protocols.is_empty() {
-            true => !OWN_PROTOCOLS.contains(&route.protocol),
-            false => self.protocols.contains(&route.protocol),
-        };
-        protocol && self.tables.contains(&route.table)
-    }
-}
+/// A prefix in a routing domain.
+type Place = (u16, IpNet);
 
 /// What makes two routes different; in order of preference for a prefix.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -82,6 +59,13 @@ struct Key {
     to: IpNet,
     metric: u32,
     table: u32,
+}
+
+impl Key {
+    /// What the data plane calls its prefix; `None` if its table is not learnt.
+    fn place(&self, filter: &Filter) -> Option<Place> {
+        Some((filter.domain(self.table)?, self.to))
+    }
 }
 
 #[derive(Debug)]
@@ -106,9 +90,9 @@ pub(super) struct Rib {
     /// The current reading.
     reading: u32,
     /// Prefixes whose way may have changed.
-    touched: BTreeSet<IpNet>,
+    touched: BTreeSet<Place>,
     /// What the data plane was last told.
-    told: BTreeMap<IpNet, Way>,
+    told: BTreeMap<Place, Way>,
     /// Routes not kept for want of room.
     pub(super) refused: u64,
     /// The kernel has changed something without saying what: read everything again.
@@ -131,9 +115,16 @@ impl Rib {
         }
     }
 
-    /// Takes another filter; the table must be read again.
+    /// Takes another filter; the tables must be read again.
     pub(super) fn refilter(&mut self, filter: Filter) {
-        self.filter = filter;
+        let before = std::mem::replace(&mut self.filter, filter);
+        let now = &self.filter;
+        // With another name it is another domain, of which the data plane has been told nothing.
+        self.told.retain(|(vrf, _), _| before.name(*vrf) == now.name(*vrf));
+        if !before.has_domains_of(now) {
+            self.touched.extend(self.told.keys().copied());
+            self.touched.extend(self.routes.keys().filter_map(|key| key.place(now)));
+        }
     }
 
     /// A reading of everything begins.
@@ -145,11 +136,11 @@ impl Rib {
     pub(super) fn end(&mut self) {
         let now = self.reading;
         self.objects.retain(|_, (_, seen)| *seen == now);
-        let touched = &mut self.touched;
+        let (touched, filter) = (&mut self.touched, &self.filter);
         self.routes.retain(|key, stored| {
             let stays = stored.seen == now;
             if !stays {
-                touched.insert(key.to);
+                touched.extend(key.place(filter));
             }
             stays
         });
@@ -184,7 +175,7 @@ impl Rib {
         let changed = self.routes.get(&key).is_none_or(|old| old.leads != stored.leads);
         self.routes.insert(key, stored);
         if changed {
-            self.touched.insert(key.to);
+            self.touched.extend(key.place(&self.filter));
         }
     }
 
@@ -198,7 +189,7 @@ impl Rib {
         {
             all.retain(|hop| !gone.iter().any(|gone| (gone.device, gone.gateway) == (hop.device, hop.gateway)));
             if !all.is_empty() {
-                self.touched.insert(key.to);
+                self.touched.extend(key.place(&self.filter));
                 return;
             }
         }
@@ -213,7 +204,7 @@ impl Rib {
 
     fn forget(&mut self, key: &Key) {
         if self.routes.remove(key).is_some() {
-            self.touched.insert(key.to);
+            self.touched.extend(key.place(&self.filter));
         }
     }
 
@@ -240,11 +231,11 @@ impl Rib {
                 members.retain(|(member, _)| *member != id);
             }
         }
-        let touched = &mut self.touched;
+        let (touched, filter) = (&mut self.touched, &self.filter);
         self.routes.retain(|key, stored| {
             let stays = !matches!(stored.leads, Leads::Object(object, _) if object == id);
             if !stays {
-                touched.insert(key.to);
+                touched.extend(key.place(filter));
             }
             stays
         });
@@ -262,7 +253,7 @@ impl Rib {
 
     fn touch(&mut self, concerned: impl Fn(&Leads) -> bool) {
         let routes = self.routes.iter().filter(|(_, stored)| concerned(&stored.leads));
-        self.touched.extend(routes.map(|(key, _)| key.to));
+        self.touched.extend(routes.filter_map(|(key, _)| key.place(&self.filter)));
     }
 
     /// The device of a host link went up or down. Returns whether it was one, and changed.
@@ -270,7 +261,7 @@ impl Rib {
         let changed =
             self.ports.contains_key(&device) && if up { self.down.remove(&device) } else { self.down.insert(device) };
         if changed {
-            self.touched.extend(self.routes.keys().map(|key| key.to));
+            self.touched.extend(self.routes.keys().filter_map(|key| key.place(&self.filter)));
         }
         changed
     }
@@ -285,33 +276,35 @@ impl Rib {
         !self.touched.is_empty()
     }
 
-    /// What has changed since the last call, in order of prefixes.
+    /// What has changed since the last call, in order of domains and prefixes.
     pub(super) fn changes(&mut self) -> Vec<RouteChange> {
         let mut changes = Vec::new();
-        for to in std::mem::take(&mut self.touched) {
-            let way = self.best(to);
-            if self.told.get(&to) == way.as_ref() {
+        for place in std::mem::take(&mut self.touched) {
+            let way = self.best(place);
+            if self.told.get(&place) == way.as_ref() {
                 continue;
             }
             match &way {
-                Some(way) => self.told.insert(to, way.clone()),
-                None => self.told.remove(&to),
+                Some(way) => self.told.insert(place, way.clone()),
+                None => self.told.remove(&place),
             };
-            changes.push(RouteChange { to, way });
+            let (vrf, to) = place;
+            changes.push(RouteChange { vrf, to, way });
         }
         changes
     }
 
     /// What the data plane was last told: every prefix that has a way.
-    pub(super) fn told(&self) -> &BTreeMap<IpNet, Way> {
+    pub(super) fn told(&self) -> &BTreeMap<Place, Way> {
         &self.told
     }
 
     /// The way of the route with the lowest metric that has one over a port.
-    fn best(&self, to: IpNet) -> Option<Way> {
+    fn best(&self, (vrf, to): Place) -> Option<Way> {
         let first = Key { to, metric: 0, table: 0 };
         let last = Key { to, metric: u32::MAX, table: u32::MAX };
-        self.routes.range(first..=last).find_map(|(key, stored)| self.way(key.to, &stored.leads))
+        let mut inside = self.routes.range(first..=last).filter(|(key, _)| self.filter.domain(key.table) == Some(vrf));
+        inside.find_map(|(key, stored)| self.way(key.to, &stored.leads))
     }
 
     fn way(&self, to: IpNet, leads: &Leads) -> Option<Way> {
@@ -366,6 +359,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::model::{KernelRoutes, VrfTable};
+    use crate::config::scalar::Name;
 
     const WEB0: u32 = 7;
     const WEB1: u32 = 8;
@@ -373,8 +368,7 @@ mod tests {
     const BGP: u8 = 186;
 
     fn rib() -> Rib {
-        let filter = Filter { tables: vec![254], protocols: vec![] };
-        Rib::new(filter, HashMap::from([(WEB0, 1), (WEB1, 2)]))
+        Rib::new(Filter::main(&[254]), HashMap::from([(WEB0, 1), (WEB1, 2)]))
     }
 
     fn hop(device: u32, last: u8) -> Hop {
@@ -417,6 +411,58 @@ mod tests {
         rib.add(Route { table: 100, ..route("10.3.0.0/16", 0, &[hop(WEB0, 1)]) }, false);
         rib.add(route("fd00:9::/32", 0, &[hop(WEB0, 1)]), false);
         assert_eq!(told(&mut rib), [("0.0.0.0/0".to_owned(), way(&[(1, 9)]))]);
+    }
+
+    /// Main is table 254; the others have the tables that are said.
+    fn with_vrfs(vrfs: &[(&str, u32)]) -> Filter {
+        let vrf = |(name, table): &(&str, u32)| VrfTable { name: Name((*name).to_owned()), table: Some(*table) };
+        let vrfs = vrfs.iter().map(vrf).collect();
+        Filter::of(&KernelRoutes { enabled: true, tables: vec![254], vrfs, protocols: vec![], override_static: false })
+    }
+
+    fn told_where(rib: &mut Rib) -> Vec<(u16, String, bool)> {
+        rib.changes().into_iter().map(|change| (change.vrf, change.to.to_string(), change.way.is_some())).collect()
+    }
+
+    #[test]
+    fn a_table_belongs_to_a_domain() {
+        let mut rib = rib();
+        rib.refilter(with_vrfs(&[("red", 100), ("blue", 200)]));
+        let to = "10.1.0.0/16".to_owned();
+        rib.add(Route { table: 200, ..route(&to, 0, &[hop(WEB0, 2)]) }, false);
+        rib.add(route(&to, 50, &[hop(WEB0, 1)]), false);
+        assert_eq!(told_where(&mut rib), [(0, to.clone(), true), (2, to.clone(), true)]);
+        assert_eq!(rib.told()[&(0, to.parse().unwrap())], way(&[(1, 1)]).unwrap(), "another's is no better one");
+        rib.remove(&Route { table: 200, ..route(&to, 0, &[]) });
+        assert_eq!(told_where(&mut rib), [(2, to, false)]);
+    }
+
+    #[test]
+    fn domains_that_change_have_what_is_theirs() {
+        let mut rib = rib();
+        let both = |rib: &mut Rib| {
+            rib.begin();
+            rib.add(Route { table: 100, ..route("10.1.0.0/16", 0, &[hop(WEB0, 1)]) }, false);
+            rib.add(Route { table: 200, ..route("10.2.0.0/16", 0, &[hop(WEB0, 2)]) }, false);
+            rib.end();
+        };
+        rib.refilter(with_vrfs(&[("red", 100), ("blue", 200)]));
+        both(&mut rib);
+        let (one, two) = ("10.1.0.0/16".to_owned(), "10.2.0.0/16".to_owned());
+        assert_eq!(told_where(&mut rib), [(1, one.clone(), true), (2, two.clone(), true)]);
+        // In another order: the data plane has forgotten both, so that both are told, and nothing is taken back.
+        rib.refilter(with_vrfs(&[("blue", 200), ("red", 100)]));
+        both(&mut rib);
+        assert_eq!(told_where(&mut rib), [(1, two.clone(), true), (2, one.clone(), true)]);
+        // The same domains with each other's tables: what was told is taken back.
+        rib.refilter(with_vrfs(&[("blue", 100), ("red", 200)]));
+        both(&mut rib);
+        let swapped = [(1, one.clone(), true), (1, two.clone(), false), (2, one, false), (2, two, true)];
+        assert_eq!(told_where(&mut rib), swapped);
+        rib.refilter(Filter::main(&[254]));
+        both(&mut rib);
+        assert_eq!(told_where(&mut rib), []);
+        assert!(rib.told().is_empty());
     }
 
     #[test]
@@ -507,20 +553,20 @@ mod tests {
                 }
             }
             apply(&mut applied, rib.changes());
-            let mut best: BTreeMap<IpNet, Way> = BTreeMap::new();
+            let mut best: BTreeMap<Place, Way> = BTreeMap::new();
             for ((to, _), last) in model.into_iter().filter(|(_, last)| *last != 3) {
-                best.entry(to).or_insert_with(|| way(&[(1, last)]).unwrap());
+                best.entry((0, to)).or_insert_with(|| way(&[(1, last)]).unwrap());
             }
             prop_assert_eq!(&applied, &best);
             prop_assert_eq!(rib.told(), &best);
         }
     }
 
-    fn apply(to: &mut BTreeMap<IpNet, Way>, changes: Vec<RouteChange>) {
+    fn apply(to: &mut BTreeMap<Place, Way>, changes: Vec<RouteChange>) {
         for change in changes {
             match change.way {
-                Some(way) => to.insert(change.to, way),
-                None => to.remove(&change.to),
+                Some(way) => to.insert((change.vrf, change.to), way),
+                None => to.remove(&(change.vrf, change.to)),
             };
         }
     }

@@ -4,10 +4,12 @@ use std::io;
 
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 
-use super::wire::{Messages, Request, kind};
+use super::wire::{Message, Messages, Request, kind};
 
 /// The kernel answers such questions at once, on the same thread.
 const ANSWERS: usize = 64;
+/// Datagrams of a dump: some thousand links are in a few hundred.
+const DATAGRAMS: usize = 8192;
 /// Longest datagram that is read; a link's description takes some 2 KiB.
 const LONGEST: usize = 32 * 1024;
 
@@ -22,6 +24,25 @@ impl Questions {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         Ok(Self { socket, sequence: 0 })
+    }
+
+    /// Asks for all of something; what `read` takes of each.
+    pub(super) fn dump<T>(&mut self, request: Request, read: impl Fn(&Message<'_>) -> Option<T>) -> io::Result<Vec<T>> {
+        self.sequence += 1;
+        self.socket.send(&request.numbered(self.sequence), 0)?;
+        let (mut all, mut buffer) = (Vec::new(), Vec::with_capacity(LONGEST));
+        for _ in 0..DATAGRAMS {
+            buffer.clear();
+            self.socket.recv(&mut buffer, 0)?;
+            for message in Messages(&buffer).filter(|message| message.sequence == self.sequence) {
+                match message.kind {
+                    kind::DONE if message.errno() <= 0 => return Ok(all),
+                    kind::DONE | kind::ERROR => return Err(io::Error::from_raw_os_error(message.errno())),
+                    _ => all.extend(read(&message)),
+                }
+            }
+        }
+        Err(io::Error::from(io::ErrorKind::InvalidData))
     }
 
     /// Asks for something to be done; waits until it is.

@@ -64,6 +64,16 @@ struct Domain {
     addresses: Addresses,
 }
 
+impl Domain {
+    /// Forgets what was learnt. Returns the next hops that are used no longer.
+    fn unlearn(&mut self) -> Vec<u32> {
+        let v4: Vec<_> = self.v4.rib.after(None).map(|(net, _)| net).collect();
+        let v6: Vec<_> = self.v6.rib.after(None).map(|(net, _)| net).collect();
+        let v4 = v4.into_iter().filter_map(|net| self.v4.learn(net, None));
+        v4.chain(v6.into_iter().filter_map(|net| self.v6.learn(net, None))).collect()
+    }
+}
+
 /// A route in use, for show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Used {
@@ -170,7 +180,11 @@ impl Builder {
         }
         let names = core::iter::once("").chain(spec.vrfs.iter().map(|vrf| vrf.name.as_str()));
         for (domain, name) in self.domains.iter_mut().zip(names.chain(core::iter::repeat(""))) {
-            domain.name = name.into();
+            // With another name it is another domain: what was learnt is not for it.
+            if *domain.name != *name {
+                domain.unlearn().into_iter().for_each(|number| self.ways.release(number));
+                domain.name = name.into();
+            }
         }
         self.made = None;
         Ok(())

@@ -79,7 +79,7 @@ pub fn chunked(data: &[u8]) {
 
 /// What the kernel might say about routes, links and addresses.
 pub fn netlink(data: &[u8]) {
-    let filter = Filter { tables: vec![254, 0], protocols: vec![] };
+    let filter = Filter::main(&[254, 0]);
     let changes = monitor::changes_of(filter, 3, pieces(data, 4).map(|(_, datagram)| datagram));
     assert!(changes.len() <= data.len());
 }

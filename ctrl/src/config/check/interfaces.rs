@@ -88,11 +88,6 @@ fn interface(
     cx: &mut Checker<'_>,
 ) -> Option<model::Interface> {
     let host = host(keys, capture, cx);
-    if let (Some(vrf), Some(host)) = (keys.vrf.span(), keys.host.span()) {
-        let message = "the way to the kernel is for interfaces of the main routing domain";
-        let both = Diagnostic::error(Code::Conflict, host, message).related(vrf, "this one is in another");
-        cx.push(both.help("leave out one of them"));
-    }
     let router_advertisements = keys.router_advertisements.ok().map(|raw| advertisements(keys, raw, cx));
     let (link, mtu) = link?;
     Some(model::Interface {

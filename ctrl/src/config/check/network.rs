@@ -40,7 +40,17 @@ pub(super) fn domains(raw: &Raw, names: &Names, cx: &mut Checker<'_>) -> Vec<Dom
         let message = "`main` is the domain of everything that names none";
         cx.push(Diagnostic::error(Code::Duplicate, name.span, message).help("give it another name"));
     }
-    raw.interfaces().map(|(_, keys)| Domain::of(&keys.vrf, names, cx)).collect()
+    let domains: Vec<Domain> = raw.interfaces().map(|(_, keys)| Domain::of(&keys.vrf, names, cx)).collect();
+    for ((_, keys), domain) in raw.interfaces().zip(&domains) {
+        let Domain::Vrf(vrf) = domain else { continue };
+        let tableless = raw.vrf.0.get(vrf.index).filter(|vrf| vrf.kernel_table.is_absent());
+        if let (Some(host), Some(name)) = (keys.host.span(), tableless.and_then(|vrf| vrf.name.ok())) {
+            let message = format!("the domain `{}` has no table of the kernel's", vrf.name.0);
+            let missing = Diagnostic::error(Code::Conflict, host, message).related(name.span, "this domain");
+            cx.push(missing.help("give it `kernel_table`, the number of its VRF device's table, or leave out `host`"));
+        }
+    }
+    domains
 }
 
 /// The addresses of all interfaces.

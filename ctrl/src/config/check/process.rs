@@ -1,10 +1,12 @@
 //! `[runtime]`, `[admin]`, `[log]`, `[dpdk]` and `[tcp]`.
 
+use std::collections::BTreeMap;
+
 use super::Checker;
 use crate::config::model;
 use crate::config::raw::{AccessLog, Admin, Dpdk, Driver, Icmp, Log, Port, Raw, Runtime, Tcp};
 use crate::config::slot::At;
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Span};
 
 /// `sun_path` of a unix socket address holds 108 bytes with the terminating zero.
 const MAX_SOCKET_PATH: usize = 107;
@@ -83,11 +85,37 @@ pub(super) fn kernel_routes(file: &Raw, cx: &mut Checker<'_>) -> model::KernelRo
         cx.push(Diagnostic::warning(Code::Unused, raw.span, nothing));
     }
     model::KernelRoutes {
+        vrfs: vrf_tables(file, cx),
         enabled: raw.enabled.value,
         tables: raw.tables.iter().map(|table| table.to()).collect(),
         protocols: raw.protocols.iter().map(|protocol| protocol.value).collect(),
         override_static: raw.override_static.value,
     }
+}
+
+/// The domains with their tables: each table belongs to one domain.
+fn vrf_tables(file: &Raw, cx: &mut Checker<'_>) -> Vec<model::VrfTable> {
+    let mut of: BTreeMap<u32, (Option<Span>, String)> = BTreeMap::new();
+    let tables = &file.kernel_routes.tables;
+    for table in tables.iter() {
+        of.insert(table.to(), (tables.given.then_some(table.span), "the main domain".to_owned()));
+    }
+    let mut all = Vec::new();
+    for vrf in &file.vrf.0 {
+        let Some(name) = vrf.name.ok() else { continue };
+        let table = vrf.kernel_table.ok();
+        let taken = table.and_then(|table| of.insert(table.to(), (Some(table.span), format!("`{}`", name.0))));
+        if let (Some(table), Some((first, domain))) = (table, taken) {
+            let message = format!("the kernel's table {} is that of {domain} already", table.to::<u32>());
+            let mut twice = Diagnostic::error(Code::Duplicate, table.span, message);
+            if let Some(first) = first {
+                twice = twice.related(first, "here");
+            }
+            cx.push(twice.help("each domain has a table of its own: write the number that its VRF device has"));
+        }
+        all.push(model::VrfTable { name: name.value.clone(), table: table.map(|table| table.to()) });
+    }
+    all
 }
 
 pub(super) fn icmp(raw: &Icmp) -> model::Icmp {

@@ -1,8 +1,8 @@
 //! `[[vrf]]` and `[[loopback]]`: routing domains, and addresses that are on no link.
 
 use super::interface::InterfaceKeys;
-use crate::config::scalar::Name;
-use crate::config::slot::Required;
+use crate::config::scalar::{Int, Name};
+use crate::config::slot::{Optional, Required};
 use crate::config::table::table;
 
 table! {
@@ -10,11 +10,15 @@ table! {
     /// their key `vrf`, static routes by theirs; what names none is in the main domain. A packet is routed in the domain of the
     /// interface it came in by, and leaves it only by a route whose next hop names an `interface` of another.
     ///
-    /// The gateway answers ping, ARP, neighbour discovery and errors in each domain. Listeners, backends, `host` and routes learnt
-    /// from the kernel are in the main domain. Domains come and go with a reload.
+    /// The gateway answers ping, ARP, neighbour discovery and errors in each domain. Listeners and backends are in the main domain.
+    /// Domains come and go with a reload.
     pub struct Vrf("[[vrf]]") {
         /// Name in other tables and in `show`; unique among domains.
         name: Required<Name>;
+        /// Number of the kernel's routing table whose routes are learnt into this domain, by the other rules of `[kernel_routes]`: the
+        /// table of the domain's VRF device. Interfaces of the domain may then have `host`: the kernel's ends of them belong to that
+        /// device, which is made, by the name of the domain, if there is none. Without it the domain has nothing to do with the kernel.
+        kernel_table: Optional<Int<1, 4_294_967_295>>;
     }
 }
 

@@ -186,6 +186,34 @@ fn domains_may_have_the_same_addresses() {
     assert_eq!(router.leaked(), 0);
 }
 
+#[test]
+fn a_domain_of_another_name_has_learnt_nothing() {
+    let named = |names: &[&str]| {
+        let vrf = |name: &&str| VrfSpec { name: (*name).to_owned(), interfaces: Vec::new(), routes: Vec::new() };
+        Spec { vrfs: names.iter().map(vrf).collect(), ..spec() }
+    };
+    let mut builder = Builder::default();
+    builder.configure(named(&["red", "blue"])).unwrap();
+    let leads = Target::Via { gateway: [10, 77, 11, 2].into(), interface: Some(InterfaceId(1)) };
+    let learnt = |vrf: u16, to: &str| Learnt { vrf: VrfId(vrf), to: to.parse().unwrap(), target: Some(leads.clone()) };
+    builder.learn(&[learnt(1, "10.98.0.0/16"), learnt(2, "10.97.0.0/16"), learnt(0, "10.96.0.0/16")]);
+    let known = |builder: &mut Builder| {
+        let table = builder.table();
+        let leads = |vrf, address: &str| table.matched(VrfId(vrf), address.parse().unwrap()).is_some();
+        [
+            leads(1, "10.98.0.1"),
+            leads(2, "10.97.0.1"),
+            leads(0, "10.96.0.1"),
+            leads(1, "10.97.0.1"),
+            leads(2, "10.98.0.1"),
+        ]
+    };
+    assert_eq!(known(&mut builder), [true, true, true, false, false]);
+    // One more in front: neither has what was the other's.
+    builder.configure(named(&["green", "red", "blue"])).unwrap();
+    assert_eq!(known(&mut builder), [false, false, true, false, false]);
+}
+
 /// Readers on another thread see one whole set of routes after the other, and never a packet without a way.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a test with a reader on a thread of its own")]
