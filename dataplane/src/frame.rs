@@ -10,7 +10,7 @@ mod error;
 mod home; // whose memory it is
 #[cfg(feature = "dpdk")]
 mod mbuf;
-mod pages; // where it lies
+pub(crate) mod pages; // where it lies
 
 use core::{
     cell::{Cell, RefCell, UnsafeCell},
@@ -82,7 +82,8 @@ impl Arena {
             return Err(ArenaError::Shape { chunk_size, chunks });
         }
         let bytes = chunks * chunk_size;
-        let base = pages::map(bytes).ok_or_else(|| ArenaError::OutOfMemory { bytes, errno: errno() })?;
+        let base =
+            pages::map(bytes, pages::Reserve::All).ok_or_else(|| ArenaError::OutOfMemory { bytes, errno: errno() })?;
         // LIFO: the chunk freed last is the warmest in cache. Reserved in full so that a free never allocates.
         let free = (0..chunks as u32).rev().collect();
         let inner = Box::new(Inner {

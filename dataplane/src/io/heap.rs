@@ -1,5 +1,5 @@
 //! Where large blocks of memory come from, and on what pages they lie.
-#![allow(unsafe_code)] // mallopt belongs to the C library, mmap and madvise to the kernel; std has no such things.
+#![allow(unsafe_code)] // mallopt belongs to the C library; cells are shared by address.
 
 use core::alloc::Layout;
 use core::ops::Deref;
@@ -7,6 +7,8 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 use std::alloc::handle_alloc_error;
 use std::sync::Arc;
+
+use crate::frame::pages::{self, Reserve};
 
 /// Blocks of this many bytes and more get pages of their own: the size of the smallest socket buffers.
 pub const MAPPED_FROM: usize = 16 << 10;
@@ -28,9 +30,6 @@ pub fn map_large_blocks() -> bool {
     #[cfg(not(target_env = "gnu"))]
     false
 }
-
-/// A huge page of this architecture's kernels, in bytes. Where it is another size, small tables keep small pages or large ones ask in vain.
-const HUGE_PAGE: usize = 2 << 20;
 
 /// What may begin as zero bytes and is shared by threads: the cells of tables that one thread writes and others read.
 ///
@@ -61,14 +60,15 @@ unsafe impl<T: Cell> Send for Cells<T> {}
 
 /// A mapping of the process.
 struct Mapping {
-    start: usize,
-    len: usize,
+    base: usize,
+    bytes: usize,
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the mapping that `Cells::zeros` made, whole, and its last user is gone: every `Cells` holds the `Arc` of this.
-        unsafe { libc::munmap(self.start as *mut libc::c_void, self.len) };
+        let Some(base) = NonNull::new(self.base as *mut u8) else { return };
+        // SAFETY: what `Cells::zeros` has mapped, and its last user is gone: every `Cells` holds the `Arc` of this.
+        unsafe { pages::unmap(base, self.bytes) };
     }
 }
 
@@ -76,26 +76,11 @@ impl<T: Cell> Cells<T> {
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
         let layout = Layout::array::<T>(len.max(1)).unwrap_or_else(|_| handle_alloc_error(Layout::new::<T>()));
-        let large = layout.size() >= HUGE_PAGE;
-        // Room to begin at a huge page.
-        let size = layout.size() + if large { HUGE_PAGE } else { 0 };
-        let (access, kind) =
-            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
-        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing that exists.
-        let start = unsafe { libc::mmap(core::ptr::null_mut(), size, access, kind, -1, 0) };
-        let Some(first) = NonNull::new(start.cast::<u8>()).filter(|_| start != libc::MAP_FAILED) else {
-            handle_alloc_error(layout)
-        };
-        let skip = if large { first.align_offset(HUGE_PAGE).min(HUGE_PAGE) } else { 0 };
-        // SAFETY: `skip` is at most `HUGE_PAGE`, by which the mapping is longer than the cells; the address is a page's or a huge page's,
-        // which is aligned for every `Cell`.
-        let at = unsafe { first.add(skip) }.cast::<T>();
-        if large {
-            // The kernel may have none, or be told by the operator to give none: the memory works all the same.
-            // SAFETY: advice about whole pages of this mapping; it changes where they lie, not what they hold.
-            unsafe { libc::madvise(at.as_ptr().cast(), layout.size(), libc::MADV_HUGEPAGE) };
-        }
-        Self { at, len, mapping: Arc::new(Mapping { start: start as usize, len: size }) }
+        let bytes = layout.size();
+        let Some(base) = pages::map(bytes, Reserve::Nothing) else { handle_alloc_error(layout) };
+        // It begins at a page, which is aligned for every `Cell`.
+        let mapping = Arc::new(Mapping { base: base.as_ptr() as usize, bytes });
+        Self { at: base.cast(), len, mapping }
     }
 }
 
@@ -126,6 +111,7 @@ mod tests {
     use core::sync::atomic::Ordering;
 
     use super::*;
+    use crate::frame::pages::HUGE_PAGE;
 
     #[test]
     fn clones_are_the_same_memory_and_outlive_each_other() {
