@@ -89,6 +89,24 @@ edit() {
   mv "$state/gateway.toml.new" "$state/gateway.toml"
 }
 
+# extend STATE — puts what comes by standard input behind the running configuration, in the same way
+extend() {
+  cat "$1/gateway.toml" - >"$1/gateway.toml.new"
+  mv "$1/gateway.toml.new" "$1/gateway.toml"
+}
+# taken STATE COMMAND… — the command changes the running configuration, and the gateway takes the change
+taken() {
+  local state=$1 before
+  shift
+  before=$(generation "$state" </dev/null)
+  "$@" || return 1
+  await 3 generation_above "$state" "$before" || { echo "the edit was not taken"; tail -n 12 "$state/gateway.log"; return 1; }
+}
+# For scenarios: an edit by sed, or what comes by standard input added, that is taken.
+# shellcheck disable=SC2153 # STATE is the directory of the script that sources this
+reloaded() { taken "$STATE" edit "$STATE" "$1"; }
+extended() { taken "$STATE" extend "$STATE"; }
+
 # under_load URL COMMAND… — the command runs while wrk does, from a second before to half a second after; nothing may fail
 under_load() {
   local url=$1 status=0 load

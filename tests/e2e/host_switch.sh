@@ -59,12 +59,6 @@ kernel_reaches_out() {
   done
 }
 
-reloaded() { # reloaded SED-EXPRESSION — an edit that is taken
-  local before
-  before=$(generation "$STATE")
-  edit "$STATE" "$1" || return 1
-  await 3 generation_above "$STATE" "$before" || { echo "the edit was not taken"; tail -n 12 "$STATE/gateway.log"; return 1; }
-}
 has() { ns gw ip -br address show dev "$1" | grep -qF " $2"; }
 has_not() { ! has "$@"; }
 

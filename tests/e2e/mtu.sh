@@ -37,12 +37,6 @@ gateway_stop "$STATE"
 gateway_start "$DRIVER" "$STATE"
 head -c 300000 /dev/urandom >"$STATE/body"
 
-reloaded() { # reloaded SED-EXPRESSION — an edit that is taken
-  local before
-  before=$(generation "$STATE")
-  edit "$STATE" "$1" || return 1
-  await 3 generation_above "$STATE" "$before" || { echo "the edit was not taken"; tail -n 12 "$STATE/gateway.log"; return 1; }
-}
 # From far through the router, a connection of the client's own.
 fetch() { ns client curl -sS -g --max-time "${2:-8}" -o "$STATE/got" -w '%{http_code} %{size_download}\n' "http://$1:8080/lab/bytes/300000"; }
 arrives() { expect "response" "$(fetch "$1")" '200 300000'; }

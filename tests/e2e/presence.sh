@@ -10,12 +10,6 @@ listen() { # listen FILTER — what the client hears, into STATE/heard
 heard() { grep -cE "$1" "$STATE/heard" || true; }
 heard_at_least() { (($(heard "$2") >= $1)); }
 deaf() { kill "$LISTENER" 2>/dev/null || true; wait "$LISTENER" 2>/dev/null || true; }
-reloaded() { # reloaded SED-EXPRESSION — an edit that is taken
-  local before
-  before=$(generation "$STATE")
-  edit "$STATE" "$1" || return 1
-  await 3 generation_above "$STATE" "$before" || { echo "the edit was not noticed"; return 1; }
-}
 logged() { grep -qE "$1" "$STATE/gateway.log"; }
 
 new_address_is_announced() {

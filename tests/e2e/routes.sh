@@ -3,12 +3,6 @@
 # the backends hear all of them, so a flow's way is seen without a router for each.
 
 ways() { "$PYTHON" "$ROOT/tests/e2e/ways.py" "$@"; }
-reloaded() { # reloaded SED-EXPRESSION — an edit that is taken
-  local before
-  before=$(generation "$STATE")
-  edit "$STATE" "$1" || return 1
-  await 3 generation_above "$STATE" "$before" || { echo "the edit was not taken"; tail -n 12 "$STATE/gateway.log"; return 1; }
-}
 answer() { # answer PATTERN ADDRESS — what ping says
   local output
   output=$(ns client ping -c1 -W2 "$2" 2>&1) || true
@@ -64,11 +58,7 @@ prohibit = true
 '
 
 routes_are_configured() {
-  local before
-  before=$(generation "$STATE")
-  { cat "$STATE/gateway.toml"; echo "$ROUTES"; } >"$STATE/gateway.toml.new"
-  mv "$STATE/gateway.toml.new" "$STATE/gateway.toml"
-  await 3 generation_above "$STATE" "$before" || { tail -n 12 "$STATE/gateway.log"; return 1; }
+  extended <<<"$ROUTES"
 }
 
 flows_follow_weights() {

@@ -2,19 +2,11 @@
 # VLANs and QinQ: interfaces told by their tags, on a wire that carries untagged frames as well. The client's VLAN devices are made in
 # user space (tags.py), so that a kernel without them will do; behind them is the Linux stack.
 
-reloaded() { # reloaded SED-EXPRESSION — an edit that is taken
-  local before
-  before=$(generation "$STATE")
-  edit "$STATE" "$1" || return 1
-  await 3 generation_above "$STATE" "$before" || { echo "the edit was not taken"; tail -n 12 "$STATE/gateway.log"; return 1; }
-}
 dropped() { admin "$STATE" /metrics | sed -n "s/^tidegate_drops_total{reason=\"$1\"} //p"; }
 counter() { admin "$STATE" /metrics | sed -n "s/^tidegate_interface_$1_packets_total{interface=\"$2\",[^}]*} //p"; }
 
 vlans_are_configured() {
-  local before
-  before=$(generation "$STATE")
-  cat "$STATE/gateway.toml" - >"$STATE/gateway.toml.new" <<'EOF'
+  extended <<'EOF'
 
 [[vlan]]
 name = "ten"
@@ -40,8 +32,6 @@ addresses = ["10.30.0.1/24", "fd30::1/64"]
 name = "on-ten"
 address = "10.10.0.1:80"
 EOF
-  mv "$STATE/gateway.toml.new" "$STATE/gateway.toml"
-  await 3 generation_above "$STATE" "$before" || { tail -n 12 "$STATE/gateway.log"; return 1; }
 }
 
 device_up() { # device_up NAME NUMBER MTU

@@ -2,14 +2,6 @@
 # Two routing domains with the same addresses, on VLANs of the same wires: client — red — b1, client — blue — b2; and a loopback in
 # each. The VLAN devices are made in user space (tags.py), so that a kernel without them will do.
 
-reload_with() { # reload_with FILE — the running configuration and what stands in the file
-  local before
-  before=$(generation "$STATE")
-  cat "$STATE/gateway.toml" "$1" >"$STATE/gateway.toml.new"
-  mv "$STATE/gateway.toml.new" "$STATE/gateway.toml"
-  await 3 generation_above "$STATE" "$before" || { tail -n 12 "$STATE/gateway.log"; return 1; }
-}
-
 domain() { # domain NAME ID PORT — what both domains have in common
   cat <<EOF
 
@@ -53,7 +45,7 @@ addresses = ["10.255.0.9/32"]
 name = "on-loopback"
 address = "10.255.0.9:80"
 EOF
-  reload_with "$STATE/domains.toml"
+  extended <"$STATE/domains.toml"
 }
 
 tagged() { # tagged HOST NAME=TAGS…
@@ -140,7 +132,7 @@ interface = "web0"
 to = "10.50.0.0/24"
 interface = "red-clients"
 EOF
-  reload_with "$STATE/leak.toml" || return 1
+  extended <"$STATE/leak.toml" || return 1
   ns b1 ip route replace 10.50.0.0/24 via 10.0.2.1 dev eth0
   by red 10.0.2.11 || return 1
   said "$UNREACHABLE" blue 10.0.2.11
