@@ -4,13 +4,15 @@
 source "$ROOT/scripts/lib/bench/proxy.sh"
 proxy_defaults
 ALL=(
-  "--seconds 2 --cases 1KiB,half,new"
+  "--seconds 2 --cases 1KiB,1KiB-256,half,new"
   "--seconds 2 --cases 100MB --vs haproxy --load wrk"
   "--seconds 2 --cases 100MB --vs haproxy --load wrk --port tap"
 )
 
 scenario_bars() {
-  printf '%s\n' "1KiB rate nginx >= 2" "1KiB rate haproxy >= 2" "1KiB rate envoy >= 6" "half p99 best <= 0.7" "new rate haproxy >= 1.5"
+  local case
+  for case in 1KiB 1KiB-256; do printf '%s\n' "$case rate nginx >= 2" "$case rate haproxy >= 2" "$case rate envoy >= 6"; done
+  printf '%s\n' "half p99 best <= 0.7" "new rate haproxy >= 1.5"
   # With the kernel's offloads at work, and without them on our own side unless it is a TAP.
   if load_uses_kernel; then
     case $PORT in

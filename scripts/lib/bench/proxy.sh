@@ -10,7 +10,7 @@ proxy_defaults() {
   SETTING=([connections]=64 [rate]='')
 }
 
-scenario_cases() { printf '%s\n' 0B 1KiB 100KiB 100MB half new; }
+scenario_cases() { printf '%s\n' 0B 1KiB 1KiB-256 100KiB 100MB half new; }
 
 # A fixed rate says more than a closed loop only if all programs can keep up with it.
 scenario_prepare() {
@@ -43,6 +43,8 @@ scenario_measure() {
   case $2 in
     0B) load_run "$program" keepalive "$SCENARIO" /0 "$most" '' ;;
     1KiB) load_run "$program" keepalive "$SCENARIO" /1k "$most" '' ;;
+    # More under way than a program answers in one round of its loop: how many there are no longer limits any of them.
+    1KiB-256) load_run "$program" keepalive "$SCENARIO" /1k 256 '' ;;
     100KiB) load_run "$program" keepalive "$SCENARIO" /100k 16 '' ;;
     100MB) load_run "$program" keepalive "$SCENARIO" /100m 4 '' ;;
     half) load_run "$program" keepalive "$SCENARIO" /1k "$most" "${SETTING[rate]}" ;;
