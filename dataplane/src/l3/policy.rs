@@ -22,11 +22,11 @@ pub use crate::meta::MAX_RULES;
 use crate::{
     batch::{Batch, Slot},
     l2::table::is_link_local,
-    meta::{Flags, Network, VrfId},
+    meta::{Flags, Meta, Network, VrfId},
     stats::CoreStats,
     verdict::Verdict,
 };
-use classify::{Classifier, Header};
+use classify::{Addresses, Classifier, Header, Set};
 pub use spec::{Match, PolicySpec, Then};
 
 /// Where a rule sends packets.
@@ -126,16 +126,13 @@ impl Policies {
         }
     }
 
-    /// The number of the first rule that fits a packet.
+    /// The rules that a packet is asked by, if there are any.
     #[inline]
-    fn find(&self, slot: &Slot) -> Option<usize> {
-        let scope = if slot.meta.flags.contains(Flags::ORIGINATED) {
-            self.classifier.scopes.own(slot.meta.vrf)
-        } else {
-            self.classifier.scopes.incoming(slot.meta.interface)
-        }?;
-        let packet = slot.frame.as_ref()?.data().get(usize::from(slot.meta.l3)..)?;
-        self.classifier.first(scope, &header(packet, slot.meta.network)?)
+    fn scope(&self, meta: &Meta) -> Option<&Set> {
+        match meta.flags.contains(Flags::ORIGINATED) {
+            true => self.classifier.scopes.own(meta.vrf),
+            false => self.classifier.scopes.incoming(meta.interface),
+        }
     }
 }
 
@@ -148,7 +145,7 @@ fn header(packet: &[u8], network: Network) -> Option<Header> {
         let later = u16::from_be_bytes([fixed[6], fixed[7]]) & 0x1fff != 0;
         let behind = packet.get(usize::from(fixed[0] & 0xf) * 4..).filter(|_| !later);
         return Some(Header {
-            addresses: classify::Addresses::V4 { from: word(12), to: word(16) },
+            addresses: Addresses::V4 { from: word(12), to: word(16) },
             protocol: fixed[9],
             dscp: fixed[1] >> 2,
             ports: ports(fixed[9], behind),
@@ -161,10 +158,10 @@ fn header(packet: &[u8], network: Network) -> Option<Header> {
         // On the link that the packet names; no route leads there (RFC 4007 §9).
         return None;
     }
-    // A chain of headers that does not end is a protocol that no rule names.
+    // A chain of headers that does not end has the protocol that its beginning names, and no ports.
     let (protocol, at) = extension::upper(packet).unwrap_or((fixed[6], packet.len()));
     Some(Header {
-        addresses: classify::Addresses::V6 { from: address(8), to },
+        addresses: Addresses::V6 { from: address(8), to },
         protocol,
         dscp: (fixed[0] << 4 | fixed[1] >> 4) >> 2,
         ports: ports(protocol, packet.get(at..)),
@@ -178,21 +175,29 @@ fn ports(protocol: u8, behind: Option<&[u8]>) -> Option<(u16, u16)> {
     Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
 }
 
-/// Finds each packet's rule and leaves its number in [`Meta::next_hop`](crate::meta::Meta::next_hop), with [`Flags::POLICY`]. Not to
-/// be called without rules (see [`Table::has_policies`]).
+/// Finds each packet's rule and leaves its number in [`Meta::next_hop`], with [`Flags::POLICY`]. Not to be called without rules (see
+/// [`Table::has_policies`]).
 #[inline(never)]
 pub fn run(table: &Table, stats: &CoreStats, batch: &mut Batch) {
-    for slot in batch.slots_mut() {
-        if slot.verdict != Verdict::Continue || slot.meta.flags.contains(Flags::ROUTED) {
+    let Policies { rules, classifier } = &*table.policies;
+    for Slot { frame, meta, verdict } in batch.slots_mut() {
+        if *verdict != Verdict::Continue || meta.flags.contains(Flags::ROUTED) {
             continue;
         }
-        let Some(at) = table.policies.find(slot) else { continue };
-        let counts = stats.policy(table.policies.rules[at].counter);
+        let Some(scope) = table.policies.scope(meta) else { continue };
+        let packet = frame.as_ref().and_then(|frame| frame.data().get(usize::from(meta.l3)..)).unwrap_or_default();
+        let Some(header) = header(packet, meta.network) else { continue };
+        let Some(at) = classifier.first(scope, &header) else { continue };
+        let rule = &rules[at];
+        let counts = stats.policy(rule.counter);
         counts.packets.add(1);
-        let length = slot.frame.as_ref().map_or(0, |frame| frame.data().len() - usize::from(slot.meta.l3));
-        counts.bytes.add(length as u64);
-        slot.meta.flags.remove(Flags::LOOKED_AHEAD);
-        slot.meta.flags |= Flags::POLICY;
-        slot.meta.next_hop = at as u32;
+        counts.bytes.add(packet.len() as u64);
+        if let (Way::Domain(vrf), Addresses::V4 { to, .. }) = (rule.way, header.addresses) {
+            // `route` will read it.
+            table.vrf(vrf).fib4.prefetch(to);
+        }
+        meta.flags.remove(Flags::LOOKED_AHEAD);
+        meta.flags |= Flags::POLICY;
+        meta.next_hop = at as u32;
     }
 }

@@ -4,13 +4,15 @@
 //! rule (Lakshman and Stiliadis 1998). So a packet costs six look-ups, however many rules there are: two are in arrays, four are
 //! binary searches among the bounds of what rules ask for, of which there are at most twice as many as prefixes or ranges.
 
+use core::hint::select_unpredictable;
+
 use ipnet::IpNet;
 
 use super::spec::{Family, Match, PolicySpec};
 use crate::meta::{InterfaceId, MAX_RULES, VrfId};
 
 /// Rules that fit.
-type Set = [u64; MAX_RULES / 64];
+pub(super) type Set = [u64; MAX_RULES / 64];
 const NONE: Set = [0; MAX_RULES / 64];
 
 /// What rules ask of a packet.
@@ -63,7 +65,7 @@ struct Ends<K> {
 /// For each stretch of numbers between two bounds, the rules that it fits.
 #[derive(Debug)]
 struct Stretches<K> {
-    /// Where they begin, the first at zero.
+    /// Where they begin, the first at zero; a power of two of them.
     starts: Box<[K]>,
     sets: Box<[Set]>,
 }
@@ -103,24 +105,53 @@ impl Classifier {
         }
     }
 
-    /// The number of the first rule of a scope that fits.
+    /// The number of the first rule of a scope that fits. Nothing is looked up when no rule is left that asks for it.
     #[inline]
     pub(super) fn first(&self, scope: &Set, header: &Header) -> Option<usize> {
         let (protocol, dscp) =
             (&self.protocols[usize::from(header.protocol)], &self.dscp[usize::from(header.dscp & 0x3f)]);
-        let (from, to) = match header.addresses {
-            Addresses::V4 { from, to } => (self.v4.from.find(from), self.v4.to.find(to)),
-            Addresses::V6 { from, to } => (self.v6.from.find(from), self.v6.to.find(to)),
-        };
-        let (source, destination) = match header.ports {
+        let (mut from, mut to, mut ports) = (None, None, None);
+        for word in 0..self.words.min(NONE.len()) {
+            let mut fit = scope[word] & protocol[word] & dscp[word];
+            if fit != 0 {
+                fit &= from.get_or_insert_with(|| self.from(&header.addresses))[word];
+            }
+            if fit != 0 {
+                fit &= to.get_or_insert_with(|| self.to(&header.addresses))[word];
+            }
+            if fit & !self.without_ports[word] != 0 {
+                let (source, destination) = ports.get_or_insert_with(|| self.ports(header.ports));
+                fit &= source[word] & destination[word];
+            }
+            if fit != 0 {
+                return Some(word * 64 + fit.trailing_zeros() as usize);
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn from(&self, addresses: &Addresses) -> &Set {
+        match addresses {
+            Addresses::V4 { from, .. } => self.v4.from.find(*from),
+            Addresses::V6 { from, .. } => self.v6.from.find(*from),
+        }
+    }
+
+    #[inline]
+    fn to(&self, addresses: &Addresses) -> &Set {
+        match addresses {
+            Addresses::V4 { to, .. } => self.v4.to.find(*to),
+            Addresses::V6 { to, .. } => self.v6.to.find(*to),
+        }
+    }
+
+    #[inline]
+    fn ports(&self, ports: Option<(u16, u16)>) -> (&Set, &Set) {
+        match ports {
             Some((source, destination)) => (self.ports.from.find(source), self.ports.to.find(destination)),
             None => (&self.without_ports, &self.without_ports),
-        };
-        (0..self.words).find_map(|word| {
-            let fit =
-                scope[word] & protocol[word] & dscp[word] & from[word] & to[word] & source[word] & destination[word];
-            (fit != 0).then(|| word * 64 + fit.trailing_zeros() as usize)
-        })
+        }
     }
 }
 
@@ -176,13 +207,23 @@ impl<K: Copy + Ord + Default> Stretches<K> {
                 sets.push(here);
             }
         }
+        // As many as can be halved; behind the last one begins the same again.
+        let (count, last) = (starts.len().next_power_of_two(), starts.len() - 1);
+        starts.resize(count, starts[last]);
+        sets.resize(count, sets[last]);
         Self { starts: starts.into(), sets: sets.into() }
     }
 
+    /// By halves and without a branch on what is compared: nobody could foretell it.
     #[inline]
     fn find(&self, key: K) -> &Set {
-        // The first begins at zero, so that one begins before every number.
-        &self.sets[self.starts.partition_point(|start| *start <= key) - 1]
+        let (mut at, mut half) = (0, self.starts.len() / 2);
+        while half > 0 {
+            // The first begins at zero, so that the one at `at` never begins behind the number.
+            at = select_unpredictable(self.starts[at + half] <= key, at + half, at);
+            half /= 2;
+        }
+        &self.sets[at]
     }
 }
 
