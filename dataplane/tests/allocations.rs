@@ -7,15 +7,19 @@ mod far;
 use core::time::Duration;
 
 use far::{Nothing, Rig, Shape, answer, links, udp};
-use tidegate_dataplane::{l3::Route, l4::TcpOptions};
+use tidegate_dataplane::{
+    l3::{self, Match, PolicySpec, Route, Then},
+    l4::TcpOptions,
+    meta::VrfId,
+};
 
 /// Packets of a batch.
 const BATCH: usize = 64;
 /// Rounds of 7 ms until every timer has fired once and every list has its length: two seconds.
 const WARM_UP: usize = 300;
 
-fn forwarding(v6: bool) {
-    let mut l3 = links();
+fn forwarding(v6: bool, policies: Vec<PolicySpec>) {
+    let mut l3 = l3::Spec { policies, ..links() };
     let destinations: Vec<u128> =
         (0..1000u128).map(|i| if v6 { 0x2001_0db8 << 96 | i << 64 | 1 } else { 0x1400_0000 + (i << 12) + 1 }).collect();
     l3.routes.extend(destinations.iter().enumerate().map(|(number, to)| {
@@ -50,15 +54,25 @@ fn forwarding(v6: bool) {
 
 #[test]
 fn forwarding_ipv4_allocates_nothing() {
-    forwarding(false);
+    forwarding(false, Vec::new());
 }
 
 #[test]
 fn forwarding_ipv6_allocates_nothing() {
-    forwarding(true);
+    forwarding(true, Vec::new());
 }
 
 /// Requests and responses on open connections, `pause` apart.
+/// Every packet is asked about; the rule takes half of them.
+#[test]
+fn policy_routing_allocates_nothing() {
+    for (v6, half) in [(false, "20.32.0.0/11"), (true, "2001:db8:0:200::/55")] {
+        let matches = Match { to: vec![half.parse().unwrap()], ..Match::default() };
+        let then = Then::Target(far::gateway(7, v6));
+        forwarding(v6, vec![PolicySpec { name: "half".into(), vrf: VrfId::MAIN, own: false, matches, then }]);
+    }
+}
+
 fn segments(pause: Duration) -> u64 {
     let mut rig = answer::rig(TcpOptions { keepalive: None, ..TcpOptions::default() });
     let mut clients = rig.open(0..BATCH);

@@ -20,6 +20,17 @@ def piece(what, data, unit=1):
     return bytes([what, len(data) // unit]) + data
 
 
+def marked(dscp, v6):
+    """UDP through the gateway that a rule of policy routing asks for."""
+    udp = bytes.fromhex("c00000500010000000010203" "04050607")
+    link = bytes.fromhex("020000000001" "020000000002" + ("86dd" if v6 else "0800"))
+    if v6:
+        head = (6 << 28 | dscp << 22).to_bytes(4, "big") + len(udp).to_bytes(2, "big") + bytes([17, 64])
+        return link + head + bytes.fromhex("fd000001" + "00" * 10 + "0100" + "fd000002" + "00" * 11 + "11") + udp
+    head = bytes([0x45, dscp << 2]) + (20 + len(udp)).to_bytes(2, "big") + bytes([0, 1, 0, 0, 64, 17, 0, 0])
+    return link + head + bytes([10, 0, 1, 100, 10, 0, 2, 11]) + udp
+
+
 def main():
     ends = {}
     for case in cases():
@@ -28,6 +39,9 @@ def main():
         picked = frames[:: max(1, len(frames) // 4)]
         for target in ("pipeline", "explain"):
             write(target, f"seed-{end}", b"".join(piece(8, frame, 8) for frame in picked))
+    rules = b"".join(piece(8, marked(dscp, v6), 8) for dscp in (46, 8, 10, 0) for v6 in (False, True))
+    for target in ("pipeline", "explain"):
+        write(target, "seed-policy", rules)
     arp = [f[14:] for f in ends["arp_malformed"] + ends["answered"] if f[12:14] == b"\x08\x06"]
     write("neighbors", "seed-arp", b"".join(piece(4, message) for message in arp[-8:]))
     nd = [f[54:] for f in ends["icmp_malformed"] + ends["icmp_ignored"] if f[12:14] == b"\x86\xdd" and f[20] == 58 and f[54] in range(133, 138)]

@@ -7,9 +7,9 @@ use tidegate_dataplane::{
     clock::Instant,
     frame::Arena,
     l2::{self, Tags, Turn, tag},
-    l3::{self, Route},
+    l3::{self, Match, PolicySpec, Route, Then},
     l4::TcpOptions,
-    meta::{Meta, PortId},
+    meta::{Meta, PortId, VrfId},
     stats::CoreStats,
     verdict::Verdict,
 };
@@ -78,6 +78,8 @@ pub(super) fn kernels() -> Vec<Kernel> {
         turn("turn/forward_v4_to_vlan", "packet", BATCH as u32, || Box::new(Forwarding::tagged([Tags::NONE, ONE]))),
         turn("turn/forward_v4_vlan", "packet", BATCH as u32, || Box::new(Forwarding::tagged([ONE, ONE]))),
         turn("turn/forward_v4_qinq", "packet", BATCH as u32, || Box::new(Forwarding::tagged([TWO, TWO]))),
+        turn("turn/forward_v4_policy", "packet", BATCH as u32, || Box::new(Forwarding::ruled(false))),
+        turn("turn/forward_v6_policy", "packet", BATCH as u32, || Box::new(Forwarding::ruled(true))),
         turn("turn/tcp_live", "exchange", 1, || Box::new(Exchange::new(false))),
         turn("turn/tcp_at_rest", "exchange", 1, || Box::new(Exchange::new(true))),
         turn("turn/http_request", "request", 1, || Box::new(Requests::new(false))),
@@ -187,12 +189,47 @@ impl Forwarding {
         Self { rig: Rig::new(Shape { l3, ..Shape::default() }, |_| Nothing), tags: Tags::NONE, destinations, v6 }
     }
 
+    /// With rules that ask for everything there is; the last fits, and leaves it to the routes.
+    fn ruled(v6: bool) -> Self {
+        let (mut l3, destinations) = table(v6);
+        l3.policies = (1..=RULES).map(|number| rule(number, v6)).collect();
+        let rig = Rig::new(Shape { l3, ..Shape::default() }, |_| Nothing);
+        Self { rig, tags: Tags::NONE, destinations, v6 }
+    }
+
     /// IPv4 between interfaces with these tags.
     fn tagged(tags: [Tags; 2]) -> Self {
         let (mut l3, destinations) = table(false);
         far::tag(&mut l3, tags);
         let rig = Rig::new(Shape { l3, ..Shape::default() }, |_| Nothing);
         Self { rig, tags: tags[0], destinations, v6: false }
+    }
+}
+
+/// Rules of policy routing.
+const RULES: u16 = 64;
+
+/// A rule for traffic of its own, if it is not the last. Every other asks for what the client sends, but to elsewhere.
+fn rule(number: u16, v6: bool) -> PolicySpec {
+    let net = |text: String| text.parse().unwrap_or_else(|_| panic!("a prefix: {text}"));
+    let of = |first: u16| if v6 { format!("fd{first}:{number:x}::/32") } else { format!("10.{first}.{number}.0/24") };
+    let client = if v6 { "fd64::/16" } else { "10.64.0.0/10" };
+    let everywhere = if v6 { ["::/1", "8000::/1"] } else { ["0.0.0.0/1", "128.0.0.0/1"] };
+    let last = number == RULES;
+    PolicySpec {
+        name: number.to_string(),
+        vrf: VrfId::MAIN,
+        own: false,
+        matches: Match {
+            from: vec![net(if number.is_multiple_of(2) { client.to_owned() } else { of(10) })],
+            to: if last { everywhere.map(|text| net(text.to_owned())).into() } else { vec![net(of(20))] },
+            protocols: vec![6, 17],
+            source_ports: vec![1024..=65535],
+            destination_ports: if last { vec![53..=53] } else { vec![1000 + number * 10..=1005 + number * 10] },
+            dscp: vec![0, (number % 64) as u8],
+            ..Match::default()
+        },
+        then: Then::Lookup(VrfId::MAIN),
     }
 }
 

@@ -16,7 +16,7 @@ use tidegate_dataplane::{
     l3,
     l4::{Secrets, TcpOptions},
     l7::table::{ListenerSpec, Table, TableSpec},
-    meta::{InterfaceId, PortId},
+    meta::{InterfaceId, PortId, VrfId},
     see::order::Line,
     stats::CoreStats,
     sync::snapshot::Publisher,
@@ -74,6 +74,7 @@ fn tables() -> Tables {
             neighbor(2, "10.0.3.11"),
             neighbor(1, "fd00:2::11"),
         ],
+        policies: policies(),
         ..l3::Spec::default()
     };
     let listener = ListenerSpec {
@@ -92,6 +93,29 @@ fn tables() -> Tables {
         l3: Arc::new(l3::Table::build(spec).unwrap()),
         l7: Arc::new(Table::build(&l7, None).unwrap()),
     }
+}
+
+/// Rules for marked packets, so that what is not marked goes by the routes, after all have been asked.
+fn policies() -> Vec<l3::PolicySpec> {
+    let hop = |gateway: &str| l3::Hop { gateway: Some(gateway.parse().unwrap()), interface: None, weight: 1 };
+    let rule = |dscp: u8, own: bool, then: l3::Then, more: l3::Match| l3::PolicySpec {
+        name: format!("{dscp}"),
+        vrf: VrfId::MAIN,
+        own,
+        matches: l3::Match { dscp: vec![dscp], ..more },
+        then,
+    };
+    let spread = l3::Target::Spread(vec![hop("10.0.2.11"), hop("10.0.3.11")]);
+    let ports =
+        l3::Match { protocols: vec![17, 6], destination_ports: vec![80..=80, 1000..=60000], ..l3::Match::default() };
+    let interface = l3::Match { incoming: vec![InterfaceId(0)], ..l3::Match::default() };
+    vec![
+        rule(46, false, l3::Then::Target(spread), ports),
+        rule(8, false, l3::Then::Target(l3::Target::Prohibit), interface),
+        rule(10, false, l3::Then::Lookup(VrfId::MAIN), l3::Match::default()),
+        // The precedence of ICMP errors.
+        rule(48, true, l3::Then::Lookup(VrfId::MAIN), l3::Match::default()),
+    ]
 }
 
 impl Default for Gateway {
