@@ -49,7 +49,7 @@ silence_is_said() {
   expect 'neighbours' "$(show neighbours --state silent | jq -r '[.neighbors[].address] | sort | join(" ")')" \
     '10.0.2.11 fd00:2::11' || status=1
   explained=$("$BINARY" explain --in lan --src 10.0.1.100 --dst 10.77.0.1 --proto udp --dport 9 --socket "$STATE/admin.sock")
-  grep -q 'one of 2 next hops, without one that is silent' <<<"$explained" || { echo "$explained"; status=1; }
+  grep -q 'of its 2 next hops, of which one is silent, the flow takes the one' <<<"$explained" || { echo "$explained"; status=1; }
   grep -q 'by the router 10.0.3.11' <<<"$explained" || { echo "$explained"; status=1; }
   await 2 grep -q 'does not answer; its flows take others.*10\.0\.2\.11' "$STATE/gateway.log" || { tail "$STATE/gateway.log"; status=1; }
   mend_wire b1

@@ -96,12 +96,12 @@ END
 
 # configure COMMAND… — the gateway's own file and what they print, taken by a reload
 configure() {
-  local before
-  before=$(generation "$STATE")
   [[ -e $STATE/gateway.toml.base ]] || cp "$STATE/gateway.toml" "$STATE/gateway.toml.base"
+  taken "$STATE" write "$@"
+}
+write() {
   { cat "$STATE/gateway.toml.base"; for part in "$@"; do "$part"; done; } >"$STATE/gateway.toml.new"
   mv "$STATE/gateway.toml.new" "$STATE/gateway.toml"
-  await 3 generation_above "$STATE" "$before" || { tail -n 12 "$STATE/gateway.log"; return 1; }
 }
 takes() { # takes WHO ADDRESS WAYS-OPTIONS… — all flows arrive there
   local who=$1 address=$2
