@@ -71,6 +71,14 @@ pub struct DpdkQueue {
     _taken: Arc<()>,
 }
 
+/// What became of the packets of a call.
+#[derive(Default)]
+struct Sent {
+    bytes: u64,
+    copies: u64,
+    errors: u64,
+}
+
 impl DpdkQueue {
     /// Receives into `batch` as many packets as there are and fit. A packet in several segments that do not fit into one is
     /// dropped and counted in `rx_errors`.
@@ -109,40 +117,57 @@ impl DpdkQueue {
         if queue.is_empty() || !self.push_pending() {
             return;
         }
-        let (mut bytes, mut copies) = (0, 0);
+        let mut sent = Sent::default();
         let mut refused = TxQueue::new();
-        for (mut frame, mut meta) in queue.drain(..) {
-            let offload = self.offload(&mut frame, &mut meta);
-            let len = frame.len() as u64;
+        for (frame, meta) in queue.drain(..) {
+            // What nearly every packet needs is done without its address being taken: it is then read where it lies.
+            if meta.flags.contains(Flags::CHECKSUM_PARTIAL) {
+                self.accept(frame, meta, &mut refused, &mut sent);
+                continue;
+            }
             match frame.into_mbuf() {
                 Ok((mbuf, head, len)) => {
                     // SAFETY: the frame owned the mbuf, it has one segment, and a frame's data lies within its buffer.
-                    unsafe { mbuf::prepare(mbuf, head, len, offload) };
+                    unsafe { mbuf::prepare(mbuf, head, len, Offload::default()) };
                     self.pending.push(mbuf.as_ptr());
+                    sent.bytes += u64::from(len);
                 }
-                // It will never fit: keeping it would block the queue.
-                Err(frame) if frame.len() > self.room => {
-                    stats.tx_errors.add(1);
-                    continue;
-                }
-                Err(frame) => match self.copy(&frame, offload) {
-                    Some(mbuf) => {
-                        self.pending.push(mbuf.as_ptr());
-                        copies += 1;
-                    }
-                    None => {
-                        refused.push((frame, meta));
-                        continue;
-                    }
-                },
+                Err(frame) => self.accept(frame, meta, &mut refused, &mut sent),
             }
-            bytes += len;
         }
         stats.tx_packets.add(self.pending.len() as u64);
-        stats.tx_bytes.add(bytes);
-        stats.tx_copies.add(copies);
+        stats.tx_bytes.add(sent.bytes);
+        stats.tx_copies.add(sent.copies);
+        stats.tx_errors.add(sent.errors);
         queue.extend(refused);
         self.push_pending();
+    }
+
+    /// Takes a packet with a checksum to be completed, or of other memory, or puts it to those that are refused.
+    #[inline(never)]
+    fn accept(&mut self, mut frame: Frame, mut meta: Meta, refused: &mut TxQueue, sent: &mut Sent) {
+        let offload = self.offload(&mut frame, &mut meta);
+        let len = frame.len() as u64;
+        match frame.into_mbuf() {
+            Ok((mbuf, head, len)) => {
+                // SAFETY: as in `tx`.
+                unsafe { mbuf::prepare(mbuf, head, len, offload) };
+                self.pending.push(mbuf.as_ptr());
+            }
+            // It will never fit: keeping it would block the queue.
+            Err(frame) if frame.len() > self.room => {
+                sent.errors += 1;
+                return;
+            }
+            Err(frame) => match self.copy(&frame, offload) {
+                Some(mbuf) => {
+                    self.pending.push(mbuf.as_ptr());
+                    sent.copies += 1;
+                }
+                None => return refused.push((frame, meta)),
+            },
+        }
+        sent.bytes += len;
     }
 
     /// Offers the driver what is still pending. Called every turn.
