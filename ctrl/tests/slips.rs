@@ -155,3 +155,16 @@ fn a_key_of_an_earlier_version_is_named_with_the_new_one() {
     );
     assert_eq!(errors(&old.replace("\nport = ", "\ninterface = ")), [""; 0]);
 }
+
+#[test]
+fn there_are_no_more_rules_than_the_data_plane_has_room_for() {
+    let rules = |count: usize| -> String {
+        let rule =
+            |at| format!("[[policy]]\nname = \"r{at}\"\nto = \"10.{}.{}.0/24\"\nprohibit = true\n", at / 256, at % 256);
+        GOOD.to_owned() + &(0..count).map(rule).collect::<String>()
+    };
+    assert_eq!(errors(&rules(256)), [""; 0]);
+    let expected =
+        "1046:1: 257 rules; there can be 256 | one rule may have many prefixes, ports and protocols, as lists";
+    assert_eq!(errors(&rules(257)), [expected]);
+}
