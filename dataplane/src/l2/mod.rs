@@ -69,6 +69,13 @@ impl core::fmt::Debug for Turn<'_> {
     }
 }
 
+/// Whether a parsed IPv6 packet is a query of multicast listener discovery (RFC 9777 §5.1), behind the router alert that it must have.
+#[inline]
+pub fn is_group_query(frame: &Frame, meta: &Meta) -> bool {
+    let data = frame.data().get(usize::from(meta.l3)..).unwrap_or_default();
+    data.get(6) == Some(&0) && data.get(40..42) == Some(&[58, 0]) && data.get(48) == Some(&130)
+}
+
 /// Whether a parsed packet tells something about a neighbour, so that every core must see it: ARP, a router solicitation, or a
 /// neighbour solicitation or advertisement (RFC 4861 §4.1, §4.3, §4.4). To be asked after [`parse`] and before [`input`].
 #[inline]
@@ -78,7 +85,8 @@ pub fn is_neighbor_message(frame: &Frame, meta: &Meta) -> bool {
         Network::Ipv6 => {
             let at = usize::from(meta.l3);
             let data = frame.data();
-            data.get(at + 6) == Some(&58) && data.get(at + 40).is_some_and(|kind| matches!(kind, 133 | 135 | 136))
+            let is_nd = || data.get(at + 40).is_some_and(|kind| matches!(kind, 133 | 135 | 136));
+            data.get(at + 6) == Some(&58) && is_nd() || is_group_query(frame, meta)
         }
         _ => false,
     }

@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-use super::{Table, advertise::Advertiser, extension::Fault, icmp4, icmp6, input::addresses_of};
+use super::{Table, advertise::Advertiser, extension::Fault, icmp4, icmp6, input::addresses_of, listener::Listener};
 use crate::{
     clock::Instant,
     frame::Frame,
@@ -44,6 +44,7 @@ pub struct State {
     replies: Bucket,
     identification: u16,
     pub(super) advertiser: Advertiser,
+    pub(super) listener: Listener,
     pub(super) silent: Silent,
 }
 
@@ -52,24 +53,42 @@ impl State {
     pub fn new() -> Self {
         let limits = IcmpLimits::default();
         let (errors, replies) = limits.buckets();
-        Self { limits, errors, replies, identification: 0, advertiser: Advertiser::new(), silent: Silent::default() }
+        Self {
+            limits,
+            errors,
+            replies,
+            identification: 0,
+            advertiser: Advertiser::new(),
+            listener: Listener::new(),
+            silent: Silent::default(),
+        }
     }
 
     /// A copy to try something out on: it decides as this one does, and advertises nothing.
     pub fn rehearsal(&self) -> Self {
         let Self { limits, errors, replies, identification, .. } = *self;
         let silent = self.silent.clone();
-        Self { limits, errors, replies, identification, advertiser: Advertiser::new(), silent }
+        Self {
+            limits,
+            errors,
+            replies,
+            identification,
+            advertiser: Advertiser::new(),
+            listener: Listener::new(),
+            silent,
+        }
     }
 
     /// Makes this the core that sends router advertisements. To be called before the first [`State::adopt`].
     pub const fn speak(&mut self, seed: u64) {
         self.advertiser.speak(seed);
+        self.listener.speak(seed);
     }
 
     /// Takes over a new generation of tables.
     pub fn adopt(&mut self, table: &Table) {
         self.advertiser.adopt(table);
+        self.listener.adopt(table);
         self.silent.read(table.link());
         // A reload that says the same gives nobody a full bucket.
         if self.limits != table.icmp {
@@ -80,7 +99,7 @@ impl State {
 
     /// When [`super::tick`] next has something to do for this state.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.advertiser.next_deadline()
+        [self.advertiser.next_deadline(), self.listener.next_deadline()].into_iter().flatten().min()
     }
 
     pub(super) fn may_reply(&mut self, now: Instant) -> bool {

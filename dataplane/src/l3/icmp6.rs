@@ -6,7 +6,7 @@ use super::{
     State, Table, extension,
     icmp::{self, Complaint, FlowError, QuotedFlow, Unreachable},
     input::addresses_of,
-    nd,
+    listener, nd,
 };
 use crate::{
     frame::Frame,
@@ -54,6 +54,7 @@ pub(super) fn receive(
         }
         nd::SOLICITATION | nd::ADVERTISEMENT => nd::receive(table, link, turn, frame, meta, source, destination),
         nd::ROUTER_SOLICITATION => nd::solicited(table, state, link, turn, frame, meta, source),
+        listener::QUERY => listener::receive(&mut state.listener, frame, meta, (source, message), turn.now),
         UNREACHABLE..=PARAMETER_PROBLEM
             // Connections are in the main domain.
             if meta.vrf == VrfId::MAIN

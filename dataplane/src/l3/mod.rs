@@ -16,6 +16,7 @@ pub mod icmp4; // RFC 792
 pub mod icmp6; // RFC 4443
 pub mod nd; // RFC 4861: neighbour discovery
 pub mod advertise; // RFC 4861: what hosts are told about us as a router
+mod listener; // RFC 9777: the groups we listen to
 pub mod reverse_path; // RFC 3704: does the source lie where the packet came from?
 pub mod policy; // rules that come before the routes
 pub mod route; // longest-prefix match
@@ -77,6 +78,7 @@ pub fn heed(table: &Table, state: &mut State, link: &mut l2::State) {
 pub fn tick(table: &Table, state: &mut State, link: &mut l2::State, turn: &mut Turn<'_>) {
     link.tick(table.link(), turn);
     state.advertiser.tick(table, turn);
+    state.listener.tick(table, turn);
 }
 
 /// A packet whose next hop did not answer; its sender is told (RFC 1812 §4.3.3.1, RFC 4443 §3.1).

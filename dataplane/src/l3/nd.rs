@@ -5,7 +5,7 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 
-use super::{State, Table, icmp6};
+use super::{State, Table, icmp6, listener};
 use crate::{
     frame::Frame,
     io::MacAddr,
@@ -171,8 +171,14 @@ pub(super) fn learn(
     frame: &Frame,
     meta: &Meta,
 ) {
-    let at = Meta { l4: meta.l3 + 40, ..*meta };
+    // A query of groups comes behind a router alert.
+    let extensions = if l2::is_group_query(frame, meta) { 8 } else { 0 };
+    let at = Meta { l4: meta.l3 + 40 + extensions, ..*meta };
     let Some((source, destination, message)) = icmp6::checked(frame, &at) else { return };
+    if message[0] == listener::QUERY {
+        listener::receive(&mut state.listener, frame, &at, (source, message), turn.now);
+        return;
+    }
     if message[0] == ROUTER_SOLICITATION {
         solicited(table, state, link, turn, frame, &at, source);
         return;

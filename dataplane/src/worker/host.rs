@@ -21,6 +21,7 @@ use crate::{
 
 const TCP: u8 = 6;
 const ICMPV6: u8 = 58;
+const GROUP_QUERY: u8 = 130;
 const ROUTER_SOLICITATION: u8 = 133;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
@@ -201,7 +202,7 @@ fn is_arp_news(frame: &Frame, meta: &Meta) -> bool {
 
 fn concerns_both(frame: &Frame, meta: &Meta) -> bool {
     meta.network == Network::Arp && is_arp_news(frame, meta)
-        || matches!(icmp_kind(frame, meta), Some(ADVERTISEMENT | ROUTER_SOLICITATION))
+        || matches!(icmp_kind(frame, meta), Some(ADVERTISEMENT | ROUTER_SOLICITATION | GROUP_QUERY))
 }
 
 fn is_arp_reply(frame: &Frame, meta: &Meta) -> bool {

@@ -8,6 +8,7 @@ mod local; // ICMP and what is for the router itself
 mod neighbors; // ARP and the neighbour table
 mod discovery; // ND
 mod states; // of a neighbour, one after the other
+mod listener; // the groups we listen to
 mod presence; // our own addresses on their links, and what hosts are told
 mod errors; // what senders are told
 mod segments; // how long segments in transit may be

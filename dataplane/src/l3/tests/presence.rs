@@ -57,7 +57,11 @@ fn new_addresses_are_announced_three_times_and_not_again() {
     let gratuitous = (PortId(0), arp(1, (our_mac(0), "10.77.10.1"), (MacAddr::BROADCAST, "10.77.10.1")));
     assert_eq!(sent.iter().filter(|sent| is_arp(sent)).cloned().collect::<Vec<_>>(), vec![gratuitous; 3]);
     let advertisements = of_type(&sent, 136);
-    assert_eq!((advertisements.len(), sent.len()), (6, 9), "the global and the link-local address");
+    assert_eq!(
+        (advertisements.len(), sent.len()),
+        (6, 11),
+        "the global and the link-local address, and two reports of groups"
+    );
     let said = icmp(&advertisements[..1]);
     assert_eq!((&*said.source, &*said.destination, said.rest), ("fd77:10::1", "ff02::1", 0xa000_0000), "not solicited");
     assert_eq!(said.payload[16..], [2, 1, 2, 0, 0, 0, 0, 1]);
