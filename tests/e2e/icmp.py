@@ -13,6 +13,7 @@ from scapy.all import (  # noqa: E402
 )
 
 from case import case, holds, main, same  # noqa: E402
+from ways import PACKET_OUTGOING, inside, listener  # noqa: E402
 
 conf.verb = 0
 conf.iface = "eth0"
@@ -22,6 +23,7 @@ BODY = Raw(bytes(range(256)) * 8)
 
 
 SOCKET = conf.L2socket(iface="eth0")
+BACKENDS = {host: inside(f"{os.environ['PREFIX']}-{host}", listener) for host in ("b1", "b2")}
 
 
 def heard(seconds, wanted):
@@ -87,6 +89,25 @@ def error6(packet, layer, code, source=GW6, timeout=1.0):
 def silence(what, packet, timeout=0.4):
     answer = asked(packet, timeout)
     holds(f"{what} was answered: {answer!r}", answer is None)
+
+
+def arrived():
+    """The backends that have heard one of our datagrams since this was last asked."""
+    hosts = set()
+    for host, ear in BACKENDS.items():
+        while select.select([ear], [], [], 0)[0]:
+            frame, address = ear.recvfrom(65535)
+            if address[2] != PACKET_OUTGOING and bytes(BODY)[:40] in frame:
+                hosts.add(host)
+    return hosts
+
+
+def goes_nowhere(what, packet):
+    """Neither is it answered nor does it leave by another link."""
+    arrived()
+    silence(what, packet)
+    hosts = arrived()
+    holds(f"{what} was passed on to {hosts}", not hosts)
 
 
 @case
@@ -176,15 +197,25 @@ def never_about_later_fragments():
 
 @case
 def never_about_groups_or_from_nobody():
-    silence("a group", udp("224.0.0.9"))
-    silence("a group", udp("239.1.2.3", ttl=1))
-    silence("all hosts", udp("255.255.255.255"))
-    silence("the link's broadcast address", udp("10.0.1.255"))
-    silence("another link's broadcast address", udp("10.0.2.255"))
-    silence("a frame to all", Ether(dst="ff:ff:ff:ff:ff:ff", src=get_if_hwaddr("eth0")) / udp("192.0.2.1"))
-    silence("a frame to a group", Ether(dst="01:00:5e:00:00:01", src=get_if_hwaddr("eth0")) / udp("192.0.2.1"))
-    silence("a group", udp6("ff0e::1:2"))
-    silence("a frame to a group", Ether(dst="33:33:00:00:00:01", src=get_if_hwaddr("eth0")) / udp6("2001:db8::1"))
+    """RFC 1812 §5.3.4, §5.3.5.2: nor is any of it passed on."""
+    arrived()
+    for target, backend in (("10.0.2.11", "b1"), ("10.0.3.11", "b2")):
+        SOCKET.send(FRAME / udp(target))
+        time.sleep(0.2)
+        same("who hears a datagram to a host", arrived(), {backend})
+    goes_nowhere("a group", udp("224.0.0.9"))
+    goes_nowhere("a group", udp("239.1.2.3", ttl=9))
+    goes_nowhere("a group", udp("239.1.2.3", ttl=1))
+    goes_nowhere("all hosts", udp("255.255.255.255"))
+    goes_nowhere("the link's broadcast address", udp("10.0.1.255"))
+    for target in ("10.0.2.255", "10.0.3.255", "10.0.2.0"):
+        goes_nowhere("another link's broadcast address", udp(target))
+    for target in ("192.0.2.1", "10.0.2.11"):
+        goes_nowhere("a frame to all", Ether(dst="ff:ff:ff:ff:ff:ff", src=get_if_hwaddr("eth0")) / udp(target))
+        goes_nowhere("a frame to a group", Ether(dst="01:00:5e:00:00:01", src=get_if_hwaddr("eth0")) / udp(target))
+    goes_nowhere("a group", udp6("ff0e::1:2"))
+    for target in ("2001:db8::1", "fd00:2::11"):
+        goes_nowhere("a frame to a group", Ether(dst="33:33:00:00:00:01", src=get_if_hwaddr("eth0")) / udp6(target))
     for source in ("0.0.0.0", "127.0.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "10.0.1.255", GW):
         packet = udp("192.0.2.1")
         packet[IP].src = source

@@ -23,6 +23,6 @@ dropped() { admin "$STATE" /metrics | sed -n "s/^tidegate_drops_total{reason=\"$
 # Of 300 packets without a route, all that were not told are counted.
 limit_is_counted() { expect_at_least "icmp_rate_limited" "$(dropped icmp_rate_limited)" $((300 - $(cat "$STATE/told"))); }
 
-export STATE
+export STATE PREFIX
 python_cases icmp.py
 check limit-is-counted limit_is_counted
