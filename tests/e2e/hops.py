@@ -89,7 +89,7 @@ def main(prefix, flows):
     moved = max(late, default=0.0)
     returned = min(at - back for at, _, _, host in heard if host == "b1" and at > back)
     astray = sum(host != "b2" for _, flow, _, host in heard if flow in of["b2"])
-    lost = len(sent) * len(of["b2"]) - sum(flow in of["b2"] for _, flow, _, _ in heard)
+    lost = len(sent) * len(of["b2"]) - len({(flow, turn) for _, flow, turn, _ in heard if flow in of["b2"]})
     ends = {flow: host for at, flow, turn, host in heard if turn == len(sent) - 1}
     print(f"{len(of['b1'])} flows moved {moved * 1000:.0f} ms after the cut and came back {returned * 1000:.0f} ms after its end;"
           f" of the {len(of['b2'])} others {lost} packets of {len(sent) * len(of['b2'])} were lost and {astray} went astray")

@@ -5,13 +5,6 @@
 # shellcheck source=scripts/lib/daemons.sh
 source "$ROOT/scripts/lib/daemons.sh"
 
-reloaded_with() { # reloaded_with TEXT — the running configuration and this
-  local before
-  before=$(generation "$STATE")
-  { cat "$STATE/gateway.toml"; echo "$1"; } >"$STATE/gateway.toml.new"
-  mv "$STATE/gateway.toml.new" "$STATE/gateway.toml"
-  await 3 generation_above "$STATE" "$before" || { tail -n 12 "$STATE/gateway.log"; return 1; }
-}
 show() { "$BINARY" show "$@" --json --socket "$STATE/admin.sock"; }
 up() { # up ADDRESS — what the metrics say about a next hop
   admin "$STATE" /metrics | sed -n "s/^tidegate_next_hop_up{.*address=\"$1\"} //p"
@@ -19,7 +12,8 @@ up() { # up ADDRESS — what the metrics say about a next hop
 is_up() { [[ $(up "$1") == "$2" ]]; }
 
 hops_are_configured() {
-  reloaded_with '
+  extended <<'END' || return 1
+
 [[route]]
 to = "10.77.0.0/16"
 via = ["10.0.2.11", "10.0.3.11"]
@@ -27,7 +21,7 @@ via = ["10.0.2.11", "10.0.3.11"]
 [[route]]
 to = "fd77::/32"
 via = ["fd00:2::11", "fd00:3::11"]
-' || return 1
+END
   await 2 is_up 10.0.2.11 1 && await 2 is_up fd00:3::11 1
   expect 'asked for before anything was sent' \
     "$(show neighbours --state reachable | jq -r '[.neighbors[].address] | map(select(endswith("11"))) | sort | join(" ")')" \
