@@ -12,7 +12,7 @@ use tidegate_dataplane::{
         memory::{Lane, MemoryPort},
         park::Waker,
     },
-    l2::{Link, StaticNeighbor},
+    l2::{Bridge, Link, StaticNeighbor, Tags, tag},
     l3,
     l4::{Secrets, TcpOptions},
     l7::table::{ListenerSpec, Table, TableSpec},
@@ -63,9 +63,27 @@ fn tables() -> Tables {
         address: address.parse().unwrap(),
         mac: mac(p, 2),
     };
+    let spread = l3::Target::Spread(vec![hop("10.0.2.11"), hop("10.0.3.11")]);
     let spec = l3::Spec {
-        interfaces: (0..3).map(port).collect(),
-        routes: vec![route("10.66.0.0/16", l3::Target::Blackhole), route("10.67.0.0/16", l3::Target::Unreachable)],
+        interfaces: (0..3).map(port).chain(tagged()).collect(),
+        routes: vec![
+            route("10.66.0.0/16", l3::Target::Blackhole),
+            route("10.67.0.0/16", l3::Target::Unreachable),
+            route("10.68.0.0/16", spread),
+        ],
+        vrfs: vec![l3::VrfSpec {
+            name: "red".into(),
+            interfaces: vec![RED],
+            routes: vec![route("10.0.0.0/8", l3::Target::Link(InterfaceId(1)))],
+        }],
+        bridges: vec![Bridge {
+            interface: BRIDGE,
+            members: vec![MEMBERS[0], MEMBERS[1]],
+            mac_limit: 8,
+            mac_age: Duration::from_secs(10),
+            flood_limit: None,
+            fixed: Vec::new(),
+        }],
         neighbors: vec![
             neighbor(0, "10.0.1.100"),
             neighbor(0, "fd00:1::100"),
@@ -95,9 +113,37 @@ fn tables() -> Tables {
     }
 }
 
+/// VLAN 10 of the first port, in a routing domain of its own; VLANs of the others, which are bridged; and the bridge's own interface.
+const RED: InterfaceId = InterfaceId(3);
+const MEMBERS: [InterfaceId; 2] = [InterfaceId(4), InterfaceId(5)];
+const BRIDGE: InterfaceId = InterfaceId(6);
+
+fn tagged() -> [l3::InterfaceSpec; 4] {
+    let interface = |id: InterfaceId, link, v4: &str| l3::InterfaceSpec {
+        id,
+        name: format!("interface {}", id.0),
+        link,
+        mac: MacAddr([2, 0, 0, 0, id.0 as u8, 1]),
+        mtu: 1400,
+        v4: v4.parse().into_iter().collect(),
+        reverse_path: l3::ReversePath::Loose,
+        ..l3::InterfaceSpec::default()
+    };
+    let on = |port, tags| Link::Port { port: PortId(port), tags };
+    [
+        interface(RED, on(0, Tags::one(tag::CUSTOMER, 10)), "10.0.2.1/24"),
+        interface(MEMBERS[0], on(1, Tags::one(tag::CUSTOMER, 10)), ""),
+        interface(MEMBERS[1], on(2, Tags::two(tag::SERVICE, 100, 7)), ""),
+        interface(BRIDGE, Link::Bridge, "10.0.9.1/24"),
+    ]
+}
+
+fn hop(gateway: &str) -> l3::Hop {
+    l3::Hop { gateway: Some(gateway.parse().unwrap()), interface: None, weight: 1 }
+}
+
 /// Rules for marked packets, so that what is not marked goes by the routes, after all have been asked.
 fn policies() -> Vec<l3::PolicySpec> {
-    let hop = |gateway: &str| l3::Hop { gateway: Some(gateway.parse().unwrap()), interface: None, weight: 1 };
     let rule = |dscp: u8, own: bool, then: l3::Then, more: l3::Match| l3::PolicySpec {
         name: format!("{dscp}"),
         vrf: VrfId::MAIN,
