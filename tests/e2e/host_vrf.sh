@@ -79,13 +79,6 @@ table_is_learnt() {
   await 2 fails 10.63.0.1
 }
 
-reloaded() { # reloaded SED-EXPRESSION — an edit that is taken
-  local before
-  before=$(generation "$STATE")
-  edit "$STATE" "$1" || return 1
-  await 3 generation_above "$STATE" "$before" || { echo "the edit was not taken"; tail -n 12 "$STATE/gateway.log"; return 1; }
-}
-
 # The domain gets another number, another table, and its own again.
 domains_change_places() {
   local status=0
@@ -109,11 +102,12 @@ domains_change_places() {
 # Not in the domain means without addresses: nothing of one domain is in another.
 stays_out_without_devices() {
   grep -q 'cannot put host-red into the VRF device of table 1001' "$STATE/gateway.log" || { tail "$STATE/gateway.log"; return 1; }
-  expect 'IPv4 addresses' "$(ns gw ip -4 -br address show dev host-red | awk '{print $3}')" ''
+  expect 'addresses' "$(ns gw ip -br address show dev host-red | awk '{print $3}')" ''
   expect 'of the main domain' "$(ns gw ip -4 -br address show dev host0 | awk '{print $3}')" 10.0.1.1/24
   expect 'routes of the kernel' "$(ns gw ip route show dev host-red)" ''
 }
 
+listens() { [[ -n $(ns gw ss -Hltn sport = :2222) ]]; }
 belongs_to_the_device() {
   local output
   expect 'master' "$(ns gw cat /sys/class/net/host-red/master/ifindex)" "$(ns gw cat /sys/class/net/red/ifindex)" || return 1
@@ -123,7 +117,7 @@ belongs_to_the_device() {
 import socket
 server = socket.create_server(("10.60.0.1", 2222))
 server.accept()[0].sendall(b"from red")'
-  await 3 ns gw ss -ltn sport = :2222 >/dev/null
+  await 3 listens
   output=$(ns b1 timeout 3 bash -c 'cat </dev/tcp/10.60.0.1/2222')
   expect 'a program in the domain' "$output" 'from red'
 }

@@ -84,6 +84,8 @@ pub struct HostInterface {
     pub number: usize,
     /// The table of the VRF device that it belongs to; 0 for none, and `None` when the kernel refused.
     table: Option<u32>,
+    /// Its own link-local address, where the kernel has IPv6.
+    link_local: Option<IpNet>,
     /// What it was last asked to have.
     wanted: Vec<IpNet>,
     /// What of it the kernel has.
@@ -111,10 +113,10 @@ impl HostInterface {
         let up = Request::new(kind::NEW_LINK, flag::ACKNOWLEDGE, &link_header(index, true));
         kernel.command(up).map_err(failed(Step::Dress))?;
         let (wanted, has) = Default::default();
-        let interface = Self { name: name.to_owned(), index, of: of.to_owned(), number, table: Some(0), wanted, has };
-        if with_ipv6 {
-            interface.add(&mut kernel, link_local(mac))?;
-        }
+        let link_local = with_ipv6.then(|| link_local(mac));
+        let (name, of) = (name.to_owned(), of.to_owned());
+        let interface = Self { name, index, of, number, table: Some(0), link_local, wanted, has };
+        interface.add_link_local(&mut kernel)?;
         Ok(interface)
     }
 
@@ -130,14 +132,29 @@ impl HostInterface {
             domain::enslave(&mut kernel, index, master)
         };
         let outcome = put(self.index);
-        if outcome.is_err() {
-            // What comes for the domain's addresses is not for another domain's either.
-            for family in ["ipv4", "ipv6"] {
-                let _ = fs::write(format!("/proc/sys/net/{family}/conf/{}/forwarding", self.name), "0");
-            }
-        }
+        let was_out = self.table.is_none();
         self.table = outcome.is_ok().then_some(table);
+        if outcome.is_err() {
+            self.speak(false);
+        } else if was_out {
+            self.speak(true);
+            self.add_link_local(&mut Questions::open().map_err(|error| self.failed(Step::Find, error))?)?;
+        }
         outcome.map_err(|error| self.failed(Step::Belong(table), error))
+    }
+
+    /// Whether the kernel forwards what comes by it, and speaks IPv6 there. While it is in the wrong domain, neither: what comes for the
+    /// domain's addresses is not for another domain's, nor are its neighbours.
+    fn speak(&self, speaks: bool) {
+        let (of_all, none) = ("/proc/sys/net/ipv4/conf/all/forwarding", || b"0".to_vec());
+        let forwarding = if speaks { fs::read(of_all).unwrap_or_else(|_| none()) } else { none() };
+        let _ = fs::write(format!("/proc/sys/net/ipv4/conf/{}/forwarding", self.name), forwarding);
+        let disabled = if speaks { "0" } else { "1" };
+        let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", self.name), disabled);
+    }
+
+    fn add_link_local(&self, kernel: &mut Questions) -> Result<(), LinkError> {
+        self.link_local.map_or(Ok(()), |address| self.add(kernel, address))
     }
 
     /// Follows the gateway's interface to other addresses. What the kernel refuses keeps nothing else from being done; it is returned,
@@ -294,8 +311,8 @@ mod tests {
     fn what_is_refused_keeps_nothing_else_from_being_done_and_is_tried_again() {
         let [a, b, c, d] = ["10.0.0.1/24", "10.0.0.2/24", "fd00::1/64", "10.9.0.1/24"].map(net);
         let (name, of) = ("tg0".to_owned(), "lan".to_owned());
-        let mut host =
-            HostInterface { name, index: 7, of, number: 0, table: Some(0), wanted: Vec::new(), has: vec![a, d] };
+        let (wanted, has) = (Vec::new(), vec![a, d]);
+        let mut host = HostInterface { name, index: 7, of, number: 0, table: Some(0), link_local: None, wanted, has };
         let mut asked = Vec::new();
         let mut refuse = |refused: &[IpNet], host: &mut HostInterface, wanted: &[IpNet]| {
             host.wanted = wanted.to_vec();
