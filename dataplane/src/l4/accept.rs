@@ -1,9 +1,10 @@
 //! What is acceptable: to this host by the rules against blind attackers, and to a socket.
 
-use smoltcp::{iface::Interface, socket::tcp};
+use smoltcp::socket::tcp;
 
 use super::{
     live::{Arrival, Live},
+    path::Way,
     segment::{Header, Segment, flag},
     seq::Seq,
     sink::SegmentSink,
@@ -48,18 +49,17 @@ impl Live {
     /// from beyond, and two ends that both wait for room would wait forever. True if the segment is still to be fed, for the answer.
     pub(super) fn take_ack_alone<S: SegmentSink>(
         &mut self,
-        interface: &mut Interface,
+        way: &mut Way,
         segment: &Segment,
         rcv_nxt: Seq,
         sink: &mut S,
-        mtu: usize,
     ) -> bool {
         let (seq, ack) = (segment.seq, segment.ack);
         if seq.before(rcv_nxt) || seq.after(self.track.rcv_adv) || ack.before(self.acknowledged()) {
             return true;
         }
         let header = self.peer_header(segment.flow);
-        self.play(interface, &Header { ack: Some(ack), ..header }, sink, mtu);
+        self.play(&mut way.single, &Header { ack: Some(ack), ..header }, sink, way.mtu);
         segment.len > 0 || segment.has(flag::FIN)
     }
 }

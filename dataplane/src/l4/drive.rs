@@ -8,9 +8,11 @@ use super::{
     conn::State,
     established::own_ack,
     hydrate::hydrate,
+    path::Way,
     pool::largest_class,
     record::{End, Idle, TimeWait},
     segment::Header,
+    silence::Silence,
     sink::SegmentSink,
     tcp::Tcp,
 };
@@ -55,21 +57,18 @@ impl Tcp {
             live.discard();
         }
         live.close_if_possible();
-        let first = live.track.segments;
-        let (interface, mtu) = core.way(live.narrow);
-        if live.cut_short {
-            live.track.now = now;
-            live.shorten(interface, sink, mtu);
-        }
-        let probed = live.probe(interface, conn.flow, sink, (now, mtu));
+        let (first, resent) = (live.track.segments, live.track.retransmits);
+        let way = core.way(live.narrow);
+        live.track.now = now;
+        let silence = live.on_silence(conn.flow, sink, now);
         if live.window_update_due() {
-            live.announce(interface, conn.flow, sink, mtu);
+            live.announce(&mut way.single, conn.flow, sink, way.mtu);
         }
-        let (more, due) = live.emit(interface, sink, now, mtu);
-        let (again, by_timer) = live.note_retransmits();
-        core.stats.timer_retransmits.add(u64::from(by_timer));
-        core.stats.retransmits.add(u64::from(again));
-        core.stats.early_retransmits.add(u64::from(probed));
+        let (more, due) = live.emit(way, conn.flow, sink, now);
+        let again = u64::from(live.track.retransmits.wrapping_sub(resent));
+        core.stats.timer_retransmits.add(u64::from(silence == Silence::Timer));
+        core.stats.retransmits.add(again);
+        core.stats.early_retransmits.add(if live.repair.after_timer() { 0 } else { again });
         core.stats.segments_out.add(u64::from(live.track.segments.wrapping_sub(first)));
         let (state, drained) = (live.socket_ref().state(), !live.socket_ref().can_recv());
         match state {
@@ -96,8 +95,6 @@ impl Tcp {
         if live.wanted.1 && live.socket_ref().send_queue() == 0 {
             live.wanted.1 = false; // The other direction is not at rest: go on with the small buffer rather than stand still.
             conn.wake_writer();
-            let State::Live(live) = &mut conn.state else { return };
-            live.flight = 0;
             return core.touch(conn, index);
         }
         let quiet_at = live.active + core.options.dehydrate_after;
@@ -118,7 +115,7 @@ impl Tcp {
         }
         let deadlines = [
             live.socket_deadline(due, now),
-            live.probe_deadline(),
+            live.silence_deadline(),
             live.give_up_at(conn.attached, core.options.user_timeout),
             live.keepalive_at(conn.attached, &core.options),
             at_rest.then_some(quiet_at),
@@ -141,21 +138,21 @@ impl Tcp {
         };
         let rx = larger(live.classes.0, live.wanted.0, core.options.receive_buffer);
         let tx = larger(live.classes.1, live.wanted.1, core.options.send_buffer);
-        let (wanted, flight, record) = (live.wanted, live.flight, live.to_record());
+        let (wanted, window, record) = (live.wanted, live.repair.window, live.to_record());
         live.wanted = (false, false);
         if (rx, tx) != live.classes
             && let Some(mut fresh) = core.pool.take_exactly(rx, tx, &core.stats)
         {
             let acked = live.track.acked;
-            hydrate(&mut fresh, conn.flow, record, flight, &core.options, core.now);
-            fresh.track.acked = acked;
+            hydrate(&mut fresh, conn.flow, record, &core.options, core.now);
+            (fresh.track.acked, fresh.repair.window) = (acked, window);
             core::mem::swap(live, &mut fresh);
             core.pool.give(fresh, &core.stats);
             core.stats.buffer_growths.add(1);
             let State::Live(live) = &mut conn.state else { return };
             if wanted.0 || acked != live.rcv_nxt() {
-                let mtu = core.mtu();
-                live.announce(&mut core.interface, conn.flow, sink, mtu);
+                let Way { single, mtu, .. } = &mut core.way;
+                live.announce(single, conn.flow, sink, *mtu);
                 core.stats.segments_out.add(1);
             }
         }

@@ -29,8 +29,8 @@ impl Tcp {
         let State::Live(live) = &mut conn.state else { return Outcome::Consumed };
         let first = live.track.segments;
         let before = live.socket_ref().send_queue();
-        let (interface, mtu) = core.way(live.narrow);
-        let arrival = live.arrive(interface, packet, segment, sink, (now, mtu));
+        let way = core.way(live.narrow);
+        let arrival = live.arrive(way, packet, segment, sink, now);
         core.stats.segments_out.add(u64::from(live.track.segments.wrapping_sub(first)));
         match arrival {
             Arrival::Taken => {
@@ -150,7 +150,7 @@ impl Tcp {
         let core = &mut self.core;
         let conn = self.conns.at(index);
         record.mss = record.mss.min(core.path_mss(conn.flow.remote));
-        hydrate(&mut live, conn.flow, record, 0, &core.options, core.now);
+        hydrate(&mut live, conn.flow, record, &core.options, core.now);
         conn.state = State::Live(live);
         core.stats.hydrations.add(1);
         core.stats.idle.sub(1);

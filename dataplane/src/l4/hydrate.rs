@@ -3,9 +3,9 @@
 //! smoltcp can only reach ESTABLISHED by its own handshake, so the handshake is played to it: a fresh socket listens, receives
 //! a SYN made up from the record, answers (nobody hears it), and receives the ACK. Its initial sequence number is drawn
 //! from its generator, a linear congruential step with an output permutation; both can be run backwards, so the seed is chosen
-//! such that the number drawn is the one needed. Round-trip time and congestion window are taught the same way: the time between the played
-//! SYN and ACK is the measured round trip, and acknowledgements of octets that were never sent open the window to its
-//! initial size (RFC 6928), which smoltcp would start at 2 KiB.
+//! such that the number drawn is the one needed. The time between the played SYN and ACK is the measured round trip, so that the socket's
+//! timer, which only probes closed windows here, knows it. Congestion control is not the socket's either: it is told windows that end
+//! where [`congestion`](super::congestion) says.
 
 use core::time::Duration;
 
@@ -21,17 +21,13 @@ use crate::clock::Instant;
 use super::{
     flow::Flow,
     live::Live,
-    options::{Congestion, TcpOptions},
+    options::TcpOptions,
     record::Record,
     segment::{Header, MAX_CONTROL, SynOptions, flag},
     seq::Seq,
     wire::{CLOCK_SCALE, Discard, Track, Wire, capabilities, socket_time},
 };
 
-/// smoltcp's initial congestion window, in octets.
-const SOCKET_INITIAL_WINDOW: u32 = 2_048;
-/// Segments in flight before the first acknowledgement (RFC 6928 §2).
-const INITIAL_WINDOW_SEGMENTS: u32 = 10;
 /// Round-trip time assumed while none was measured.
 const DEFAULT_RTT: Duration = Duration::from_millis(20);
 /// Longest delay of an acknowledgement of less than two segments. RFC 1122 §4.2.3.2 allows 500 ms; a proxy should not add latency.
@@ -66,16 +62,12 @@ pub(super) fn interface(mtu: usize, super_segment: usize, seed: u64) -> Interfac
     interface
 }
 
-/// Takes `live`, whose socket is closed, to ESTABLISHED as `record` says. `flight` is the congestion window to start with
-/// if it is more than the initial one.
-pub(super) fn hydrate(live: &mut Live, flow: Flow, record: Record, flight: u32, options: &TcpOptions, now: Instant) {
-    let mss = u32::from(record.mss);
-    let target = flight.max(INITIAL_WINDOW_SEGMENTS * mss);
-    let room = live.send_capacity() as u32;
-    let steps = target.saturating_sub(SOCKET_INITIAL_WINDOW).div_ceil(mss).min(room / mss);
-    let isn = record.snd_nxt.minus(1 + steps * mss);
-    live.restart(flow, record, now);
-    set_up(live.socket(), flow, options.congestion);
+/// Takes `live`, whose socket is closed, to ESTABLISHED as `record` says.
+pub(super) fn hydrate(live: &mut Live, flow: Flow, record: Record, options: &TcpOptions, now: Instant) {
+    let isn = record.snd_nxt.minus(1);
+    live.restart(record, options.congestion, now);
+    set_up(live.socket(), flow);
+    let (told, shift) = (live.told, record.peer_shift.map(|_| live.told_shift()));
     let mut play = Play {
         interface: interface(usize::from(options.mtu), 0, seed_for(isn)),
         discard: Discard([0; 128]),
@@ -89,21 +81,11 @@ pub(super) fn hydrate(live: &mut Live, flow: Flow, record: Record, flight: u32, 
     let rtt = if record.rtt_us == 0 { DEFAULT_RTT } else { Duration::from_micros(u64::from(record.rtt_us)) };
     let start = socket_time(now);
     let started = start - smoltcp::time::Duration::from_micros(rtt.as_micros() as u64 * CLOCK_SCALE);
-    let options = SynOptions { mss: Some(record.mss), shift: record.peer_shift, sack: record.sack };
+    let options = SynOptions { mss: Some(record.mss), shift, sack: record.sack };
     let blank = Header::ack(from, record.rcv_nxt, isn.plus(1), u16::MAX);
     play.arrive(started, &Header { seq: record.rcv_nxt.minus(1), ack: None, flags: flag::SYN, options, ..blank });
     play.answer(started);
-    play.arrive(start, &blank);
-    if steps > 0 {
-        let socket = play.sockets.get_mut::<tcp::Socket<'_>>(live.handle);
-        // The octets are never sent: they are acknowledged before the socket is polled.
-        let filled = socket.send(|ring| (ring.len().min((steps * mss) as usize), ()));
-        debug_assert_eq!(filled, Ok(()));
-        for step in 1..=steps {
-            play.arrive(start, &Header { ack: Some(isn.plus(1 + step * mss)), ..blank });
-        }
-    }
-    let current = Header { ack: Some(record.snd_nxt), window: record.window, ..blank };
+    let current = Header { window: told, ..blank };
     play.arrive(start, &current);
     // An octet from before the window makes the socket restate its window in scale; the window of its SYN-ACK was not, and it
     // would believe to have offered more than its buffer holds.
@@ -112,13 +94,9 @@ pub(super) fn hydrate(live: &mut Live, flow: Flow, record: Record, flight: u32, 
     debug_assert_eq!(live.socket().send_queue(), 0);
 }
 
-fn set_up(socket: &mut tcp::Socket<'static>, flow: Flow, congestion: Congestion) {
+fn set_up(socket: &mut tcp::Socket<'static>, flow: Flow) {
     socket.abort();
-    socket.set_congestion_control(match congestion {
-        Congestion::Cubic => tcp::CongestionControl::Cubic,
-        Congestion::Reno => tcp::CongestionControl::Reno,
-        Congestion::None => tcp::CongestionControl::None,
-    });
+    socket.set_congestion_control(tcp::CongestionControl::None);
     socket.set_nagle_enabled(false);
     socket.set_ack_delay(Some(ack_delay()));
     let listening = socket.listen(flow.local_port);

@@ -3,25 +3,25 @@
 use smoltcp::{
     iface::{Interface, SocketHandle, SocketSet},
     socket::tcp,
-    time::{Duration as SocketDuration, Instant as SocketInstant},
+    time::Duration as SocketDuration,
 };
 
 use crate::clock::Instant;
 
 use super::{
     early::Early,
-    flow::Flow,
     hydrate::ack_delay,
+    options::Congestion,
+    path::Way,
     pool::CLASS_BYTES,
     record::Record,
-    segment::{Header, MAX_CONTROL, Segment, flag},
+    repair::Repair,
+    segment::{Header, MAX_CONTROL, Segment, Selective, flag},
     seq::Seq,
     sink::SegmentSink,
-    wire::{Track, Wire, socket_time},
+    wire::{Gate, Track, Wire, socket_time},
 };
 
-/// Segments one connection may send in one turn before the others have theirs.
-const TURN_SEGMENTS: u32 = 64;
 /// Largest send or receive window that can lie between two segments of one connection (RFC 5961 §5.2 uses it to judge old ACKs).
 const MAX_WINDOW: i32 = 4 << 20;
 
@@ -42,8 +42,12 @@ pub(super) struct Live {
     rcv_high: Seq,
     /// The window field of the newest acceptable segment.
     pub(super) window: u16,
+    /// The one the socket was told, which ends where congestion control does.
+    pub(super) told: u16,
     /// Smoothed round-trip time, microseconds; 0 unknown.
     pub(super) rtt_us: u32,
+    /// How far round trips are from that, microseconds.
+    pub(super) rtt_var_us: u32,
     /// When the peer was last heard.
     pub(super) heard: Instant,
     /// Keep-alive probes sent since `heard`.
@@ -62,16 +66,12 @@ pub(super) struct Live {
     pub(super) unread_since: Option<Instant>,
     /// Larger buffers wanted: receive, send.
     pub(super) wanted: (bool, bool),
-    /// Octets in flight when the send buffer was found too small: the congestion window to go on with.
-    pub(super) flight: u32,
     /// Start of the receive-rate measurement and octets consumed at that time.
     pub(super) rate: (Instant, u32),
     /// Longest packet on the path, in bytes, if a report about it came after the socket was made; else 0.
     pub(super) narrow: u16,
-    /// What is under way is lost for its length and to be sent again.
-    pub(super) cut_short: bool,
-    /// Repair of losses.
-    pub(super) repair: super::repair::Repair,
+    /// Losses and congestion.
+    pub(super) repair: Repair,
 }
 
 /// What a segment meant for the connection.
@@ -104,7 +104,9 @@ impl Live {
             consumed: 0,
             rcv_high: Seq(0),
             window: 0,
+            told: 0,
             rtt_us: 0,
+            rtt_var_us: 0,
             heard: Instant::ZERO,
             probes: 0,
             waiting_since: None,
@@ -115,16 +117,14 @@ impl Live {
             close_told: false,
             unread_since: None,
             wanted: (false, false),
-            flight: 0,
             rate: (Instant::ZERO, 0),
             narrow: 0,
-            cut_short: false,
-            repair: super::repair::Repair::default(),
+            repair: Repair::default(),
         }
     }
 
     /// Sets the book-keeping for a socket that is being hydrated from `record`.
-    pub(super) fn restart(&mut self, _: Flow, record: Record, now: Instant) {
+    pub(super) fn restart(&mut self, record: Record, congestion: Congestion, now: Instant) {
         let capacity = CLASS_BYTES[usize::from(self.classes.0)] as u32;
         self.track = Track {
             now,
@@ -138,6 +138,13 @@ impl Live {
             edge_step: u32::from(record.mss).min(capacity / 2),
             segments: 0,
             retransmits: 0,
+            octets: 0,
+            passed_over: 0,
+            next: record.snd_nxt,
+            gate: Gate::Shut,
+            again: None,
+            first_only: false,
+            probing: record.window == 0,
             early: Early::default(),
             data_at: now,
             timed: None,
@@ -148,16 +155,16 @@ impl Live {
         (self.written, self.consumed) = (0, 0);
         self.rcv_high = record.rcv_nxt;
         self.window = record.window;
-        self.rtt_us = record.rtt_us;
+        (self.rtt_us, self.rtt_var_us) = (record.rtt_us, record.rtt_us / 2);
         (self.heard, self.active, self.probes) = (now, now, 0);
         (self.waiting_since, self.fin_wait_since) = (None, None);
         (self.closed, self.close_told) = (false, false);
         self.unread_since = None;
         self.wanted = (false, false);
-        self.flight = 0;
         self.rate = (now, 0);
-        (self.narrow, self.cut_short) = (0, false);
-        self.repair = super::repair::Repair::default();
+        self.narrow = 0;
+        self.repair.restart(congestion, record.mss);
+        self.told = self.told(true);
     }
 
     pub(super) fn socket(&mut self) -> &mut tcp::Socket<'static> {
@@ -199,14 +206,14 @@ impl Live {
         self.track.snd_max.since(self.acknowledged()).max(0) as u32
     }
 
-    /// Takes a segment in. The packet may be altered.
+    /// Takes a segment in, in the order of RFC 9293 §3.10.7.4. The packet may be altered.
     pub(super) fn arrive<S: SegmentSink>(
         &mut self,
-        interface: &mut Interface,
+        way: &mut Way,
         packet: &mut [u8],
         segment: &Segment,
         sink: &mut S,
-        (now, mtu): (Instant, usize),
+        now: Instant,
     ) -> Arrival {
         let rcv_nxt = self.rcv_nxt();
         if segment.has(flag::RST) {
@@ -222,22 +229,21 @@ impl Live {
         if segment.ack.after(self.track.snd_max) || segment.ack.since(una) < -MAX_WINDOW {
             return Arrival::Challenge; // RFC 5961 §5.2
         }
+        let empty = segment.len == 0 && !segment.has(flag::FIN);
         let tcp = &mut packet[segment.tcp_at..];
-        if segment.ack.before(una) {
+        let selective = if self.record.sack { Selective::read(tcp) } else { Selective::default() };
+        let old = segment.ack.before(una);
+        if old {
             // An old acknowledgement on data that came late. smoltcp would drop the data with it.
-            if segment.len == 0 && !segment.has(flag::FIN) {
+            if empty {
                 return Arrival::Ignored;
             }
             tcp[8..12].copy_from_slice(&una.0.to_be_bytes());
-            tcp[14..16].copy_from_slice(&self.window.to_be_bytes());
-        } else if !segment.seq.before(rcv_nxt) || segment.ack.after(una) {
-            self.window = segment.window;
         }
-        let duplicate = segment.ack == una && segment.len == 0 && !segment.has(flag::FIN) && self.outstanding() > 0;
-        if duplicate && self.socket_ref().send_queue() == 0 {
-            // Only our FIN is under way. Three of these would make smoltcp stop its timer without sending the FIN again.
-            self.heard = now;
-            return Arrival::Taken;
+        let repeated = segment.ack == una && empty && segment.window == self.window;
+        if !old && (!segment.seq.before(rcv_nxt) || segment.ack.after(una)) {
+            self.window = segment.window;
+            self.track.probing = segment.window == 0;
         }
         let room = self.socket_ref().recv_capacity() - self.socket_ref().recv_queue();
         if segment.end().since(rcv_nxt) > room as i32 {
@@ -247,24 +253,24 @@ impl Live {
         }
         (self.heard, self.active, self.probes) = (now, now, 0);
         self.track.now = now;
-        self.split_ack(interface, segment, una, sink, mtu);
-        if self.socket_takes(segment, rcv_nxt) || self.take_ack_alone(interface, segment, rcv_nxt, sink, mtu) {
-            self.take(interface, packet, segment, sink, mtu);
+        if !old && (!segment.seq.before(rcv_nxt) || self.socket_takes(segment, rcv_nxt)) {
+            self.account(una, segment.ack, &selective, repeated && self.outstanding() > 0, now);
+        }
+        let told = self.told_after(segment.ack.max(una), true);
+        tcp[14..16].copy_from_slice(&told.to_be_bytes());
+        // What says nothing new to the socket would be counted by it, and answered by sending something again.
+        if !empty || segment.ack.after(una) || told != self.told || segment.seq.before(rcv_nxt) {
+            self.told = told;
+            if self.socket_takes(segment, rcv_nxt) || self.take_ack_alone(way, segment, rcv_nxt, sink) {
+                self.take(way, packet, segment, sink);
+            }
         }
         self.on_progress(una, now);
-        self.mend(interface, segment.flow, duplicate, sink, mtu);
         Arrival::Taken
     }
 
     /// Feeds a segment that the socket takes, or answers.
-    fn take<S: SegmentSink>(
-        &mut self,
-        interface: &mut Interface,
-        packet: &[u8],
-        segment: &Segment,
-        sink: &mut S,
-        mtu: usize,
-    ) {
+    fn take<S: SegmentSink>(&mut self, way: &mut Way, packet: &[u8], segment: &Segment, sink: &mut S) {
         let rcv_nxt = self.rcv_nxt();
         let (start, end) = (segment.seq, segment.seq.plus(segment.len));
         let told =
@@ -280,7 +286,7 @@ impl Live {
         if merged {
             self.socket().set_ack_delay(Some(SocketDuration::ZERO));
         }
-        self.feed(interface, packet, sink, mtu);
+        self.feed(&mut way.single, packet, sink, way.mtu);
         if merged {
             self.socket().set_ack_delay(Some(ack_delay()));
         }
@@ -316,12 +322,11 @@ impl Live {
             && !new.before(end)
         {
             let sample = ((now - at).as_micros() as u32).max(1);
-            self.rtt_us =
-                if self.rtt_us == 0 { sample } else { (self.rtt_us / 8 * 7).saturating_add(sample / 8).max(1) };
+            self.on_round_trip(sample);
             self.track.timed = None;
         }
         if new != una {
-            self.repair.on_progress();
+            self.repair.on_progress(new);
             self.waiting_since = Some(now);
         }
         if self.outstanding() == 0 {
@@ -329,44 +334,15 @@ impl Live {
         }
     }
 
-    /// Sends what the socket has to send. Tells whether it has more, and when it wants to be polled again.
-    pub(super) fn emit<S: SegmentSink>(
-        &mut self,
-        interface: &mut Interface,
-        sink: &mut S,
-        now: Instant,
-        mtu: usize,
-    ) -> (bool, Option<SocketInstant>) {
-        self.track.now = now;
-        let at = self.egress_time(now);
-        let first = self.track.segments;
-        let due = loop {
-            let before = self.track.segments;
-            let unsent = (self.record.snd_nxt.plus(self.written)).since(self.track.snd_max);
-            let mss = i32::from(self.record.mss);
-            // Nagle's rule only while a whole segment waits: it keeps smoltcp from cutting small ones off a full queue, and does
-            // not hold the end of a message back.
-            self.socket().set_nagle_enabled(unsent >= mss);
-            // Asked first: half of all looks at a connection find nothing to send, and the answer is its next deadline.
-            let due = interface.poll_at(at, &self.sockets);
-            if due.is_none_or(|due| due > at) {
-                break due;
-            }
-            let mut wire = Wire { packet: None, sink, track: &mut self.track, mtu };
-            interface.poll_egress(at, &mut wire, &mut self.sockets);
-            let sent = self.track.segments;
-            if sent == before {
-                break due;
-            }
-            self.active = now;
-            if sent.wrapping_sub(first) >= TURN_SEGMENTS {
-                return (true, due);
-            }
-        };
-        if self.waiting_since.is_none() && self.outstanding() > 0 {
-            self.waiting_since = Some(now);
+    /// RFC 6298 §2.2 and §2.3.
+    fn on_round_trip(&mut self, sample: u32) {
+        if self.rtt_us == 0 {
+            (self.rtt_us, self.rtt_var_us) = (sample, sample / 2);
+        } else {
+            let off = self.rtt_us.abs_diff(sample);
+            self.rtt_var_us = (self.rtt_var_us / 4 * 3).saturating_add(off / 4);
+            self.rtt_us = (self.rtt_us / 8 * 7).saturating_add(sample / 8).max(1);
         }
-        (!sink.has_room(), due)
     }
 
     /// Everything is acknowledged in both directions and nothing is buffered: the socket can be replaced.

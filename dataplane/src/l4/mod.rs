@@ -5,9 +5,11 @@
 //! depend on their number. Reading order: [`segment`], [`tcp`], [`handshake`], [`established`], [`drive`], [`live`], [`hydrate`].
 
 mod accept; // what is acceptable
+mod congestion; // how much may be under way
 mod conn; // states, slab
 mod drive; // output of a turn
 mod early; // selective acknowledgements
+mod emit; // what is sent in a turn
 mod established; // segments of open connections
 mod fate; // what becomes of a segment
 mod flow; // five-tuples and their owners
@@ -21,9 +23,12 @@ mod options; // settings
 mod path; // how long packets may be on their way
 mod pool; // sockets and buffers
 mod record; // connections without a socket
-mod repair; // loss recovery beyond smoltcp's
+mod repair; // what is lost, and how much may be sent meanwhile
+mod resend; // how a socket is made to send again
+mod scoreboard; // what the peer has of what is under way
 mod segment; // the wire format
 mod seq; // sequence arithmetic
+mod silence; // what it means
 mod sink; // where segments go
 mod stats; // counters
 mod stream; // what users hold

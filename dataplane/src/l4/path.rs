@@ -17,13 +17,10 @@ use super::{
     conn::State,
     flow::Flow,
     hydrate::interface,
-    live::Live,
     segment::{IPV4_HEADER, IPV6_HEADER, TCP_HEADER},
     seq::Seq,
-    sink::SegmentSink,
     stream::TcpHandle,
     tcp::{Core, Tcp},
-    wire::Wire,
 };
 
 /// Shortest path MTU that is believed over IPv4, as in Linux: RFC 791's 68 bytes would make eleven packets of one. Over IPv6 no link
@@ -34,8 +31,6 @@ const LEAST_V6: u16 = 1280;
 const LIFETIME: Duration = Duration::from_secs(600);
 /// Peers remembered: 10,000 would cost half a megabyte, and narrow paths are few.
 const LIMIT: usize = 1_024;
-/// Polls until the retransmission timer of a socket must have fired: an acknowledgement may be due before it.
-const POLLS: usize = 3;
 
 /// Octets of IP and TCP headers without options.
 const fn headers(address: IpAddr) -> u16 {
@@ -69,9 +64,21 @@ impl Paths {
     }
 }
 
-/// An interface for packets shorter than those of the others, and the MTU it was made for.
-#[derive(Default)]
-pub(super) struct Narrow(Option<(u16, Interface)>);
+/// What packets leave by.
+pub(super) struct Way {
+    /// Longest packet, in bytes.
+    pub(super) mtu: usize,
+    /// Makes super-segments where the port takes them.
+    pub(super) bulk: Interface,
+    /// Makes one segment at a time.
+    pub(super) single: Interface,
+}
+
+impl Way {
+    pub(super) fn new(mtu: usize, super_segment: usize) -> Self {
+        Self { mtu, bulk: interface(mtu, super_segment, 0), single: interface(mtu, 0, 0) }
+    }
+}
 
 impl Core {
     /// Octets per segment to `peer`, whatever it takes itself.
@@ -80,24 +87,15 @@ impl Core {
         self.paths.mtu(peer, self.now).map_or(own, |mtu| own.min(mtu - headers(peer)))
     }
 
-    /// The interface that packets of at most `mtu` bytes leave by, and that number; 0 is no limit but the port's.
+    /// What packets of at most `mtu` bytes leave by; 0 is no limit but the port's.
     #[inline]
-    pub(super) fn way(&mut self, mtu: u16) -> (&mut Interface, usize) {
+    pub(super) fn way(&mut self, mtu: u16) -> &mut Way {
         if mtu == 0 {
-            let mtu = self.mtu();
-            return (&mut self.interface, mtu);
+            return &mut self.way;
         }
         // Few paths are narrow, and most of those alike: one is enough, made anew for another.
-        let made = self.narrow.0.take().filter(|(of, _)| *of == mtu);
-        let super_segment = self.super_segment;
-        let (_, narrow) =
-            self.narrow.0.insert(made.unwrap_or_else(|| (mtu, interface(usize::from(mtu), super_segment, 0))));
-        (narrow, usize::from(mtu))
-    }
-
-    /// What the ports can do has changed.
-    pub(super) fn forget_ways(&mut self) {
-        self.narrow = Narrow::default();
+        let made = self.narrow.take().filter(|way| way.mtu == usize::from(mtu));
+        self.narrow.insert(made.unwrap_or_else(|| Way::new(usize::from(mtu), self.super_segment)))
     }
 }
 
@@ -117,7 +115,7 @@ impl Tcp {
         }
         live.record.mss = mss;
         live.narrow = mtu;
-        live.cut_short = true;
+        live.repair.cut(live.track.snd_max);
         core.paths.learn(flow.remote, mtu, core.now);
         core.stats.path_mtu_reductions.add(1);
         core.touch(conn, index);
@@ -130,25 +128,6 @@ impl TcpHandle {
     /// is believed and news.
     pub fn too_big(&self, flow: &Flow, seq: u32, mtu: u16) -> bool {
         self.enter(|tcp| tcp.too_big(flow, seq, mtu))
-    }
-}
-
-impl Live {
-    /// Sends again what is under way, since it is lost for its length: smoltcp does that when its retransmission timer fires, so it
-    /// is polled at that time, ahead of the clock. To be called once after `cut_short` was set.
-    pub(super) fn shorten<S: SegmentSink>(&mut self, interface: &mut Interface, sink: &mut S, mtu: usize) {
-        self.cut_short = false;
-        let mut at = self.egress_time(self.track.now);
-        for _ in 0..POLLS {
-            let before = self.track.retransmits;
-            let Some(due) = interface.poll_at(at, &self.sockets) else { return };
-            at = at.max(due);
-            let mut wire = Wire { packet: None, sink, track: &mut self.track, mtu };
-            interface.poll_egress(at, &mut wire, &mut self.sockets);
-            if self.track.retransmits != before {
-                return;
-            }
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::{io::checksum::Sum, verdict::DropReason};
 
-use super::{flow::Flow, seq::Seq, sink::SegmentSink};
+use super::{flow::Flow, scoreboard::Block, seq::Seq, sink::SegmentSink};
 
 /// Shortest TCP header, in bytes.
 pub(super) const TCP_HEADER: usize = 20;
@@ -35,6 +35,50 @@ pub(super) struct SynOptions {
     pub(super) shift: Option<u8>,
     /// Selective acknowledgement permitted.
     pub(super) sack: bool,
+}
+
+/// What a segment acknowledges selectively (RFC 2018), as it came.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Selective {
+    blocks: [Block; 4],
+    count: usize,
+}
+
+impl Selective {
+    /// Reads the options of a segment that starts with its TCP header, checked before.
+    #[inline]
+    pub(super) fn read(tcp: &[u8]) -> Self {
+        let mut found = Self::default();
+        let options = tcp.get(TCP_HEADER..usize::from(tcp[12] >> 4) * 4).unwrap_or_default();
+        if !options.is_empty() {
+            each_option(options, |kind, value| {
+                for block in value.chunks_exact(8).filter(|_| kind == 5).take(4 - found.count) {
+                    let word =
+                        |at: usize| Seq(u32::from_be_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]));
+                    found.blocks[found.count] = (word(0), word(4));
+                    found.count += 1;
+                }
+            });
+        }
+        found
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(super) fn blocks(&self) -> &[Block] {
+        &self.blocks[..self.count]
+    }
+
+    /// Whether the first block reports octets that came twice: it lies before `ack`, or within the second (RFC 2883 §4).
+    pub(super) fn duplicate(&self, ack: Seq) -> bool {
+        match *self.blocks() {
+            [first, ..] if !first.1.after(ack) => true,
+            [first, second, ..] => !first.0.before(second.0) && !first.1.after(second.1),
+            _ => false,
+        }
+    }
 }
 
 /// A checked incoming segment. `flow.local` is this host.
@@ -132,9 +176,20 @@ pub(super) fn pseudo(src: IpAddr, dst: IpAddr, len: usize) -> Sum {
     }
 }
 
-/// Reads the options of a SYN. Malformed lists end the reading: what was understood so far counts, as in other stacks.
-fn syn_options(mut bytes: &[u8]) -> SynOptions {
+/// Reads the options of a SYN.
+fn syn_options(bytes: &[u8]) -> SynOptions {
     let mut found = SynOptions::default();
+    each_option(bytes, |kind, value| match (kind, value) {
+        (2, &[high, low]) => found.mss = Some(u16::from_be_bytes([high, low])).filter(|&mss| mss != 0),
+        (3, &[shift]) => found.shift = Some(shift.min(14)), // RFC 7323 §2.3
+        (4, &[]) => found.sack = true,
+        _ => {}
+    });
+    found
+}
+
+/// Shows each option with its value. Malformed lists end the reading: what was understood so far counts, as in other stacks.
+fn each_option(mut bytes: &[u8], mut show: impl FnMut(u8, &[u8])) {
     while let Some((&kind, rest)) = bytes.split_first() {
         match kind {
             0 => break,
@@ -142,17 +197,11 @@ fn syn_options(mut bytes: &[u8]) -> SynOptions {
             _ => {
                 let Some(&len) = rest.first() else { break };
                 let Some(option) = bytes.get(..usize::from(len)).filter(|o| o.len() >= 2) else { break };
-                match (kind, &option[2..]) {
-                    (2, &[high, low]) => found.mss = Some(u16::from_be_bytes([high, low])).filter(|&mss| mss != 0),
-                    (3, &[shift]) => found.shift = Some(shift.min(14)), // RFC 7323 §2.3
-                    (4, &[]) => found.sack = true,
-                    _ => {}
-                }
+                show(kind, &option[2..]);
                 bytes = &bytes[option.len()..];
             }
         }
     }
-    found
 }
 
 /// A segment without data that this host sends without a socket.

@@ -40,6 +40,12 @@ impl Seq {
     pub(super) const fn max(self, other: Self) -> Self {
         if self.before(other) { other } else { self }
     }
+
+    /// The earlier of two points.
+    #[inline]
+    pub(super) const fn min(self, other: Self) -> Self {
+        if other.before(self) { other } else { self }
+    }
 }
 
 #[cfg(test)]
@@ -54,5 +60,6 @@ mod tests {
         assert!(old.before(new) && new.after(old) && !new.before(old));
         assert_eq!((new.since(old), old.since(new)), (5, -5));
         assert_eq!((old.max(new), new.max(old), new.minus(5)), (new, new, old));
+        assert_eq!((old.min(new), new.min(old)), (old, old));
     }
 }

@@ -35,7 +35,7 @@ pub struct Stats {
     pub segments_out: Counter,
     /// Data segments sent again.
     pub retransmits: Counter,
-    /// Retransmissions that the loss probe or a partial acknowledgement started, before the retransmission timer.
+    /// Retransmissions that acknowledgements or the loss probe started, before the retransmission timer.
     pub early_retransmits: Counter,
     /// Times the retransmission timer fired.
     pub timer_retransmits: Counter,

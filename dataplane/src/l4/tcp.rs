@@ -4,16 +4,13 @@ use std::{collections::VecDeque, sync::Arc};
 
 use core::{net::SocketAddr, time::Duration};
 
-use smoltcp::iface::Interface;
-
 use crate::{clock::Instant, verdict::DropReason, wheel::Wheel};
 
 use super::{
     conn::{Conn, ConnId, Connections, State},
-    hydrate::interface,
     isn::Numbers,
     options::{Secrets, TcpOptions},
-    path::{Narrow, Paths},
+    path::{Paths, Way},
     pool::{FIRST_CLASS, Pool, largest_class},
     record::{End, MAX_SHIFT},
     segment::{Header, IPV4_HEADER, IPV6_HEADER, Segment, TCP_HEADER, flag},
@@ -65,11 +62,11 @@ pub(super) struct Tcp {
 pub(super) struct Core {
     pub(super) options: TcpOptions,
     pub(super) stats: Arc<Stats>,
-    pub(super) interface: Interface,
+    pub(super) way: Way,
     /// For connections whose path is narrower.
-    pub(super) narrow: Narrow,
+    pub(super) narrow: Option<Way>,
     pub(super) paths: Paths,
-    /// Longest super-segment that the interface was made for.
+    /// Longest super-segment that the ways were made for.
     pub(super) super_segment: usize,
     pub(super) pool: Pool,
     pub(super) numbers: Numbers,
@@ -124,8 +121,8 @@ impl Core {
         let super_segment = sink.capabilities().super_segment as usize;
         if super_segment != self.super_segment {
             self.super_segment = super_segment;
-            self.interface = interface(self.mtu(), super_segment, 0);
-            self.forget_ways();
+            self.way = Way::new(self.mtu(), super_segment);
+            self.narrow = None;
         }
     }
 
@@ -188,8 +185,8 @@ impl Core {
 impl Tcp {
     pub(super) fn new(options: TcpOptions, secrets: &Secrets, stats: Arc<Stats>, now: Instant) -> Self {
         let core = Core {
-            interface: interface(usize::from(options.mtu), 0, 0),
-            narrow: Narrow::default(),
+            way: Way::new(usize::from(options.mtu), 0),
+            narrow: None,
             paths: Paths::default(),
             super_segment: 0,
             pool: Pool::new(&options),

@@ -14,7 +14,9 @@ use super::{
     flow::Flow,
     live::Live,
     pool::{CLASS_BYTES, largest_class},
+    record::MAX_SHIFT,
     segment::Header,
+    seq::Seq,
     sink::SegmentSink,
     wire::{socket_time, wall_time},
 };
@@ -27,13 +29,13 @@ impl Live {
         self.window != 0
     }
 
-    /// Tells the socket that the user has closed, once all that is queued fits into the peer's window: in LAST-ACK and CLOSING smoltcp
+    /// Tells the socket that the user has closed, once all that is queued fits into the window it knows: in LAST-ACK and CLOSING smoltcp
     /// takes no window update.
     pub(super) fn close_if_possible(&mut self) {
         if !self.closed || self.close_told {
             return;
         }
-        let window = u32::from(self.window) << self.record.peer_shift.unwrap_or(0);
+        let window = u32::from(self.told) << self.told_shift();
         let end = self.record.snd_nxt.plus(self.written);
         if !end.after(self.snd_una().plus(window)) || self.socket_ref().send_queue() == 0 {
             self.close_told = true;
@@ -65,7 +67,46 @@ impl Live {
     pub(super) fn peer_header(&self, flow: Flow) -> Header {
         let from =
             Flow { local: flow.remote, remote: flow.local, local_port: flow.remote_port, remote_port: flow.local_port };
-        Header::ack(from, self.rcv_nxt(), self.acknowledged(), self.window)
+        Header::ack(from, self.rcv_nxt(), self.acknowledged(), self.told)
+    }
+
+    /// The scale of the windows that the socket is told: the peer's, or a finer one that still reaches farther than any buffer.
+    pub(super) fn told_shift(&self) -> u8 {
+        self.record.peer_shift.unwrap_or(0).min(MAX_SHIFT)
+    }
+
+    /// The window that the socket is to know: the peer's, or up to where congestion control allows: rounded to the scale, `up` or, if
+    /// nothing may be sent, down.
+    pub(super) fn told(&self, up: bool) -> u16 {
+        self.told_after(self.acknowledged(), up)
+    }
+
+    /// The same once everything before `una` is acknowledged.
+    pub(super) fn told_after(&self, una: Seq, up: bool) -> u16 {
+        let (shift, peer_shift) = (self.told_shift(), self.record.peer_shift.unwrap_or(0));
+        let peer = u32::from(self.window) << peer_shift;
+        let allowance = self.allowance(una);
+        let limit = self.track.snd_max.since(una).max(0) as u32 + allowance;
+        if limit >= peer {
+            return (peer >> shift).min(u32::from(u16::MAX)) as u16;
+        }
+        let rounding = if up || allowance > 0 { (1 << shift) - 1 } else { 0 };
+        // Never 0: that would be a peer without room.
+        ((limit + rounding) >> shift).clamp(1, u32::from(u16::MAX)) as u16
+    }
+
+    /// Tells the socket a window.
+    pub(super) fn tell<S: SegmentSink>(
+        &mut self,
+        interface: &mut Interface,
+        flow: Flow,
+        told: u16,
+        sink: &mut S,
+        mtu: usize,
+    ) {
+        self.told = told;
+        let header = self.peer_header(flow);
+        self.play(interface, &header, sink, mtu);
     }
 
     /// Appends to the send queue. Tells how much fitted, and whether the queue turned out to be what limits the sender: then
@@ -87,8 +128,6 @@ impl Live {
             let flight = self.outstanding();
             if flight as usize >= self.send_capacity() / 4 * 3 {
                 self.wanted.1 = true;
-                // Slow start would have doubled it by the time everything is acknowledged.
-                self.flight = if self.track.retransmits == 0 { 2 * flight } else { flight };
             }
         }
         (taken, self.wanted.1)

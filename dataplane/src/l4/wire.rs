@@ -21,8 +21,8 @@ use super::{
 };
 use crate::io::checksum::Sum;
 
-/// How much faster smoltcp's clock runs than the wall: its fixed minimum retransmission timeout of 1 s becomes 125 ms, its
-/// millisecond round-trip times get a resolution of 125 µs.
+/// How much faster smoltcp's clock runs than the wall: its fixed minimum timeout of 1 s, after which it probes a closed window, becomes
+/// 125 ms, its millisecond round-trip times get a resolution of 125 µs.
 pub(super) const CLOCK_SCALE: u64 = 8;
 
 /// Wall time as smoltcp is told it.
@@ -51,6 +51,16 @@ pub(super) fn capabilities(mtu: usize, super_segment: usize) -> DeviceCapabiliti
     capabilities
 }
 
+/// Whether segments that were sent before may leave.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) enum Gate {
+    /// They are kept from the wire.
+    #[default]
+    Shut,
+    /// They are sent again.
+    Open,
+}
+
 /// What is learnt from the segments that a socket sends.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Track {
@@ -75,6 +85,20 @@ pub(super) struct Track {
     pub(super) early: Early,
     /// Data segments sent again, wrapping.
     pub(super) retransmits: u32,
+    /// Octets sent, wrapping; those sent again count again.
+    pub(super) octets: u32,
+    /// Segments kept from the wire, wrapping.
+    pub(super) passed_over: u32,
+    /// Where the socket goes on: before `snd_max` while it sends again.
+    pub(super) next: Seq,
+    /// Whether segments that were sent before may be sent again.
+    pub(super) gate: Gate,
+    /// What was just sent again, and the highest point sent before it.
+    pub(super) again: Option<(Seq, Seq, Seq)>,
+    /// The socket sends its first segment again and goes on where it was.
+    pub(super) first_only: bool,
+    /// The peer has no room: all that the socket sends is probes of its window.
+    pub(super) probing: bool,
     /// When data was last sent.
     pub(super) data_at: Instant,
     /// End and time of the segment being timed (RFC 6298 §3).
@@ -82,8 +106,20 @@ pub(super) struct Track {
 }
 
 impl Track {
-    /// Finishes a packet that smoltcp wrote: one segment, or several of `segment_size` octets each that the port will cut.
-    fn finish(&mut self, packet: &mut [u8], port: Capabilities, segment_size: u16) -> Sent {
+    /// Segments that the socket has sent or tried to.
+    pub(super) fn moved(&self) -> u32 {
+        self.segments.wrapping_add(self.passed_over)
+    }
+
+    /// The socket sends again what it has sent before.
+    #[inline]
+    pub(super) fn goes_over(&self) -> bool {
+        self.next.before(self.snd_max)
+    }
+
+    /// Finishes a packet that smoltcp wrote: one segment, or several of `segment_size` octets each that the port will cut. `None` if it is
+    /// not to be sent.
+    fn finish(&mut self, packet: &mut [u8], port: Capabilities, segment_size: u16) -> Option<Sent> {
         let v4 = packet[0] >> 4 == 4;
         let tcp_at = if v4 { IPV4_HEADER } else { IPV6_HEADER };
         let len = packet.len();
@@ -92,11 +128,22 @@ impl Track {
         let ack = Seq(u32::from_be_bytes([tcp[8], tcp[9], tcp[10], tcp[11]]));
         let payload = (len - tcp_at - usize::from(tcp[12] >> 4) * 4) as u32;
         let fin = tcp[13] & flag::FIN != 0;
+        let field = u16::from_be_bytes([tcp[14], tcp[15]]);
+        let end = seq.plus(payload + u32::from(fin));
+        if end == seq {
+            if self.goes_over() && !self.probing {
+                // A number from before what was sent would make the peer drop the acknowledgement.
+                tcp[4..8].copy_from_slice(&self.snd_max.0.to_be_bytes());
+            }
+        } else if !self.lets_pass((seq, end)) {
+            self.socket_edge = ack.plus(u32::from(field) << self.socket_shift);
+            return None;
+        }
         let count = if segment_size == 0 { 1 } else { payload.div_ceil(u32::from(segment_size)) };
         self.segments = self.segments.wrapping_add(count);
-        self.on_sent(seq, payload, fin);
+        self.octets = self.octets.wrapping_add(payload);
         self.acked = ack;
-        let window = self.window(ack, u16::from_be_bytes([tcp[14], tcp[15]]));
+        let window = self.window(ack, field);
         tcp[14..16].copy_from_slice(&window.to_be_bytes());
         tcp[16..18].fill(0);
         let tcp_len = len - tcp_at;
@@ -114,22 +161,29 @@ impl Track {
             let sum = Sum::new().add(&packet[..IPV4_HEADER]).finish();
             packet[10..12].copy_from_slice(&sum.to_be_bytes());
         }
-        Sent { tcp_at, checksum_partial: partial, segment_size }
+        Some(Sent { tcp_at, checksum_partial: partial, segment_size })
     }
 
-    fn on_sent(&mut self, seq: Seq, payload: u32, fin: bool) {
-        let end = seq.plus(payload + u32::from(fin));
-        if payload == 0 && !fin {
-            return;
+    /// Whether a segment from `seq` to `end` may leave, and what follows if it does.
+    fn lets_pass(&mut self, (seq, end): (Seq, Seq)) -> bool {
+        if !self.first_only && !self.probing {
+            self.next = end;
+        }
+        let old = seq.before(self.snd_max);
+        if old && !self.probing && self.gate == Gate::Shut && !end.after(self.snd_max) {
+            self.passed_over = self.passed_over.wrapping_add(1);
+            return false;
         }
         self.data_at = self.now;
-        if seq.before(self.snd_max) {
+        if old {
+            self.again = Some((seq, end.min(self.snd_max), self.snd_max));
             self.retransmits = self.retransmits.wrapping_add(1);
             self.timed = None; // Karn's algorithm: an acknowledgement of it would say nothing.
         } else if self.timed.is_none() {
             self.timed = Some((end, self.now));
         }
         self.snd_max = self.snd_max.max(end);
+        true
     }
 
     /// The window field to send for the one that the socket wrote.
@@ -203,8 +257,9 @@ impl<S: SegmentSink> Lent<'_, S> {
         if let Some(buffer) = self.sink.reserve(len) {
             let packet = &mut buffer[..len];
             packet.copy_from_slice(&scratch[..len]);
-            let sent = self.track.finish(packet, port, 0);
-            self.sink.commit(sent);
+            if let Some(sent) = self.track.finish(packet, port, 0) {
+                self.sink.commit(sent);
+            }
         }
         result
     }
@@ -227,8 +282,9 @@ impl<S: SegmentSink> TxToken for Lent<'_, S> {
         };
         let packet = &mut buffer[..len];
         let result = f(packet);
-        let sent = self.track.finish(packet, port, segment_size);
-        self.sink.commit(sent);
+        if let Some(sent) = self.track.finish(packet, port, segment_size) {
+            self.sink.commit(sent);
+        }
         result
     }
 }

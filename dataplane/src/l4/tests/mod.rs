@@ -7,5 +7,6 @@ mod hostile;
 mod merged;
 mod open;
 mod path;
+mod repair;
 mod rest;
 mod world;
