@@ -365,11 +365,10 @@ fn is_martian_v6(address: Ipv6Addr) -> bool {
     bits >> 32 == 0xffff || bits <= 1
 }
 
-/// All nodes and all routers, on this node and on this link (RFC 4291 §2.7.1).
+/// All nodes and all routers on this link (RFC 4291 §2.7.1). Those on this node, `ff01::1` and `::2`, never come by a wire (§2.7).
 #[inline]
 fn is_our_group(address: Ipv6Addr) -> bool {
-    let [scope, .., last] = address.segments();
-    matches!((scope, last), (0xff01 | 0xff02, 1 | 2)) && address.to_bits() << 16 >> 32 == 0
+    matches!(address.segments(), [0xff02, 0, 0, 0, 0, 0, 0, 1 | 2])
 }
 
 /// Source and destination of a checked packet, for stages that answer it.

@@ -88,6 +88,17 @@ fn link_local_echo_stays_on_its_port() {
 }
 
 #[test]
+fn what_is_for_groups_within_a_node_does_not_come_by_a_wire() {
+    let mut router = Router::new(spec());
+    for group in ["ff01::1", "ff01::2"] {
+        let mut to_all = echo6("fe80::2", group, b"x");
+        to_all[..6].copy_from_slice(&[0x33, 0x33, 0, 0, 0, group.as_bytes()[6] - b'0']);
+        assert!(router.receive(0, &to_all).is_empty(), "{group}");
+    }
+    assert_eq!(router.drops(DropReason::NotForwardable), 2);
+}
+
+#[test]
 fn echo_to_everybody_is_not_answered() {
     let mut router = Router::new(spec());
     for to in ["10.77.10.255", "10.77.11.255", "255.255.255.255", "10.77.10.0"] {
