@@ -68,6 +68,13 @@ hosts_configure_themselves() {
   grep -qE 'Router lifetime *: *12 ' <<<"$output" || { echo "no lifetime"; return 1; }
   await 5 said_by_kernel 'inet6 fd00:1:.*dynamic' address show dev eth0 || { echo "the kernel made no address"; return 1; }
   await 5 said_by_kernel '^default via fe80:.*proto ra' route show || { echo "the kernel has no default route"; return 1; }
+  # A prefix that comes is told at once, one that goes is withdrawn at once: not in ten minutes.
+  reloaded 's|^interval_s = 4|interval_s = 600|; s|^lifetime_s = 12|lifetime_s = 1800|'
+  sleep 4
+  reloaded 's|"fd00:1::1/64"|"fd00:1::1/64", "fd00:78::1/64"|'
+  await 6 said_by_kernel 'inet6 fd00:78:.*dynamic' address show dev eth0 || { echo "no address in the new prefix"; return 1; }
+  reloaded 's|, "fd00:78::1/64"||'
+  await 6 said_by_kernel 'inet6 fd00:78:.*deprecated' address show dev eth0 || { echo "the old prefix stays"; return 1; }
   # The router says good-bye when it stops advertising: the route goes at once, not after 12 s.
   reloaded '/^\[port\.router_advertisements\]/,/^dns = /d'
   await 6 gone_from_kernel '^default via fe80:.*proto ra' route show || { echo "the default route stays"; return 1; }

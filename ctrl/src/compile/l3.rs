@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use tidegate_dataplane::io::{MacAddr, PortInfo};
 use tidegate_dataplane::l2::{self, Presence, StaticNeighbor, Tags, tag};
 use tidegate_dataplane::l3::{
-    self, Advertise, Hop, IcmpLimits, InterfaceSpec, Learnt, Match, PolicySpec, Route, Spec, Table, Target, Then,
-    VrfId, VrfSpec,
+    self, Advertise, Hop, IcmpLimits, InterfaceSpec, Learnt, Match, PolicySpec, Prefix, Route, Spec, Table, Target,
+    Then, VrfId, VrfSpec,
 };
 use tidegate_dataplane::meta::{InterfaceId, PortId};
 
@@ -142,7 +142,7 @@ fn interface(inputs: &Inputs, id: InterfaceId, interface: &model::Interface) -> 
             model::SegmentLimit::Bytes(bytes) => l3::SegmentLimit::Bytes(bytes),
             model::SegmentLimit::PathMtu => l3::SegmentLimit::PathMtu,
         },
-        advertise: interface.router_advertisements.as_ref().map(advertise),
+        advertise: interface.router_advertisements.as_ref().map(|said| advertise(interface, said)),
     }
 }
 
@@ -228,15 +228,37 @@ pub fn learnt(change: &RouteChange) -> Learnt {
     Learnt { vrf: VrfId(change.vrf), to: change.to, target }
 }
 
-fn advertise(config: &RouterAdvertisements) -> Advertise {
+/// What an interface tells hosts: the prefixes of its addresses, each once, without the one of link-local addresses (RFC 4861 §6.2.1).
+fn advertise(interface: &model::Interface, config: &RouterAdvertisements) -> Advertise {
+    let mut prefixes: Vec<Prefix> = Vec::new();
+    for address in &interface.addresses {
+        let IpNet::V6(net) = address.0 else { continue };
+        let net = net.trunc();
+        if net.prefix_len() == 128 || net.addr().is_unicast_link_local() || prefixes.iter().any(|said| said.net == net)
+        {
+            continue;
+        }
+        prefixes.push(Prefix {
+            net,
+            on_link: true,
+            // RFC 4862 §5.5.3 (d): hosts make addresses only in prefixes that leave 64 bits for them.
+            autonomous: config.autonomous && net.prefix_len() == 64,
+            valid_lifetime_s: config.valid_lifetime_s,
+            preferred_lifetime_s: config.preferred_lifetime_s,
+        });
+    }
+    let interval = Duration::from_secs(config.interval_s.into());
     Advertise {
-        interval: Duration::from_secs(config.interval_s.into()),
+        interval,
+        least_interval: if config.interval_s < 9 { interval * 3 / 4 } else { interval / 3 },
         lifetime_s: config.lifetime_s,
         managed: config.managed,
         other: config.other_configuration,
-        autonomous: config.autonomous,
-        valid_lifetime_s: config.valid_lifetime_s,
-        preferred_lifetime_s: config.preferred_lifetime_s,
+        hop_limit: 64,
+        reachable_ms: 0,
+        retransmit_ms: 0,
+        mtu: Some(interface.mtu),
+        prefixes,
         dns: config.dns.clone(),
     }
 }

@@ -6,6 +6,7 @@
 
 use core::{net::Ipv6Addr, time::Duration};
 
+use arrayvec::ArrayVec;
 use ipnet::Ipv6Net;
 
 use super::Table;
@@ -28,9 +29,11 @@ const INITIAL_INTERVAL: Duration = Duration::from_secs(16);
 const LEAST_INTERVAL: Duration = Duration::from_secs(3);
 /// Most time a solicitation waits for its answer, apart from [`LEAST_INTERVAL`] (MAX_RA_DELAY_TIME).
 const ANSWER_DELAY: Duration = Duration::from_millis(500);
+/// Prefixes in one advertisement: with everything else they fit the least MTU of IPv6. What is more goes into another one (§6.2.3).
+const PREFIXES_AT_ONCE: usize = 32;
+/// Prefixes that hosts are told to forget at a time.
+const MOST_WITHDRAWN: usize = 16;
 const ROUTER_ADVERTISEMENT: u8 = 134;
-/// Hop limit that hosts are told to use.
-const HOP_LIMIT: u8 = 64;
 const ON_LINK: u8 = 0x80;
 const AUTONOMOUS: u8 = 0x40;
 const MANAGED: u8 = 0x80;
@@ -39,22 +42,50 @@ const OTHER: u8 = 0x40;
 /// What an interface tells hosts (the names are those of RFC 4861 §6.2.1).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Advertise {
-    /// Longest time between two advertisements (MaxRtrAdvInterval), 4 s or more. The least is a third of it.
+    /// Longest time between two advertisements (MaxRtrAdvInterval), 4 s or more.
     pub interval: Duration,
+    /// The least (MinRtrAdvInterval), 3 s or more and no more than three quarters of the longest.
+    pub least_interval: Duration,
     /// Seconds for which hosts may use us as their default router (AdvDefaultLifetime); 0 if they may not.
     pub lifetime_s: u16,
     /// Addresses are to be had by DHCPv6 (AdvManagedFlag).
     pub managed: bool,
     /// Other configuration is to be had by DHCPv6 (AdvOtherConfigFlag).
     pub other: bool,
-    /// Hosts may make addresses of their own in the interface's prefixes (AdvAutonomousFlag, RFC 4862).
-    pub autonomous: bool,
-    /// Seconds for which the prefixes are valid (AdvValidLifetime).
-    pub valid_lifetime_s: u32,
-    /// Seconds for which addresses in them are preferred (AdvPreferredLifetime).
-    pub preferred_lifetime_s: u32,
+    /// Hop limit that hosts are told to use (AdvCurHopLimit); 0 if it is left to them.
+    pub hop_limit: u8,
+    /// Milliseconds for which hosts take a neighbour to be reachable (AdvReachableTime); 0 if it is left to them.
+    pub reachable_ms: u32,
+    /// Milliseconds after which they ask again (AdvRetransTimer); 0 if it is left to them.
+    pub retransmit_ms: u32,
+    /// The link's MTU, in bytes (AdvLinkMTU), if they are told.
+    pub mtu: Option<u16>,
+    /// The prefixes of the link (AdvPrefixList).
+    pub prefixes: Vec<Prefix>,
     /// Recursive name servers (RFC 8106 §5.1).
     pub dns: Vec<Ipv6Addr>,
+}
+
+/// A prefix as hosts are told of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Prefix {
+    /// The prefix.
+    pub net: Ipv6Net,
+    /// Its addresses are on the link (AdvOnLinkFlag).
+    pub on_link: bool,
+    /// Hosts may make addresses of their own in it (AdvAutonomousFlag, RFC 4862).
+    pub autonomous: bool,
+    /// Seconds for which it is valid (AdvValidLifetime).
+    pub valid_lifetime_s: u32,
+    /// Seconds for which addresses in it are preferred (AdvPreferredLifetime).
+    pub preferred_lifetime_s: u32,
+}
+
+/// A prefix that hosts are told to forget, and how often they still will be.
+#[derive(Clone, Copy, Debug)]
+struct Withdrawn {
+    prefix: Prefix,
+    left: u8,
 }
 
 /// One interface's course.
@@ -63,6 +94,8 @@ struct Course {
     says: Option<Advertise>,
     /// Early advertisements that are left.
     initial: u8,
+    /// Prefixes that are gone: hosts that are not told keep addresses in them that lead nowhere (RFC 9096 §3.5).
+    withdrawn: ArrayVec<Withdrawn, MOST_WITHDRAWN>,
     /// One with lifetime 0 is due.
     ceases: bool,
     next: Option<Instant>,
@@ -70,7 +103,44 @@ struct Course {
 }
 
 impl Course {
-    const SILENT: Self = Self { says: None, initial: 0, ceases: false, next: None, last: None };
+    const SILENT: Self =
+        Self { says: None, initial: 0, withdrawn: ArrayVec::new_const(), ceases: false, next: None, last: None };
+
+    /// Takes over what is to be said from now on.
+    fn adopt(&mut self, says: Option<&Advertise>) {
+        if self.says.as_ref() == says {
+            return;
+        }
+        let stays = |net: Ipv6Net| says.is_some_and(|says| says.prefixes.iter().any(|prefix| prefix.net == net));
+        self.withdrawn.retain(|gone| !stays(gone.prefix.net));
+        // An interface that ceases says nothing about prefixes: they are still on the link, only not by way of us.
+        let before = self.says.take().filter(|_| says.is_some());
+        for prefix in before.iter().flat_map(|before| &before.prefixes).filter(|prefix| !stays(prefix.net)) {
+            if self.withdrawn.is_full() {
+                self.withdrawn.remove(0);
+            }
+            let prefix = Prefix { valid_lifetime_s: 0, preferred_lifetime_s: 0, ..*prefix };
+            self.withdrawn.push(Withdrawn { prefix, left: INITIAL });
+        }
+        self.ceases = says.is_none();
+        self.initial = INITIAL;
+        self.next = Some(self.last.map_or(Instant::ZERO, |last| last + LEAST_INTERVAL));
+        self.says = says.cloned();
+    }
+
+    /// After an advertisement: the time until the next.
+    fn spoken(&mut self, says: &Advertise, random: &mut u64) -> Duration {
+        for gone in &mut self.withdrawn {
+            gone.left -= 1;
+        }
+        self.withdrawn.retain(|gone| gone.left > 0);
+        let interval = says.least_interval + draw(random, says.interval.saturating_sub(says.least_interval));
+        if self.initial == 0 {
+            return interval;
+        }
+        self.initial -= 1;
+        interval.min(INITIAL_INTERVAL)
+    }
 }
 
 /// When a core advertises on which interface.
@@ -101,14 +171,7 @@ impl Advertiser {
         let interfaces = table.advertise.len().max(self.courses.len());
         self.courses.resize_with(interfaces, || Course::SILENT);
         for (at, course) in self.courses.iter_mut().enumerate() {
-            let says = table.advertise.get(at).cloned().flatten();
-            if course.says == says {
-                continue;
-            }
-            course.ceases = says.is_none();
-            course.initial = INITIAL;
-            course.next = Some(course.last.map_or(Instant::ZERO, |last| last + LEAST_INTERVAL));
-            course.says = says;
+            course.adopt(table.advertise.get(at).and_then(Option::as_ref));
         }
     }
 
@@ -134,21 +197,16 @@ impl Advertiser {
             }
             let (id, interface) = (InterfaceId(at as u16), table.link().interface(InterfaceId(at as u16)));
             course.last = Some(turn.now);
-            let Some(says) = &course.says else {
+            let Some(says) = course.says.take() else {
                 if core::mem::take(&mut course.ceases) {
                     farewell(id, interface, turn);
                 }
                 course.next = None;
                 continue;
             };
-            send(id, interface, says, turn);
-            let least = says.interval / 3;
-            let mut interval = least + draw(&mut self.random, says.interval - least);
-            if course.initial > 0 {
-                course.initial -= 1;
-                interval = interval.min(INITIAL_INTERVAL);
-            }
-            course.next = Some(turn.now + interval);
+            send(id, interface, &says, &course.withdrawn, turn);
+            course.next = Some(turn.now + course.spoken(&says, &mut self.random));
+            course.says = Some(says);
         }
     }
 
@@ -165,18 +223,28 @@ impl Advertiser {
 
 /// An advertisement without prefixes and with lifetime 0: the prefixes are still on the link, only not by way of us.
 fn farewell(id: InterfaceId, interface: &Interface, turn: &mut Turn<'_>) {
-    send_message(id, interface, turn, |frame| head(frame, &[0; 2], 0) && source_option(frame, interface.mac));
+    send_message(id, interface, turn, |frame| {
+        // Everything is left to the hosts, the hop limit too.
+        append(frame, &[ROUTER_ADVERTISEMENT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+            && source_option(frame, interface.mac)
+    });
 }
 
-fn send(id: InterfaceId, interface: &Interface, says: &Advertise, turn: &mut Turn<'_>) {
-    let flags = if says.managed { MANAGED } else { 0 } | if says.other { OTHER } else { 0 };
-    send_message(id, interface, turn, |frame| {
-        head(frame, &says.lifetime_s.to_be_bytes(), flags)
-            && source_option(frame, interface.mac)
-            && mtu_option(frame, interface.mtu)
-            && interface.v6.iter().filter(|net| net.prefix_len() < 128).all(|net| prefix_option(frame, net, says))
-            && (says.dns.is_empty() || dns_option(frame, says))
-    });
+/// Says everything, in as many messages as it takes (§6.2.3).
+fn send(id: InterfaceId, interface: &Interface, says: &Advertise, withdrawn: &[Withdrawn], turn: &mut Turn<'_>) {
+    let mut prefixes = says.prefixes.iter().copied().chain(withdrawn.iter().map(|gone| gone.prefix)).peekable();
+    loop {
+        send_message(id, interface, turn, |frame| {
+            head(frame, says)
+                && source_option(frame, interface.mac)
+                && says.mtu.is_none_or(|mtu| mtu_option(frame, mtu))
+                && prefixes.by_ref().take(PREFIXES_AT_ONCE).all(|prefix| prefix_option(frame, &prefix))
+                && (says.dns.is_empty() || dns_option(frame, says))
+        });
+        if prefixes.peek().is_none() {
+            return;
+        }
+    }
 }
 
 /// Sends a message to all nodes of the link; `write` appends it, and says whether it had room.
@@ -190,9 +258,13 @@ fn send_message(id: InterfaceId, interface: &Interface, turn: &mut Turn<'_>, wri
     leave(id, &Header::new(interface, multicast_mac(ALL_NODES), ETHERTYPE_IPV6), frame, turn);
 }
 
-/// The fixed part (§4.2): reachable and retransmission times are left to the hosts.
-fn head(frame: &mut Frame, lifetime: &[u8; 2], flags: u8) -> bool {
-    append(frame, &[ROUTER_ADVERTISEMENT, 0, 0, 0, HOP_LIMIT, flags, lifetime[0], lifetime[1], 0, 0, 0, 0, 0, 0, 0, 0])
+/// The fixed part (§4.2).
+fn head(frame: &mut Frame, says: &Advertise) -> bool {
+    let flags = if says.managed { MANAGED } else { 0 } | if says.other { OTHER } else { 0 };
+    append(frame, &[ROUTER_ADVERTISEMENT, 0, 0, 0, says.hop_limit, flags])
+        && append(frame, &says.lifetime_s.to_be_bytes())
+        && append(frame, &says.reachable_ms.to_be_bytes())
+        && append(frame, &says.retransmit_ms.to_be_bytes())
 }
 
 /// §4.6.1.
@@ -206,14 +278,13 @@ fn mtu_option(frame: &mut Frame, mtu: u16) -> bool {
 }
 
 /// §4.6.2.
-fn prefix_option(frame: &mut Frame, net: &Ipv6Net, says: &Advertise) -> bool {
-    // RFC 4862 §5.5.3 (d): hosts make addresses only in prefixes that leave 64 bits for them.
-    let autonomous = if says.autonomous && net.prefix_len() == 64 { AUTONOMOUS } else { 0 };
-    append(frame, &[3, 4, net.prefix_len(), ON_LINK | autonomous])
-        && append(frame, &says.valid_lifetime_s.to_be_bytes())
-        && append(frame, &says.preferred_lifetime_s.to_be_bytes())
+fn prefix_option(frame: &mut Frame, prefix: &Prefix) -> bool {
+    let flags = if prefix.on_link { ON_LINK } else { 0 } | if prefix.autonomous { AUTONOMOUS } else { 0 };
+    append(frame, &[3, 4, prefix.net.prefix_len(), flags])
+        && append(frame, &prefix.valid_lifetime_s.to_be_bytes())
+        && append(frame, &prefix.preferred_lifetime_s.to_be_bytes())
         && append(frame, &[0; 4])
-        && append(frame, &net.network().octets())
+        && append(frame, &prefix.net.network().octets())
 }
 
 /// RFC 8106 §5.1: kept for three intervals, so that one lost advertisement does not cost hosts their name servers.

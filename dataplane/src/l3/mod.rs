@@ -47,7 +47,7 @@ pub mod table; // what the configuration says
 mod tests; // what a router must do, packet in and packet out
 
 pub use crate::meta::VrfId;
-pub use advertise::Advertise;
+pub use advertise::{Advertise, Prefix};
 pub use build::{Builder, Used};
 pub use clamp::SegmentLimit;
 pub use group::Group;

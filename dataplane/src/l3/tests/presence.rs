@@ -1,6 +1,6 @@
 //! Our own addresses: probed for, announced, in conflict; and router advertisements. Each is told apart by an independent parser.
 
-use core::time::Duration;
+use core::{net::Ipv6Addr, time::Duration};
 
 use super::{
     neighbors::STRANGER,
@@ -10,7 +10,7 @@ use super::{
 use crate::{
     io::MacAddr,
     l2::{Conflict, Presence},
-    l3::{Advertise, Spec},
+    l3::{Advertise, Prefix, Spec},
     meta::{InterfaceId, PortId},
     verdict::DropReason,
 };
@@ -31,14 +31,37 @@ fn announcing() -> Presence {
 fn advertising() -> Advertise {
     Advertise {
         interval: Duration::from_secs(60),
+        least_interval: Duration::from_secs(20),
         lifetime_s: 180,
         managed: false,
         other: true,
-        autonomous: true,
-        valid_lifetime_s: 86_400,
-        preferred_lifetime_s: 14_400,
+        hop_limit: 63,
+        reachable_ms: 30_000,
+        retransmit_ms: 1_001,
+        mtu: Some(1500),
+        prefixes: vec![prefix("fd77:10::/64")],
         dns: vec![v6("fd77:10::53")],
     }
+}
+
+fn prefix(net: &str) -> Prefix {
+    let net = net.parse().unwrap();
+    Prefix { net, on_link: true, autonomous: true, valid_lifetime_s: 86_400, preferred_lifetime_s: 14_400 }
+}
+
+/// The prefixes of an advertisement, with their flags and lifetimes.
+fn prefixes(sent: &Sent) -> Vec<Prefix> {
+    let said = icmp(std::slice::from_ref(sent));
+    let options = options(&said.payload[8..]).into_iter().filter(|(kind, _)| *kind == 3);
+    let seconds = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
+    let prefix = |bytes: Vec<u8>| Prefix {
+        net: format!("{}/{}", Ipv6Addr::from_octets(bytes[14..].try_into().unwrap()), bytes[0]).parse().unwrap(),
+        on_link: bytes[1] & 0x80 != 0,
+        autonomous: bytes[1] & 0x40 != 0,
+        valid_lifetime_s: seconds(&bytes[2..6]),
+        preferred_lifetime_s: seconds(&bytes[6..10]),
+    };
+    options.map(|(_, bytes)| prefix(bytes)).collect()
 }
 
 fn is_arp(sent: &Sent) -> bool {
@@ -180,7 +203,8 @@ fn hosts_are_told_what_the_operator_says() {
     let said = icmp(&sent);
     let link_local = router.table.link().interface(InterfaceId(0)).link_local.to_string();
     assert_eq!((said.kind, &*said.source, &*said.destination, sent[0].1[21]), ((134, 0), &*link_local, "ff02::1", 255));
-    assert_eq!(said.rest, 0x4040_00b4, "hop limit 64, other configuration, 180 s");
+    assert_eq!(said.rest, 0x3f40_00b4, "hop limit 63, other configuration, 180 s");
+    assert_eq!(said.payload[..8], [30_000u32.to_be_bytes(), 1_001u32.to_be_bytes()].concat());
     let [(1, mac), (5, mtu), (3, prefix), (25, dns)] = &options(&said.payload[8..])[..] else { panic!("{said:?}") };
     assert_eq!((&mac[..], &mtu[..]), (&our_mac(0).0[..], &[0, 0, 0, 0, 5, 0xdc][..]));
     assert_eq!(prefix[..2], [64, 0xc0], "on the link, and for addresses of the hosts' own");
@@ -215,6 +239,49 @@ fn advertisements_come_at_the_times_of_rfc_4861() {
     assert!(solicit(&mut router, 5) <= Duration::from_millis(600));
     let second = solicit(&mut router, 5);
     assert!((Duration::from_millis(2900)..Duration::from_millis(3700)).contains(&second), "{second:?}");
+}
+
+#[test]
+fn a_prefix_that_comes_is_told_at_once_and_one_that_goes_is_withdrawn() {
+    let mut router = Router::new(showing(Presence::default(), Some(advertising())));
+    router.wait(400 * SECOND);
+    // Nothing else changes: the interval, the lifetime and the flags are as before.
+    let other = Advertise { prefixes: vec![prefix("fd77:11::/64")], ..advertising() };
+    router.reload(showing(Presence::default(), Some(other.clone())));
+    let gone = Prefix { valid_lifetime_s: 0, preferred_lifetime_s: 0, ..prefix("fd77:10::/64") };
+    let sent = router.wait(4 * SECOND);
+    assert_eq!(prefixes(&sent[0]), [prefix("fd77:11::/64"), gone]);
+    let sent = [sent, router.wait(33 * SECOND)].concat();
+    assert_eq!(sent.len(), 3, "quickly, so that one that is lost does not matter (RFC 4861 §6.2.4)");
+    assert!(sent.iter().all(|said| prefixes(said).contains(&gone)));
+    let sent = router.wait(60 * SECOND);
+    assert!(!sent.is_empty() && sent.iter().all(|said| prefixes(said) == [prefix("fd77:11::/64")]), "forgotten");
+    // One that comes back is told as it is.
+    router.reload(showing(Presence::default(), Some(advertising())));
+    router.wait(4 * SECOND);
+    router.reload(showing(Presence::default(), Some(other)));
+    let sent = router.wait(4 * SECOND);
+    assert_eq!(prefixes(&sent[0]), [prefix("fd77:11::/64"), gone]);
+    // A new MTU is news too.
+    let short = Advertise { mtu: None, ..advertising() };
+    router.wait(100 * SECOND);
+    router.reload(showing(Presence::default(), Some(short)));
+    let sent = router.wait(SECOND);
+    assert!(options(&icmp(&sent).payload[8..]).iter().all(|(kind, _)| *kind != 5), "{sent:02x?}");
+}
+
+#[test]
+fn many_prefixes_take_several_advertisements_and_few_of_those_that_are_gone_are_kept() {
+    let many = |from: u16| (from..from + 40).map(|at| prefix(&format!("fd78:{at:x}::/64"))).collect();
+    let said = Advertise { prefixes: many(0), ..advertising() };
+    let mut router = Router::new(showing(Presence::default(), Some(said.clone())));
+    let sent = router.wait(SECOND);
+    assert!(sent.iter().all(|(_, bytes)| bytes.len() <= 14 + 1280), "the least MTU of IPv6");
+    assert_eq!(sent.iter().flat_map(prefixes).collect::<Vec<_>>(), said.prefixes);
+    router.reload(showing(Presence::default(), Some(Advertise { prefixes: many(100), ..advertising() })));
+    let sent = router.wait(4 * SECOND);
+    let gone = sent.iter().flat_map(prefixes).filter(|prefix| prefix.valid_lifetime_s == 0).count();
+    assert_eq!((gone, sent.len(), router.leaked()), (16, 2, 0));
 }
 
 /// A router solicitation of fd77:10::7.
