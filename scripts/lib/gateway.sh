@@ -77,6 +77,13 @@ generation_above() { (($(generation "$1") > $2)); }
 learnt() { admin "$1" /metrics | sed -n 's/^tidegate_learnt_routes //p'; }
 has_learnt() { [[ $(learnt "$1") == "$2" ]]; }
 
+# The next hops that packets for a prefix may take, in order: hops_of STATE PREFIX -> "VIA INTERFACE WEIGHT VIA …"
+hops_of() {
+  "$BINARY" show routes --exact "$2" --json --socket "$1/admin.sock" |
+    jq -r '.routes[0].hops // [] | sort_by(.via)[] | .via + " " + .interface + " " + (.weight | tostring)' | paste -sd' '
+}
+has_hops() { [[ $(hops_of "$1" "$2") == "$3" ]]; } # has_hops STATE PREFIX HOPS
+
 # edit STATE SED-EXPRESSION… — changes the running configuration in place as an editor would: aside, then renamed
 edit() {
   local state=$1

@@ -56,11 +56,21 @@ lowest_metric_wins() {
   await 1 meets b1
   route delete 10.77.0.0/16
 }
+# leads_to PREFIX HOPS — in the data plane, within a second
+leads_to() { await 1 has_hops "$STATE" "$1" "$2" || expect "hops of $1" "$(hops_of "$STATE" "$1")" "$2"; }
 many_hops() {
   route add 10.77.0.0/16 nexthop via 10.0.2.11 weight 1 nexthop via 10.0.3.11 weight 2
   await 1 gets 10.77.0.1
+  leads_to 10.77.0.0/16 '10.0.2.11 web0 1 10.0.3.11 web1 2'
+  route replace 10.77.0.0/16 nexthop via 10.0.2.11 weight 3 nexthop via 10.0.3.11 weight 2
+  leads_to 10.77.0.0/16 '10.0.2.11 web0 3 10.0.3.11 web1 2'
   route delete 10.77.0.0/16
   await 1 fails 10.77.0.1
+  route6 add fd77::/32 nexthop via fd00:2::11 weight 1 nexthop via fd00:3::11 weight 2
+  await 1 gets fd77::1
+  leads_to fd77::/32 'fd00:2::11 web0 1 fd00:3::11 web1 2'
+  route6 delete fd77::/32
+  await 1 fails fd77::1
 }
 objects_are_followed() {
   ns gw ip nexthop add id 4 via 10.0.2.11 dev host1
@@ -70,6 +80,8 @@ objects_are_followed() {
   await 1 meets b1
   ns gw ip nexthop replace id 9 group 5
   await 1 meets b2
+  ns gw ip nexthop replace id 9 group 4,3/5,1
+  leads_to 10.77.0.0/16 '10.0.2.11 web0 3 10.0.3.11 web1 1'
   ns gw ip nexthop delete id 9
   await 1 fails 10.77.0.1
   ns gw ip nexthop flush
