@@ -1,6 +1,8 @@
 //! Routing tables: time to build, bytes per prefix, time per look-up, time per change.
 
 mod changes; // one route that comes or goes
+#[cfg(test)]
+mod tests; // full tables against an oracle
 
 use core::hint::black_box;
 
