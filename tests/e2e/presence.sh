@@ -60,7 +60,7 @@ withheld_until_it_is_free() {
 hosts_configure_themselves() {
   local output
   ns client sysctl -qw net.ipv6.conf.eth0.accept_ra=2 net.ipv6.conf.eth0.autoconf=1
-  reloaded '/^addresses = \["10\.0\.1\.1/a [port.router_advertisements]\ninterval_s = 4\nlifetime_s = 12\ndns = ["fd00:1::53"]'
+  reloaded '/^addresses = \["10\.0\.1\.1/a [port.router_advertisements]\ninterval_s = 4\nleast_interval_s = 3\nlifetime_s = 12\nhop_limit = 61\nmtu = 1400\nprefixes = [{ prefix = "fd00:1::/64", valid_lifetime_s = 86000, preferred_lifetime_s = 14000 }]\ndns = ["fd00:1::53"]'
   output=$(ns client rdisc6 -1 -r 3 -w 2000 eth0)
   printf '%s\n' "$output"
   grep -q 'Prefix *: fd00:1::/64' <<<"$output" || { echo "no prefix"; return 1; }
@@ -68,6 +68,9 @@ hosts_configure_themselves() {
   grep -qE 'Router lifetime *: *12 ' <<<"$output" || { echo "no lifetime"; return 1; }
   await 5 said_by_kernel 'inet6 fd00:1:.*dynamic' address show dev eth0 || { echo "the kernel made no address"; return 1; }
   await 5 said_by_kernel '^default via fe80:.*proto ra' route show || { echo "the kernel has no default route"; return 1; }
+  expect "hop limit" "$(ns client sysctl -n net.ipv6.conf.eth0.hop_limit)" 61 || return 1
+  expect "MTU" "$(ns client sysctl -n net.ipv6.conf.eth0.mtu)" 1400 || return 1
+  grep -qE 'Valid time *: *86000 ' <<<"$output" || { echo "the prefix has no lifetime of its own"; return 1; }
   # A prefix that comes is told at once, one that goes is withdrawn at once: not in ten minutes.
   reloaded 's|^interval_s = 4|interval_s = 600|; s|^lifetime_s = 12|lifetime_s = 1800|'
   sleep 4

@@ -142,7 +142,7 @@ fn interface(inputs: &Inputs, id: InterfaceId, interface: &model::Interface) -> 
             model::SegmentLimit::Bytes(bytes) => l3::SegmentLimit::Bytes(bytes),
             model::SegmentLimit::PathMtu => l3::SegmentLimit::PathMtu,
         },
-        advertise: interface.router_advertisements.as_ref().map(|said| advertise(interface, said)),
+        advertise: interface.router_advertisements.as_ref().map(advertise),
     }
 }
 
@@ -228,37 +228,25 @@ pub fn learnt(change: &RouteChange) -> Learnt {
     Learnt { vrf: VrfId(change.vrf), to: change.to, target }
 }
 
-/// What an interface tells hosts: the prefixes of its addresses, each once, without the one of link-local addresses (RFC 4861 §6.2.1).
-fn advertise(interface: &model::Interface, config: &RouterAdvertisements) -> Advertise {
-    let mut prefixes: Vec<Prefix> = Vec::new();
-    for address in &interface.addresses {
-        let IpNet::V6(net) = address.0 else { continue };
-        let net = net.trunc();
-        if net.prefix_len() == 128 || net.addr().is_unicast_link_local() || prefixes.iter().any(|said| said.net == net)
-        {
-            continue;
-        }
-        prefixes.push(Prefix {
-            net,
-            on_link: true,
-            // RFC 4862 §5.5.3 (d): hosts make addresses only in prefixes that leave 64 bits for them.
-            autonomous: config.autonomous && net.prefix_len() == 64,
-            valid_lifetime_s: config.valid_lifetime_s,
-            preferred_lifetime_s: config.preferred_lifetime_s,
-        });
-    }
-    let interval = Duration::from_secs(config.interval_s.into());
+fn advertise(config: &RouterAdvertisements) -> Advertise {
+    let prefixes = config.prefixes.iter().map(|said| Prefix {
+        net: said.prefix,
+        on_link: said.on_link,
+        autonomous: said.autonomous,
+        valid_lifetime_s: said.valid_lifetime_s,
+        preferred_lifetime_s: said.preferred_lifetime_s,
+    });
     Advertise {
-        interval,
-        least_interval: if config.interval_s < 9 { interval * 3 / 4 } else { interval / 3 },
+        interval: Duration::from_secs(config.interval_s.into()),
+        least_interval: Duration::from_millis(config.least_interval_ms.into()),
         lifetime_s: config.lifetime_s,
         managed: config.managed,
         other: config.other_configuration,
-        hop_limit: 64,
-        reachable_ms: 0,
-        retransmit_ms: 0,
-        mtu: Some(interface.mtu),
-        prefixes,
+        hop_limit: config.hop_limit,
+        reachable_ms: config.reachable_ms,
+        retransmit_ms: config.retransmit_ms,
+        mtu: config.mtu,
+        prefixes: prefixes.collect(),
         dns: config.dns.clone(),
     }
 }

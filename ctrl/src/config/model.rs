@@ -20,7 +20,7 @@ pub use super::raw::{
 pub use super::scalar::{InterfaceAddress, Mac, Name};
 pub use super::segment::SegmentLimit;
 pub use super::select::{Dscp, PortRange, Transport};
-pub use interface::{HostLink, Interface, Link, RouterAdvertisements, Station};
+pub use interface::{AdvertisedPrefix, HostLink, Interface, Link, RouterAdvertisements, Station};
 pub use kernel::{KernelRoutes, VrfTable};
 pub use policy::{Policy, PolicyAction};
 pub use port::{Driver, Port};

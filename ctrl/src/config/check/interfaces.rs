@@ -2,9 +2,9 @@
 
 use super::network::Domain;
 use super::ports::{device_name, mtu_of};
-use super::{Checker, Names, bridges, vlans};
+use super::{Checker, Names, advertisements, bridges, vlans};
 use crate::config::model::{self, Link};
-use crate::config::raw::{Capture, InterfaceKeys, Raw, RouterAdvertisements};
+use crate::config::raw::{Capture, InterfaceKeys, Raw};
 use crate::config::scalar::Name;
 use crate::config::slot::{At, Required};
 use crate::diagnostic::{Code, Diagnostic};
@@ -88,7 +88,8 @@ fn interface(
     cx: &mut Checker<'_>,
 ) -> Option<model::Interface> {
     let host = host(keys, capture, cx);
-    let router_advertisements = keys.router_advertisements.ok().map(|raw| advertisements(keys, raw, cx));
+    let mtu = link.as_ref().map(|(_, mtu)| *mtu);
+    let router_advertisements = keys.router_advertisements.ok().map(|raw| advertisements::check(keys, raw, mtu, cx));
     let (link, mtu) = link?;
     Some(model::Interface {
         name: name.ok()?.value.clone(),
@@ -103,52 +104,6 @@ fn interface(
         tcp_mss: keys.tcp_mss.value,
         router_advertisements,
     })
-}
-
-/// Name servers in one option: RFC 8106 allows more, but an advertisement must fit the smallest MTU with everything else.
-const MAX_DNS: usize = 8;
-
-fn advertisements(
-    keys: &InterfaceKeys,
-    raw: &RouterAdvertisements,
-    cx: &mut Checker<'_>,
-) -> model::RouterAdvertisements {
-    let prefixes = keys.addresses.iter().filter(|address| address.value.0.addr().is_ipv6()).count();
-    if prefixes == 0 && !cx.broken(keys.addresses.span) {
-        let message = "this interface has no IPv6 address whose prefix could be advertised";
-        let nothing = Diagnostic::error(Code::Conflict, raw.head, message);
-        cx.push(nothing.help("add one to `addresses`, as `\"2001:db8:1::1/64\"`, or remove the table"));
-    }
-    let (interval, lifetime): (u32, u16) = (raw.interval_s.to(), raw.lifetime_s.to());
-    if lifetime != 0 && u32::from(lifetime) < interval {
-        let message = format!(
-            "hosts would forget the gateway after {lifetime} s, before the next advertisement, up to {interval} s later"
-        );
-        let short = Diagnostic::error(Code::Conflict, raw.lifetime_s.span, message);
-        cx.push(short.help(format!("write `lifetime_s = {}`, or a shorter `interval_s`", (3 * interval).min(9000))));
-    }
-    let (valid, preferred): (u32, u32) = (raw.valid_lifetime_s.to(), raw.preferred_lifetime_s.to());
-    if preferred > valid {
-        let message = format!("addresses would be preferred for {preferred} s but valid only for {valid} s");
-        let span =
-            if raw.preferred_lifetime_s.given { raw.preferred_lifetime_s.span } else { raw.valid_lifetime_s.span };
-        let wrong = Diagnostic::error(Code::Conflict, span, message);
-        cx.push(wrong.help(format!("write `preferred_lifetime_s = {valid}` or less (RFC 4861 §4.6.2)")));
-    }
-    if raw.dns.len() > MAX_DNS {
-        let message = format!("{} name servers; at most {MAX_DNS} fit an advertisement", raw.dns.len());
-        cx.push(Diagnostic::error(Code::OutOfRange, raw.dns.span, message));
-    }
-    model::RouterAdvertisements {
-        interval_s: interval,
-        lifetime_s: lifetime,
-        managed: raw.managed.value,
-        other_configuration: raw.other_configuration.value,
-        autonomous: raw.autonomous.value,
-        valid_lifetime_s: valid,
-        preferred_lifetime_s: preferred,
-        dns: raw.dns.iter().map(|server| server.value).collect(),
-    }
 }
 
 /// The way to the kernel beside the interface.

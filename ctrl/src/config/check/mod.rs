@@ -1,5 +1,6 @@
 //! What the file means: names resolved, addresses placed, files read. Each mistake is recorded and the check goes on.
 
+mod advertisements;
 mod bridges;
 mod certificates;
 mod clusters;

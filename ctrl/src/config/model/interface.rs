@@ -2,6 +2,7 @@
 
 use std::net::Ipv6Addr;
 
+use ipnet::Ipv6Net;
 use serde::Serialize;
 
 use super::{DuplicateDetection, InterfaceAddress, Mac, Name, Reference, ReversePath, SegmentLimit, TagProtocol};
@@ -91,18 +92,39 @@ pub struct HostLink {
 pub struct RouterAdvertisements {
     /// Most seconds between two advertisements.
     pub interval_s: u32,
+    /// Least milliseconds between two.
+    pub least_interval_ms: u32,
     /// Seconds for which the gateway is a default router; 0 if it is none.
     pub lifetime_s: u16,
     /// Addresses are to be had by DHCPv6.
     pub managed: bool,
     /// Other configuration is to be had by DHCPv6.
     pub other_configuration: bool,
-    /// Hosts make addresses of their own.
-    pub autonomous: bool,
-    /// Seconds for which the prefixes are valid.
-    pub valid_lifetime_s: u32,
-    /// Seconds for which addresses in them are preferred.
-    pub preferred_lifetime_s: u32,
+    /// Hop limit of what hosts send; 0 if it is left to them.
+    pub hop_limit: u8,
+    /// Milliseconds for which a neighbour is reachable; 0 if it is left to the hosts.
+    pub reachable_ms: u32,
+    /// Milliseconds after which hosts ask again; 0 if it is left to them.
+    pub retransmit_ms: u32,
+    /// MTU of the link, bytes, if hosts are told.
+    pub mtu: Option<u16>,
+    /// The prefixes hosts are told of, each once.
+    pub prefixes: Vec<AdvertisedPrefix>,
     /// Name servers.
     pub dns: Vec<Ipv6Addr>,
+}
+
+/// What hosts are told about a prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AdvertisedPrefix {
+    /// The prefix.
+    pub prefix: Ipv6Net,
+    /// Its addresses are on the link.
+    pub on_link: bool,
+    /// Hosts make addresses of their own in it.
+    pub autonomous: bool,
+    /// Seconds for which it is valid.
+    pub valid_lifetime_s: u32,
+    /// Seconds for which addresses in it are preferred.
+    pub preferred_lifetime_s: u32,
 }

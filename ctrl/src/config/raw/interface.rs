@@ -2,9 +2,9 @@
 
 use std::net::Ipv6Addr;
 
-use crate::config::scalar::{Int, InterfaceAddress, Name};
+use crate::config::scalar::{Int, InterfaceAddress, Name, Prefix};
 use crate::config::segment::SegmentLimit;
-use crate::config::slot::{At, List, Optional};
+use crate::config::slot::{At, List, Optional, Required};
 use crate::config::table::{table, words};
 
 table! {
@@ -44,8 +44,11 @@ table! {
     /// Router advertisements (RFC 4861 §6.2): they make the gateway the default router of the hosts on the link, and tell them the
     /// interface's IPv6 prefixes.
     pub struct RouterAdvertisements("`router_advertisements`") {
-        /// Most seconds between two advertisements; they come at random times, a third of this apart at least.
+        /// Most seconds between two advertisements; they come at random times.
         interval_s: At<Int<4, 1800>> = Int::new(600), "600";
+        /// Least seconds between two, at most three quarters of `interval_s`. Without it, a third of `interval_s`, or three quarters if
+        /// that is less than 9.
+        least_interval_s: Optional<Int<3, 1350>>;
         /// Seconds for which hosts use the gateway as their default router without hearing of it again: 0 if they shall not, else no
         /// less than `interval_s`.
         lifetime_s: At<Int<0, 9000>> = Int::new(1800), "1800";
@@ -53,14 +56,44 @@ table! {
         managed: At<bool> = false, "false";
         /// Tell hosts to ask a DHCPv6 server for everything but addresses.
         other_configuration: At<bool> = false, "false";
+        /// Hop limit of what hosts send; 0 leaves it to them.
+        hop_limit: At<Int<0, 255>> = Int::new(64), "64";
+        /// Milliseconds for which hosts take a neighbour to be reachable after it has answered; 0 leaves it to them.
+        reachable_ms: At<Int<0, 3_600_000>> = Int::new(0), "0";
+        /// Milliseconds after which hosts ask a neighbour again that has not answered; 0 leaves it to them.
+        retransmit_ms: At<Int<0, 4_294_967_295>> = Int::new(0), "0";
+        /// MTU of the link, in bytes; 0 says nothing of it. Without it, the interface's.
+        mtu: Optional<Int<0, 65_000>>;
+        /// Tell hosts that the addresses of the prefixes are on the link; if not, they send to a router for those, too.
+        on_link: At<bool> = true, "true";
         /// Let hosts make addresses of their own in prefixes of 64 bits (RFC 4862).
         autonomous: At<bool> = true, "true";
         /// Seconds for which the prefixes are on the link and addresses in them valid.
         valid_lifetime_s: At<Int<0, 4_294_967_295>> = Int::new(2_592_000), "2592000";
         /// Seconds for which hosts prefer such addresses for new connections; no more than `valid_lifetime_s`.
         preferred_lifetime_s: At<Int<0, 4_294_967_295>> = Int::new(604_800), "604800";
+        /// Prefixes of the interface that hosts are told something else about.
+        prefixes: At<List<AdvertisedPrefix>> = Vec::new(), "[]";
         /// Name servers for the hosts (RFC 8106), at most 8.
         dns: At<List<Ipv6Addr>> = Vec::new(), "[]";
+    }
+}
+
+table! {
+    /// What hosts are told about one prefix. What it does not say is said for all.
+    pub struct AdvertisedPrefix("an item of `prefixes`") {
+        /// The prefix: that of an IPv6 address of the interface.
+        prefix: Required<Prefix>;
+        /// Whether hosts are told of it at all.
+        advertise: At<bool> = true, "true";
+        /// As for all prefixes.
+        on_link: Optional<bool>;
+        /// As for all prefixes.
+        autonomous: Optional<bool>;
+        /// As for all prefixes.
+        valid_lifetime_s: Optional<Int<0, 4_294_967_295>>;
+        /// As for all prefixes; no more than the `valid_lifetime_s` of this one.
+        preferred_lifetime_s: Optional<Int<0, 4_294_967_295>>;
     }
 }
 

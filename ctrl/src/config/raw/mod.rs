@@ -18,7 +18,7 @@ mod vrf;
 
 pub use bridge::{Bridge, Station};
 pub use cluster::{Balance, Cluster, UpstreamTls};
-pub use interface::{DuplicateDetection, InterfaceKeys, ReversePath, RouterAdvertisements};
+pub use interface::{AdvertisedPrefix, DuplicateDetection, InterfaceKeys, ReversePath, RouterAdvertisements};
 pub use kernel::{KernelRoutes, RouteProtocol};
 pub use listener::{Alpn, CertifiedKey, ClientAuth, ForwardedField, Listener, ListenerTls, Protocol, TlsVersion};
 pub use policy::Policy;
