@@ -242,6 +242,9 @@ impl Live {
         }
         let repeated = segment.ack == una && empty && segment.window == self.window;
         if !old && (!segment.seq.before(rcv_nxt) || segment.ack.after(una)) {
+            if self.window == 0 && segment.window != 0 {
+                self.repair.on_room(una, self.track.snd_max);
+            }
             self.window = segment.window;
             self.track.probing = segment.window == 0;
         }

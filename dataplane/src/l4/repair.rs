@@ -133,7 +133,15 @@ impl Repair {
         self.board.lose(max);
         self.board.lose_resends();
         self.phase = Phase::Timeout { end: max };
-        self.forced = true;
+        (self.forced, self.wanted) = (true, None);
+    }
+
+    /// A peer without room has some again: what was under way when it said so, it will have thrown away. More than the octet that asked it.
+    pub(super) fn on_room(&mut self, una: Seq, max: Seq) {
+        self.timeouts = 0;
+        if max.since(una) > 1 {
+            self.cut(max);
+        }
     }
 }
 

@@ -128,8 +128,10 @@ impl Live {
             return self.repair.board.lose_resends();
         }
         let mss = u32::from(self.record.mss);
-        let from = if self.record.sack { una.max(max.minus(mss)) } else { una };
-        self.repair.wanted = Some((from, max.min(from.plus(mss))));
+        // Of a flight that the peer's window no longer reaches around, the end that it does reach.
+        let end = max.min(una.plus(u32::from(self.window) << self.record.peer_shift.unwrap_or(0)));
+        let from = if self.record.sack { una.max(end.minus(mss)) } else { una };
+        self.repair.wanted = Some((from, end.min(from.plus(mss))));
         self.repair.tail = Some(max);
     }
 

@@ -175,3 +175,34 @@ fn false_selective_acknowledgements_stop_nothing() {
         drop(server);
     }
 }
+
+/// A receiver that takes its window back while octets are under way (RFC 9293 §3.8.6 asks senders to bear that), and then has room for a part
+/// of them.
+#[test]
+fn a_window_that_shrinks_below_what_is_under_way_and_opens_a_little_is_used() {
+    let mut world = World::with(1, wire(), &options(), false);
+    let template = super::hostile::tap(&mut world);
+    let (client, mut server) = world.pair();
+    assert_eq!(once(|cx| server.poll_write(cx, &[&[5; 12_000]])), Poll::Ready(Ok(12_000)));
+    let ack = template.borrow().clone();
+    let from = u32::from_be_bytes(ack[28..32].try_into().expect("four bytes"));
+    // The client's own stack hears nothing and says nothing.
+    let heard: Rc<RefCell<Vec<u32>>> = Rc::default();
+    let log = Rc::clone(&heard);
+    world.watch = Some(Box::new(move |_, to, packet| {
+        if let Some((seq, _)) = data(packet).filter(|_| to == 0) {
+            log.borrow_mut().push(seq.wrapping_sub(from));
+        }
+        false
+    }));
+    world.run_for(RTT * 3);
+    for _ in 0..3 {
+        world.deliver(1, near(&ack, (0, 4380), 0x10, 0, 0));
+        world.run_for(Duration::from_millis(400));
+    }
+    heard.borrow_mut().clear();
+    world.deliver(1, near(&ack, (0, 4380), 0x10, 24, 0));
+    world.run_for(Duration::from_secs(2));
+    assert_eq!(heard.borrow().first(), Some(&4380), "{:?}", heard.borrow());
+    drop((client, server));
+}
