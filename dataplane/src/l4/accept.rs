@@ -29,7 +29,7 @@ impl Live {
     /// (RFC 5961 §3.2).
     pub(super) fn reset_seq(&self) -> Seq {
         let una = self.acknowledged();
-        let edge = una.plus(u32::from(self.window) << self.record.peer_shift.unwrap_or(0));
+        let edge = una.plus(self.room());
         if self.track.snd_max.after(edge) { edge } else { self.track.snd_max }
     }
 

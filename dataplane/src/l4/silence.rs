@@ -129,7 +129,7 @@ impl Live {
         }
         let mss = u32::from(self.record.mss);
         // Of a flight that the peer's window no longer reaches around, the end that it does reach.
-        let end = max.min(una.plus(u32::from(self.window) << self.record.peer_shift.unwrap_or(0)));
+        let end = max.min(una.plus(self.room()));
         let from = if self.record.sack { una.max(end.minus(mss)) } else { una };
         self.repair.wanted = Some((from, end.min(from.plus(mss))));
         self.repair.tail = Some(max);

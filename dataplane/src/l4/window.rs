@@ -29,6 +29,11 @@ impl Live {
         self.window != 0
     }
 
+    /// Octets that the peer has room for.
+    pub(super) fn room(&self) -> u32 {
+        u32::from(self.window) << self.record.peer_shift.unwrap_or(0)
+    }
+
     /// Tells the socket that the user has closed, once all that is queued fits into the window it knows: in LAST-ACK and CLOSING smoltcp
     /// takes no window update.
     pub(super) fn close_if_possible(&mut self) {
@@ -83,8 +88,7 @@ impl Live {
 
     /// The same once everything before `una` is acknowledged.
     pub(super) fn told_after(&self, una: Seq, up: bool) -> u16 {
-        let (shift, peer_shift) = (self.told_shift(), self.record.peer_shift.unwrap_or(0));
-        let peer = u32::from(self.window) << peer_shift;
+        let (shift, peer) = (self.told_shift(), self.room());
         let allowance = self.allowance(una);
         let limit = self.track.snd_max.since(una).max(0) as u32 + allowance;
         if limit >= peer {
