@@ -113,6 +113,13 @@ taken() {
 # shellcheck disable=SC2153 # STATE is the directory of the script that sources this
 reloaded() { taken "$STATE" edit "$STATE" "$1"; }
 extended() { taken "$STATE" extend "$STATE"; }
+# What the running gateway says; and flows, with who hears them.
+show() { "$BINARY" show "$@" --socket "$STATE/admin.sock"; }
+explain() { "$BINARY" explain "$@" --socket "$STATE/admin.sock"; }
+dropped() { admin "$STATE" /metrics | sed -n "s/^tidegate_drops_total{reason=\"$1\"} //p"; } # dropped REASON
+ways() { "$PYTHON" "$ROOT/tests/e2e/ways.py" "$@"; }
+# shellcheck disable=SC2016 # the dollar is awk's
+pinged() { ns "$1" awk '/^Icmp: [0-9]/ {print $10}' /proc/net/snmp; } # pinged NAMESPACE — the echo requests its kernel has seen
 
 # under_load URL COMMAND… — the command runs while wrk does, from a second before to half a second after; nothing may fail
 under_load() {

@@ -3,7 +3,6 @@
 # and the gateway routes it by its own address. The other ends are the Linux stack.
 
 stats() { admin "$STATE" /metrics | sed -n "s/^tidegate_$1\({[^}]*}\)\? //p" | head -1; }
-dropped() { admin "$STATE" /metrics | sed -n "s/^tidegate_drops_total{reason=\"$1\"} //p"; }
 
 # The backends' ports become members; what named their addresses goes.
 becomes_a_bridge() {
@@ -176,16 +175,15 @@ reload_moves_only_what_it_names() {
   return "$status"
 }
 
-explain() { "$BINARY" explain --src 10.50.0.11 "$@" --socket "$STATE/admin.sock"; }
 # What is for another station crosses the bridge; what is for the router goes up, and is meant unless something else is said.
 explained_across_the_bridge() {
   local b2
   ns b1 ping -q -c1 -W2 10.50.0.12 >/dev/null
   b2=$(ns b2 cat /sys/class/net/eth0/address)
-  expect 'bridged' "$(explain --in web0 --dst 10.50.0.12 --to-station "$b2")" $'*bridge*it leaves by web1*'
-  expect 'routed' "$(explain --in web0 --dst 10.0.1.100)" $'*IPv4 on interface *to this station*it leaves by lan*'
-  expect 'a VLAN that is a member' "$(explain --in ten --dst 10.0.1.100)" $'*VLAN 10*to this station*it leaves by lan*'
-  expect 'the bridge itself' "$(refuse explain --in site --dst 10.0.1.100)" '*`site` is a bridge: name the member*'
+  expect 'bridged' "$(explain --src 10.50.0.11 --in web0 --dst 10.50.0.12 --to-station "$b2")" $'*bridge*it leaves by web1*'
+  expect 'routed' "$(explain --src 10.50.0.11 --in web0 --dst 10.0.1.100)" $'*IPv4 on interface *to this station*it leaves by lan*'
+  expect 'a VLAN that is a member' "$(explain --src 10.50.0.11 --in ten --dst 10.0.1.100)" $'*VLAN 10*to this station*it leaves by lan*'
+  expect 'the bridge itself' "$(refuse explain --src 10.50.0.11 --in site --dst 10.0.1.100)" '*`site` is a bridge: name the member*'
 }
 
 check becomes-a-bridge becomes_a_bridge

@@ -5,7 +5,6 @@
 # shellcheck source=scripts/lib/daemons.sh
 source "$ROOT/scripts/lib/daemons.sh"
 
-show() { "$BINARY" show "$@" --json --socket "$STATE/admin.sock"; }
 up() { # up ADDRESS — what the metrics say about a next hop
   admin "$STATE" /metrics | sed -n "s/^tidegate_next_hop_up{.*address=\"$1\"} //p"
 }
@@ -22,9 +21,10 @@ via = ["10.0.2.11", "10.0.3.11"]
 to = "fd77::/32"
 via = ["fd00:2::11", "fd00:3::11"]
 END
-  await 2 is_up 10.0.2.11 1 && await 2 is_up fd00:3::11 1
+  await 2 is_up 10.0.2.11 1 || return 1
+  await 2 is_up fd00:3::11 1 || return 1
   expect 'asked for before anything was sent' \
-    "$(show neighbours --state reachable | jq -r '[.neighbors[].address] | map(select(endswith("11"))) | sort | join(" ")')" \
+    "$(show neighbours --state reachable --json | jq -r '[.neighbors[].address] | map(select(endswith("11"))) | sort | join(" ")')" \
     '10.0.2.11 10.0.3.11 fd00:2::11 fd00:3::11'
 }
 
@@ -38,11 +38,11 @@ silence_is_said() {
   await 2 is_up 10.0.2.11 0 || status=1
   await 2 is_up fd00:2::11 0 || status=1
   expect 'metrics' "$(up 10.0.3.11)" 1 || status=1
-  expect 'routes' "$(show routes --exact 10.77.0.0/16 | jq -r '.routes[0].hops | sort_by(.via)[] | .via + " " + (.silent | tostring)' | paste -sd' ')" \
+  expect 'routes' "$(show routes --exact 10.77.0.0/16 --json | jq -r '.routes[0].hops | sort_by(.via)[] | .via + " " + (.silent | tostring)' | paste -sd' ')" \
     '10.0.2.11 true 10.0.3.11 false' || status=1
-  expect 'neighbours' "$(show neighbours --state silent | jq -r '[.neighbors[].address] | sort | join(" ")')" \
+  expect 'neighbours' "$(show neighbours --state silent --json | jq -r '[.neighbors[].address] | sort | join(" ")')" \
     '10.0.2.11 fd00:2::11' || status=1
-  explained=$("$BINARY" explain --in lan --src 10.0.1.100 --dst 10.77.0.1 --proto udp --dport 9 --socket "$STATE/admin.sock")
+  explained=$(explain --in lan --src 10.0.1.100 --dst 10.77.0.1 --proto udp --dport 9)
   grep -q 'of its 2 next hops, of which one is silent, the flow takes the one' <<<"$explained" || { echo "$explained"; status=1; }
   grep -q 'by the router 10.0.3.11' <<<"$explained" || { echo "$explained"; status=1; }
   await 2 grep -q 'does not answer; its flows take others.*10\.0\.2\.11' "$STATE/gateway.log" || { tail "$STATE/gateway.log"; status=1; }

@@ -55,7 +55,7 @@ follows_addresses() {
 address_is_there() { ns gw ip -br address show host0 | grep -q 10.0.9.1/24; }
 flood_is_cut() {
   ns client timeout 60 "$PYTHON" "$ROOT/tests/e2e/echo.py" 10.0.1.1 9 --flood 60000
-  expect_at_least "limited" "$(admin "$STATE" /metrics | sed -n 's/^tidegate_drops_total{reason="host_limited"} //p')" 1
+  expect_at_least "limited" "$(dropped host_limited)" 1
   echoes 10.0.1.1 2222 1000
 }
 goes_with_the_gateway() {

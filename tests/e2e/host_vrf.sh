@@ -60,7 +60,7 @@ device_up() { # device_up HOST ADDRESS
 }
 gets() { ns client ping -q -c 2 -i 0.05 -W 1 "$1"; }
 fails() { ! ns client ping -q -c 1 -W 1 "$1"; }
-of_red() { "$BINARY" show routes --vrf red --source kernel --json --socket "$STATE/admin.sock" | jq -r '[.routes[].to] | sort | join(" ")'; }
+of_red() { show routes --vrf red --source kernel --json | jq -r '[.routes[].to] | sort | join(" ")'; }
 is_of_red() { [[ $(of_red) == "$1" ]]; }
 
 table_is_learnt() {
@@ -69,7 +69,7 @@ table_is_learnt() {
   await 2 gets 10.63.0.1 || return 1
   expect 'the domain has it' "$(of_red)" 10.63.0.0/16
   expect 'the main domain has not' \
-    "$("$BINARY" show routes --exact 10.63.0.0/16 --json --socket "$STATE/admin.sock" | jq .shown)" 0
+    "$(show routes --exact 10.63.0.0/16 --json | jq .shown)" 0
   # A route of the main table is none of the domain's, though it leads over the same device.
   ns gw ip route add 10.62.0.0/16 via 10.60.0.11 dev host-red onlink
   await 2 has_learnt "$STATE" 2
@@ -88,7 +88,7 @@ domains_change_places() {
   await 3 is_of_red 10.63.0.0/16 || status=1
   await 2 gets 10.63.0.1 || status=1
   expect 'nothing of it in the new domain' \
-    "$("$BINARY" show routes --vrf blue --source kernel --json --socket "$STATE/admin.sock" | jq .shown)" 0 || status=1
+    "$(show routes --vrf blue --source kernel --json | jq .shown)" 0 || status=1
   reloaded 's/^kernel_table = 1001/kernel_table = 1003/' || return 1
   await 3 is_of_red '' || status=1
   await 2 fails 10.63.0.1 || status=1

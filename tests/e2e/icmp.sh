@@ -19,7 +19,6 @@ sed -i '/^name = "web1"/a mtu = 1400' "$STATE/gateway.toml"
 gateway_stop "$STATE"
 gateway_start "$DRIVER" "$STATE"
 
-dropped() { admin "$STATE" /metrics | sed -n "s/^tidegate_drops_total{reason=\"$1\"} //p"; }
 # Of 300 packets without a route, all that were not told are counted.
 limit_is_counted() { expect_at_least "icmp_rate_limited" "$(dropped icmp_rate_limited)" $((300 - $(cat "$STATE/told"))); }
 

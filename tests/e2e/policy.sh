@@ -2,10 +2,6 @@
 # Policy routing: what rules send another way than the routes, by whatever they ask for. The routes lead to b1, rules to b2; next hops
 # that only listen are static neighbours, which the backends hear (ways.py).
 
-ways() { "$PYTHON" "$ROOT/tests/e2e/ways.py" "$@"; }
-explain() { "$BINARY" explain --socket "$STATE/admin.sock" "$@"; }
-show() { "$BINARY" show "$@" --socket "$STATE/admin.sock"; }
-
 neighbor() { # neighbor INTERFACE ADDRESS LAST-OCTETS
   printf '\n[[neighbor]]\ninterface = "%s"\naddress = "%s"\nmac = "02:00:00:00:%s"\n' "$@"
 }

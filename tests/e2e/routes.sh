@@ -2,7 +2,6 @@
 # Routes with several next hops, and those that end here. The next hops are static neighbours with Ethernet addresses of their own:
 # the backends hear all of them, so a flow's way is seen without a router for each.
 
-ways() { "$PYTHON" "$ROOT/tests/e2e/ways.py" "$@"; }
 answer() { # answer PATTERN ADDRESS — what ping says
   local output
   output=$(ns client ping -c1 -W2 "$2" 2>&1) || true
@@ -84,7 +83,7 @@ they_come_back_with_it() {
 
 groups_are_shown() {
   local hops
-  hops=$("$BINARY" show routes --exact 10.77.0.0/16 --json --socket "$STATE/admin.sock" |
+  hops=$(show routes --exact 10.77.0.0/16 --json |
     jq -r '.routes[0] | .action, (.hops | sort_by(.via)[] | .via + " " + .interface + " " + (.weight | tostring))' | paste -sd' ')
   expect 'members' "$hops" 'spread 10.0.2.21 web0 1 10.0.2.22 web0 2 10.0.3.21 web1 5'
 }

@@ -3,7 +3,6 @@
 
 capture() { "$BINARY" capture --socket "$STATE/admin.sock" "$@"; }
 trace() { "$BINARY" trace --socket "$STATE/admin.sock" "$@"; }
-explain() { "$BINARY" explain --socket "$STATE/admin.sock" "$@"; }
 
 # begin NAME COMMAND… — of tidegate, in the background, its output in STATE/NAME; begun when the gateway has hung it up
 begin() {
@@ -139,7 +138,7 @@ explaining_touches_nothing() {
     echo "attempt $attempt: $changed"
   done
   expect 'counters' "$changed" ''
-  expect 'neighbours' "$("$BINARY" show neighbours --json --socket "$STATE/admin.sock" | jq -r '.neighbors[].address' | grep -c 10.0.2.77 || true)" 0
+  expect 'neighbours' "$(show neighbours --json | jq -r '.neighbors[].address' | grep -c 10.0.2.77 || true)" 0
   expect 'a neighbour that is not known' "$(explain --in lan --src 10.0.1.100 --dst 10.0.2.77)" '*10.0.2.77 on web0 is not known: it is asked for, and the packet waits*on its behalf: ARP request: who has 10.0.2.77?*'
 }
 explain_much() {

@@ -1,7 +1,6 @@
 # shellcheck shell=bash disable=SC2016 # the backquotes are those of messages
 # `tidegate show`: each part of the state, each filter, as a table and as JSON.
 
-show() { "$BINARY" show "$@" --socket "$STATE/admin.sock"; }
 ask() { # ask JQ-FILTER show ARGUMENTS… — the filter's answer about the JSON
   local filter=$1
   shift

@@ -2,7 +2,6 @@
 # VLANs and QinQ: interfaces told by their tags, on a wire that carries untagged frames as well. The client's VLAN devices are made in
 # user space (tags.py), so that a kernel without them will do; behind them is the Linux stack.
 
-dropped() { admin "$STATE" /metrics | sed -n "s/^tidegate_drops_total{reason=\"$1\"} //p"; }
 counter() { admin "$STATE" /metrics | sed -n "s/^tidegate_interface_$1_packets_total{interface=\"$2\",[^}]*} //p"; }
 
 vlans_are_configured() {
@@ -138,9 +137,9 @@ interfaces_are_counted() {
 
 interfaces_are_shown() {
   local shown
-  shown=$("$BINARY" show ports --socket "$STATE/admin.sock")
+  shown=$(show ports)
   expect "table" "$shown" $'*INTERFACE*PORT*MTU*RX PACKETS*ten *lan *1500*twenty*stacked*1496*'
-  "$BINARY" show ports --json --socket "$STATE/admin.sock" | jq -e '.interfaces[] | select(.name == "ten") | .rx_packets > 10 and .tx_bytes > 1000'
+  show ports --json | jq -e '.interfaces[] | select(.name == "ten") | .rx_packets > 10 and .tx_bytes > 1000'
 }
 
 # One VLAN goes, another comes, and a third does not notice.
@@ -156,7 +155,6 @@ reload_moves_only_what_it_names() {
   return "$status"
 }
 
-explain() { "$BINARY" explain "$@" --socket "$STATE/admin.sock"; }
 capture() { "$BINARY" capture "$@" --socket "$STATE/admin.sock"; }
 # What is asked by an interface's name comes in with its tags; what is captured and traced is chosen by them.
 seen_by_their_tags() {

@@ -145,10 +145,10 @@ loopback_is_ours() {
 }
 domains_are_shown() {
   local routes
-  routes=$("$BINARY" show routes --vrf red --to 10.60.0.0/15 --json --socket "$STATE/admin.sock" |
+  routes=$(show routes --vrf red --to 10.60.0.0/15 --json |
     jq -r '.routes[] | .to + " " + (.interface // "")' | paste -sd' ')
   expect 'routes of red' "$routes" '*10.60.0.0/24 red-servers*10.61.0.0/16 red-servers*'
-  expect 'refusal' "$(refuse "$BINARY" show routes --vrf green --socket "$STATE/admin.sock" 2>&1)" '*there are: red, blue*'
+  expect 'refusal' "$(refuse show routes --vrf green 2>&1)" '*there are: red, blue*'
 }
 
 TAGS=()
