@@ -73,6 +73,11 @@ impl Telemetry {
         families
     }
 
+    /// Milliseconds since the process began.
+    pub fn uptime_ms(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.since).as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// A counter summed over all cores.
     pub(crate) fn sum(&self, counter: impl Fn(&CoreView) -> &Counter) -> u64 {
         self.cores.iter().map(|core| counter(core).value()).sum()

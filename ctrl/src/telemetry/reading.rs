@@ -18,14 +18,14 @@ use crate::status::Status;
 impl Document {
     /// Reads all counters once.
     pub fn of(telemetry: &Telemetry, status: &Status, now: Instant) -> Self {
-        let uptime = now.saturating_duration_since(telemetry.since);
+        let uptime_ms = telemetry.uptime_ms(now);
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             phase: status.phase.as_str().to_owned(),
             generation: status.generation,
             retired_generations: status.retired,
-            uptime_s: uptime.as_secs(),
-            uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
+            uptime_s: uptime_ms / 1000,
+            uptime_ms,
             reloads: Reloads {
                 accepted: status.reloads.accepted,
                 refused: status.reloads.refused,

@@ -46,8 +46,7 @@ pub(super) async fn show(State(desk): State<Desk>, Query(wanted): Query<Wanted>)
             explanation: reason.explanation().trim().to_owned(),
         })
         .filter(|drop| drop.packets > 0 || wanted.nonzero.is_none());
-    let uptime = Instant::now().saturating_duration_since(desk.telemetry.since);
-    let uptime = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);
+    let uptime = desk.telemetry.uptime_ms(Instant::now());
     Json(json!({ "drops": drops.collect::<Vec<_>>(), "uptime_ms": uptime })).into_response()
 }
 

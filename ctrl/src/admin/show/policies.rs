@@ -13,8 +13,8 @@ use tidegate_dataplane::l3::policy::{Rule, Way};
 use tidegate_dataplane::stats::PolicyStats;
 use tidegate_dataplane::sync::counter::Counter;
 
-use super::routes::{self, Hop, gateway_of, leaves};
-use super::{interface_name, position, refuse};
+use super::routes::{Hop, Leads};
+use super::{position, refuse};
 use crate::admin::Desk;
 use crate::config::model::{self, MAIN, Reference};
 use crate::status::Status;
@@ -87,8 +87,7 @@ pub(super) async fn show(State(desk): State<Desk>, Query(wanted): Query<Wanted>)
     let rows = status.config.policies.iter().filter_map(|policy| row(&status, &desk.telemetry, policy));
     let rows = rows.filter(|row| wanted.name.as_ref().is_none_or(|name| *name == row.name));
     let rows = rows.filter(|row| wanted.vrf.as_ref().is_none_or(|vrf| *vrf == row.vrf));
-    let uptime = Instant::now().saturating_duration_since(desk.telemetry.since);
-    let uptime = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);
+    let uptime = desk.telemetry.uptime_ms(Instant::now());
     Json(json!({ "policies": rows.collect::<Vec<_>>(), "uptime_ms": uptime })).into_response()
 }
 
@@ -97,31 +96,24 @@ fn row(status: &Status, telemetry: &Telemetry, policy: &model::Policy) -> Option
     let table = &status.tables.l3;
     let Rule { way, counter, .. } = table.policies().rules().iter().find(|rule| *rule.name == *policy.name.0)?;
     let sum = |of: fn(&PolicyStats) -> &Counter| telemetry.sum(|core| of(core.stats.policy(*counter)));
-    let mut row = Policy {
+    let name_of = |vrf: VrfId| if vrf == VrfId::MAIN { MAIN } else { table.vrf(vrf).name() };
+    let (lookup, leads) = match *way {
+        Way::Domain(vrf) => (Some(name_of(vrf).to_owned()), Leads { action: "lookup".to_owned(), ..Leads::default() }),
+        Way::Hop(hop) => (None, Leads::to(status, table, hop)),
+    };
+    Some(Policy {
         name: policy.name.0.clone(),
         vrf: domain(policy.vrf.as_ref()),
         own: policy.own,
         asks: asks(policy),
-        action: "lookup".to_owned(),
-        lookup: None,
-        via: None,
-        interface: None,
-        hops: Vec::new(),
+        action: leads.action,
+        lookup,
+        via: leads.via,
+        interface: leads.interface,
+        hops: leads.hops,
         packets: sum(|counts| &counts.packets),
         bytes: sum(|counts| &counts.bytes),
-    };
-    match way {
-        Way::Domain(VrfId::MAIN) => row.lookup = Some(MAIN.to_owned()),
-        Way::Domain(vrf) => row.lookup = Some(table.vrf(*vrf).name().to_owned()),
-        Way::Hop(hop) => {
-            let next = table.next_hop(*hop);
-            row.action = routes::word(next.action).to_owned();
-            row.via = gateway_of(table, *hop).map(|gateway| gateway.to_string());
-            row.interface = leaves(next.action).then(|| interface_name(status, next.interface.index()));
-            row.hops = routes::hops(status, table, next.action);
-        }
-    }
-    Some(row)
+    })
 }
 
 fn asks(policy: &model::Policy) -> Asks {

@@ -209,15 +209,9 @@ impl Search {
 
     fn row(&self, table: &Table, used: Used) -> Route {
         let Used { to, next_hop: hop, .. } = used;
-        let next = table.next_hop(hop);
-        Route {
-            to: to.to_string(),
-            source: self.origins.of_route(next.action, used).to_owned(),
-            action: word(next.action).to_owned(),
-            via: gateway_of(table, hop).map(|gateway| gateway.to_string()),
-            interface: leaves(next.action).then(|| interface_name(&self.status, next.interface.index())),
-            hops: hops(&self.status, table, next.action),
-        }
+        let source = self.origins.of_route(table.next_hop(hop).action, used).to_owned();
+        let Leads { action, via, interface, hops } = Leads::to(&self.status, table, hop);
+        Route { to: to.to_string(), source, action, via, interface, hops }
     }
 }
 
@@ -229,8 +223,30 @@ fn members(table: &Table, action: Action) -> &[Member] {
     }
 }
 
+/// Where packets are sent, in words.
+#[derive(Default)]
+pub(super) struct Leads {
+    pub(super) action: String,
+    pub(super) via: Option<String>,
+    pub(super) interface: Option<String>,
+    pub(super) hops: Vec<Hop>,
+}
+
+impl Leads {
+    /// What the next hop `hop` does.
+    pub(super) fn to(status: &Status, table: &Table, hop: u32) -> Self {
+        let next = table.next_hop(hop);
+        Self {
+            action: word(next.action).to_owned(),
+            via: gateway_of(table, hop).map(|gateway| gateway.to_string()),
+            interface: leaves(next.action).then(|| interface_name(status, next.interface.index())),
+            hops: hops(status, table, next.action),
+        }
+    }
+}
+
 /// Those that share the traffic, if there are several.
-pub(super) fn hops(status: &Status, table: &Table, action: Action) -> Vec<Hop> {
+fn hops(status: &Status, table: &Table, action: Action) -> Vec<Hop> {
     let hop = |member: &Member| Hop {
         via: gateway_of(table, member.next_hop).map(|gateway| gateway.to_string()),
         interface: interface_name(status, table.next_hop(member.next_hop).interface.index()),
@@ -240,7 +256,7 @@ pub(super) fn hops(status: &Status, table: &Table, action: Action) -> Vec<Hop> {
     members(table, action).iter().map(hop).collect()
 }
 
-pub(super) fn leaves(action: Action) -> bool {
+fn leaves(action: Action) -> bool {
     matches!(action, Action::Forward | Action::Local)
 }
 
@@ -283,6 +299,6 @@ impl Origins {
 }
 
 /// The router of a next hop.
-pub(super) fn gateway_of(table: &Table, hop: u32) -> Option<IpAddr> {
+fn gateway_of(table: &Table, hop: u32) -> Option<IpAddr> {
     table.link().adjacencies().get(hop as usize).and_then(|next| next.gateway)
 }

@@ -12,7 +12,7 @@ use super::{Checker, Names};
 use crate::config::model::{self, PolicyAction, Reference, RouteTarget};
 use crate::config::raw::{Policy, Raw};
 use crate::config::scalar::Prefix;
-use crate::config::select::Transport;
+use crate::config::select::{PortRange, Transport};
 use crate::config::slot::{At, List, OneOrMany, Optional};
 use crate::diagnostic::{Code, Diagnostic, Span};
 
@@ -227,6 +227,9 @@ fn covers(earlier: &model::Policy, later: &model::Policy) -> bool {
         earlier.is_empty() || !later.is_empty() && later.iter().all(one)
     }
     let nets = |earlier: &[IpNet], later: &[IpNet]| all(earlier, later, |wide, net| wide.contains(net));
+    let ports = |earlier: &[PortRange], later: &[PortRange]| {
+        all(earlier, later, |wide, range| wide.0.start() <= range.0.start() && range.0.end() <= wide.0.end())
+    };
     let [served, asked] = [earlier, later].map(fitting_families);
     (0..2).all(|family| served[family] || !asked[family])
         && (&earlier.vrf, earlier.own) == (&later.vrf, later.own)
@@ -235,10 +238,8 @@ fn covers(earlier: &model::Policy, later: &model::Policy) -> bool {
         && nets(&earlier.to, &later.to)
         && all(&earlier.protocols, &later.protocols, |a, b| a == b)
         && all(&earlier.dscp, &later.dscp, |a, b| a == b)
-        && all(&earlier.source_ports, &later.source_ports, |a, b| a.0.start() <= b.0.start() && b.0.end() <= a.0.end())
-        && all(&earlier.destination_ports, &later.destination_ports, |a, b| {
-            a.0.start() <= b.0.start() && b.0.end() <= a.0.end()
-        })
+        && ports(&earlier.source_ports, &later.source_ports)
+        && ports(&earlier.destination_ports, &later.destination_ports)
 }
 
 /// Whether IPv4 and whether IPv6 packets may fit.
