@@ -11,12 +11,10 @@ fails() { ! ns client ping -q -c 1 -W 1 "$1"; }
 # The backend that a packet for 10.77.0.1 meets, by what it has received.
 meets() { # meets b1|b2
   local before
-  before=$(received "$1")
+  before=$(pinged "$1")
   ns client ping -q -c 5 -i 0.02 -W 1 10.77.0.1
-  expect_at_least "echo requests at $1" "$(($(received "$1") - before))" 5
+  expect_at_least "echo requests at $1" "$(($(pinged "$1") - before))" 5
 }
-# shellcheck disable=SC2016 # the dollar is awk's
-received() { ns "$1" awk '/^Icmp: [0-9]/ {print $10}' /proc/net/snmp; }
 route() { ns gw ip route "$@"; }
 route6() { ns gw ip -6 route "$@"; }
 

@@ -86,8 +86,6 @@ said() { # said PATTERN DEVICE OPTIONS… — what ping says
   grep -qE "$1" <<<"$output"
 }
 page() { ns client curl -sS --max-time 5 --interface "$1" "$2"; }
-# shellcheck disable=SC2016 # the dollar is awk's
-echoes() { ns "$1" awk '/^Icmp: [0-9]/ {print $10}' /proc/net/snmp; }
 
 each_domain_answers() {
   local name
@@ -102,12 +100,12 @@ same_address_other_host() {
   local name host before other there
   for name in red blue; do
     if [[ $name == red ]]; then host=b1 other=b2; else host=b2 other=b1; fi
-    before=$(echoes "$other") there=$(echoes "$host")
+    before=$(pinged "$other") there=$(pinged "$host")
     by "$name" 10.60.0.11 || { echo "$name: IPv4"; return 1; }
     by "$name" 10.61.0.1 || { echo "$name: by its route"; return 1; }
     by "$name" fd60::11 || { echo "$name: IPv6"; return 1; }
-    expect "echo requests at $other" "$(echoes "$other")" "$before"
-    expect_at_least "echo requests at $host" "$(($(echoes "$host") - there))" 4
+    expect "echo requests at $other" "$(pinged "$other")" "$before"
+    expect_at_least "echo requests at $host" "$(($(pinged "$host") - there))" 4
   done
 }
 tcp_in_each_domain() {

@@ -3,12 +3,14 @@
 //! Each test thread enters a namespace of its own: all that it makes vanishes with the thread, also when the test fails. It takes
 //! root; without it the test fails.
 #![allow(unsafe_code, dead_code, unreachable_pub)] // System calls the standard library lacks; no test uses all of this.
-#![allow(clippy::disallowed_methods)] // A test waits on the wall clock for the kernel.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // A test waits on the wall clock for the kernel, and for other tests.
 
 use std::{
+    cell::Cell,
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,8 +22,16 @@ use tidegate_dataplane::{
     stats::PortStats,
 };
 
-/// Moves the calling thread into a new, silent network namespace.
+/// One test at a time: a program that another one starts holds all descriptors for a moment, and what is dropped meanwhile stays.
+static TURN: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    static HELD: Cell<Option<MutexGuard<'static, ()>>> = const { Cell::new(None) };
+}
+
+/// Moves the calling thread into a new, silent network namespace, when it is its turn.
 pub fn enter() {
+    HELD.set(Some(TURN.lock().unwrap_or_else(PoisonError::into_inner)));
     // SAFETY: no pointers; only this thread changes its namespace.
     let code = unsafe { libc::unshare(libc::CLONE_NEWNET) };
     assert_eq!(code, 0, "this test needs root: {}", io::Error::last_os_error());
@@ -60,11 +70,12 @@ pub fn exists(interface: &str) -> bool {
     Command::new("ip").args(["link", "show", interface]).output().unwrap().status.success()
 }
 
-/// Asks until the answer is yes, for at most five seconds.
+/// Asks until the answer is yes, for at most twenty seconds: a busy machine may take some of them away.
+#[track_caller]
 pub fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     let start = Instant::now();
     while !check() {
-        assert!(start.elapsed() < Duration::from_secs(5), "{what}: not within 5 s");
+        assert!(start.elapsed() < Duration::from_secs(20), "{what}: not within 20 s");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -129,6 +140,7 @@ impl Raw {
     }
 
     /// The next packet of those that `wanted` accepts.
+    #[track_caller]
     pub fn receive(&self, wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         let mut found = None;
         eventually("a packet at the kernel's end", || {
@@ -151,6 +163,7 @@ fn set(fd: i32, level: i32, name: i32, value: i32) {
 }
 
 /// Receives until `count` packets that `wanted` accepts are there.
+#[track_caller]
 pub fn receive(
     port: &mut Port,
     arena: &Arena,
