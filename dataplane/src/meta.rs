@@ -104,6 +104,8 @@ impl Flags {
     pub const ROUTED: Self = Self(1 << 12);
     /// The interface it came in by asks where its source lies; the look-up begins at [`Meta::source`], if it is IPv4.
     pub const SOURCE_ASKED: Self = Self(1 << 13);
+    /// Sent to an anycast address of ours: whatever answers it has another source.
+    pub const ANYCAST: Self = Self(1 << 14);
 
     /// No facts.
     pub const fn empty() -> Self {

@@ -15,6 +15,13 @@ nd_is_answered() {
   ns client ping -q -c1 -W1 fd00:1::1
   expect "neighbour's address" "$(lladdr fd00:1::1)" '??:??:??:??:??:??'
 }
+# The address that every router of a prefix has (RFC 4291 §2.6.1): of the link, and of one behind the gateway.
+anycast_is_answered() {
+  ns client ip -6 neighbor flush dev eth0
+  said '^64 bytes from fd00:1::1' ns client ping -c2 -W1 fd00:1:: || return 1
+  said '^fd00:1:: .*lladdr .* router' ns client ip -6 neighbor show dev eth0 || return 1
+  said '^64 bytes from fd00:1::1' ns client ping -c2 -W1 fd00:2::
+}
 ping_sizes() { # ping_sizes ADDRESS LARGEST
   local size
   for size in 0 1 56 511 1000 "$2"; do
@@ -54,6 +61,7 @@ direct_tcp() {
 check arp-is-answered arp_is_answered
 check arp-for-others-is-not-answered arp_for_others_is_not_answered
 check nd-is-answered nd_is_answered
+check anycast-is-answered anycast_is_answered
 check ping-gateway-v4 ping_sizes 10.0.1.1 1472
 check ping-gateway-v6 ping_sizes fd00:1::1 1452
 check ping-far-address-of-gateway ping_sizes 10.0.3.1 1472

@@ -88,6 +88,9 @@ fn station(meta: &Meta) -> &'static str {
 fn addressed(step: &Step, stood: Verdict) -> &'static str {
     match step.verdict {
         Verdict::Deliver if step.meta.flags.contains(Flags::LINK_BROADCAST) => "sound, and for all hosts of the link",
+        Verdict::Deliver if step.meta.flags.contains(Flags::ANYCAST) => {
+            "sound, and for any router of the link, which this host is"
+        }
         Verdict::Deliver => "sound, and for this host",
         _ if stood == Verdict::Continue => "sound, and not for this host: to be routed",
         _ => "",

@@ -127,13 +127,20 @@ impl Interface {
         self.presence.tentative.contains(&address)
     }
 
-    /// Whether `address` is the solicited-node multicast group (RFC 4291 §2.7.1) of one of our addresses.
-    pub fn in_solicited_group(&self, address: Ipv6Addr) -> bool {
-        self.link_local_and_v6().any(|own| solicited_node(own) == address)
+    /// Whether `address` is the subnet-router anycast address of a prefix of this link, and not an address of ours besides.
+    pub fn is_anycast(&self, address: Ipv6Addr) -> bool {
+        self.v6.iter().any(|net| subnet_router(net) == Some(address)) && !self.claims(IpAddr::V6(address))
     }
 
-    fn link_local_and_v6(&self) -> impl Iterator<Item = Ipv6Addr> + '_ {
-        core::iter::once(self.link_local).chain(self.v6.iter().map(Ipv6Net::addr))
+    /// Whether `address` is the solicited-node multicast group of one of our addresses.
+    pub fn in_solicited_group(&self, address: Ipv6Addr) -> bool {
+        self.solicited_groups().any(|group| group == address)
+    }
+
+    /// The solicited-node multicast groups (RFC 4291 §2.7.1) of our addresses, anycast ones among them (§2.8).
+    pub fn solicited_groups(&self) -> impl Iterator<Item = Ipv6Addr> + '_ {
+        let v6 = self.v6.iter().flat_map(|net| [Some(net.addr()), subnet_router(net)]);
+        core::iter::once(self.link_local).chain(v6.flatten()).map(solicited_node)
     }
 
     /// Whether `address` lies in a prefix of this link.
@@ -178,6 +185,12 @@ pub const fn is_link_local(address: Ipv6Addr) -> bool {
 pub const fn link_local_of(mac: MacAddr) -> Ipv6Addr {
     let [a, b, c, d, e, f] = mac.0;
     Ipv6Addr::from_octets([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
+}
+
+/// The address that every router has in a prefix (RFC 4291 §2.6.1). Between two routers there is none (RFC 6164 §5), nor has an
+/// address without a link one.
+pub fn subnet_router(net: &Ipv6Net) -> Option<Ipv6Addr> {
+    (net.prefix_len() < 127).then(|| net.network())
 }
 
 /// The solicited-node multicast group of an address (RFC 4291 §2.7.1).
@@ -369,6 +382,14 @@ mod tests {
     }
 
     #[test]
+    fn every_prefix_with_more_than_two_addresses_has_a_router_anycast_address() {
+        let of = |net: &str| subnet_router(&net.parse().unwrap()).map(|address| address.to_string());
+        assert_eq!(of("2001:db8:1:2::3/64").as_deref(), Some("2001:db8:1:2::"));
+        assert_eq!(of("2001:db8::7/126").as_deref(), Some("2001:db8::4"));
+        assert_eq!((of("2001:db8::1/127"), of("2001:db8::1/128")), (None, None));
+    }
+
+    #[test]
     fn the_source_shares_the_peers_prefix() {
         let interface = Interface {
             name: "lan".to_owned(),
@@ -386,6 +407,8 @@ mod tests {
         assert_eq!(source("fe80::9"), interface.link_local.to_string());
         assert_eq!(source("2001:db8::1"), "fd00:1::1");
         assert!(interface.in_solicited_group("ff02::1:ff00:1".parse().unwrap()));
+        assert!(interface.in_solicited_group("ff02::1:ff00:0".parse().unwrap()), "that of fd00:1::");
+        assert!(!interface.in_solicited_group("ff02::1:ff00:2".parse().unwrap()));
         assert!(
             interface.is_on_link("10.0.2.77".parse().unwrap()) && !interface.is_on_link("10.0.3.1".parse().unwrap())
         );

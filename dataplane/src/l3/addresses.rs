@@ -4,13 +4,15 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::meta::InterfaceId;
 
-/// What an IPv4 address is to this host.
+/// What an address is to this host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// One of our addresses.
     Unicast,
-    /// The broadcast address, or the network address (RFC 1812 §4.2.2.11), of a connected prefix.
+    /// The broadcast address, or the network address (RFC 1812 §4.2.2.11), of a connected IPv4 prefix.
     Broadcast,
+    /// The subnet-router anycast address (RFC 4291 §2.6.1) of a connected IPv6 prefix: every router of the link has it.
+    Anycast,
 }
 
 /// One slot of an open-addressed table; `key` 0 (never an address of ours) marks it as free.
@@ -105,18 +107,18 @@ impl Addresses {
         probe(&self.v4, hash4(key), key, 0)
     }
 
-    /// Whether `address` is ours on any interface.
+    /// What `address` is to us; `None` for a foreign one.
     #[inline]
-    pub fn v6(&self, address: Ipv6Addr) -> bool {
+    pub fn v6(&self, address: Ipv6Addr) -> Option<(Kind, InterfaceId)> {
         let key = address.to_bits();
-        probe(&self.v6, hash6(key), key, 0).is_some()
+        probe(&self.v6, hash6(key), key, 0)
     }
 
     /// Whether `address` is a unicast address of ours.
     pub fn contains(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(address) => matches!(self.v4(address), Some((Kind::Unicast, _))),
-            IpAddr::V6(address) => self.v6(address),
+            IpAddr::V6(address) => matches!(self.v6(address), Some((Kind::Unicast, _))),
         }
     }
 }
@@ -177,7 +179,7 @@ mod tests {
             let list: Vec<_> = ours.iter()
                 .flat_map(|bits| [
                     (IpAddr::V4(Ipv4Addr::from_bits(*bits)), Kind::Unicast, InterfaceId(*bits as u16)),
-                    (IpAddr::V6(Ipv6Addr::from_bits(u128::from(*bits) << 50)), Kind::Unicast, InterfaceId(1)),
+                    (IpAddr::V6(Ipv6Addr::from_bits(u128::from(*bits) << 50)), Kind::Unicast, InterfaceId(*bits as u16)),
                 ])
                 .collect();
             let addresses = Addresses::new(&list);
@@ -188,7 +190,7 @@ mod tests {
             }
             let expected = ours.contains(&asked).then_some((Kind::Unicast, InterfaceId(asked as u16)));
             prop_assert_eq!(addresses.v4(Ipv4Addr::from_bits(asked)), expected);
-            prop_assert_eq!(addresses.v6(Ipv6Addr::from_bits(u128::from(asked) << 50)), expected.is_some());
+            prop_assert_eq!(addresses.v6(Ipv6Addr::from_bits(u128::from(asked) << 50)), expected);
         }
     }
 }

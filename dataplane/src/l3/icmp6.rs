@@ -79,14 +79,13 @@ pub(super) fn checked<'a>(frame: &'a Frame, meta: &Meta) -> Option<(Ipv6Addr, Ip
 fn echo(table: &Table, frame: &mut Frame, meta: &mut Meta, source: Ipv6Addr, destination: Ipv6Addr) -> Verdict {
     let at = usize::from(meta.l3);
     // RFC 4443 §4.2: a request to a group is answered from a unicast address of the port.
+    // RFC 4443 §2.2 (b): one to an anycast address from any unicast address of ours.
     let own = if destination.is_multicast() {
-        let Some(own) = table.link().interface(meta.interface).source_v6(source) else {
-            return Verdict::Drop(DropReason::IcmpIgnored);
-        };
-        own
+        table.link().interface(meta.interface).source_v6(source)
     } else {
-        destination
+        self::source(table, meta, source, destination)
     };
+    let Some(own) = own else { return Verdict::Drop(DropReason::IcmpIgnored) };
     let extensions = usize::from(meta.l4).saturating_sub(at + 40);
     if extensions > 0 {
         frame.data_mut().copy_within(at..at + 40, at + extensions);
@@ -99,7 +98,7 @@ fn echo(table: &Table, frame: &mut Frame, meta: &mut Meta, source: Ipv6Addr, des
     message[0] = ECHO_REPLY;
     write_header(ip, own, source, HOP_LIMIT, message);
     meta.flags |= Flags::ORIGINATED;
-    meta.flags.remove(Flags::LINK_MULTICAST);
+    meta.flags.remove(Flags::LINK_MULTICAST | Flags::ANYCAST);
     meta.out = meta.interface;
     Verdict::Continue
 }
@@ -147,10 +146,10 @@ pub(super) fn complain(
     turn.egress.push_ip(frame, Network::Ipv6, meta);
 }
 
-/// RFC 4443 §2.2: the address that was spoken to if it is ours, else one of the port that the error leaves by.
+/// RFC 4443 §2.2: the address that was spoken to if it is ours alone, else one of the port that the message leaves by.
 fn source(table: &Table, meta: &Meta, to: Ipv6Addr, about: Ipv6Addr) -> Option<Ipv6Addr> {
     let link = table.link().interface(meta.interface);
-    if table.vrf(meta.vrf).addresses.v6(about) || about == link.link_local {
+    if table.vrf(meta.vrf).addresses.contains(IpAddr::V6(about)) || about == link.link_local {
         return Some(about);
     }
     if is_link_local(to) {

@@ -191,7 +191,7 @@ fn ours_v4(vrf: &Vrf, source: Ipv4Addr, destination: Ipv4Addr, meta: &mut Meta) 
     match vrf.addresses.v4(source) {
         None => {}
         Some((Kind::Unicast, _)) => return Verdict::Drop(DropReason::IpOwnSource),
-        Some((Kind::Broadcast, _)) => return Verdict::Drop(DropReason::IpMartian),
+        Some(_) => return Verdict::Drop(DropReason::IpMartian),
     }
     match vrf.addresses.v4(destination) {
         None if meta.flags.intersects(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST) => {
@@ -200,7 +200,7 @@ fn ours_v4(vrf: &Vrf, source: Ipv4Addr, destination: Ipv4Addr, meta: &mut Meta) 
         }
         None => Verdict::Continue,
         Some((Kind::Unicast, _)) => Verdict::Deliver,
-        Some((Kind::Broadcast, _)) => {
+        Some(_) => {
             meta.flags |= Flags::LINK_BROADCAST;
             Verdict::Deliver
         }
@@ -241,7 +241,7 @@ fn unusual_v4(
     match vrf.addresses.v4(source) {
         None => {}
         Some((Kind::Unicast, _)) => return Some(Verdict::Drop(DropReason::IpOwnSource)),
-        Some((Kind::Broadcast, _)) => return Some(Verdict::Drop(DropReason::IpMartian)),
+        Some(_) => return Some(Verdict::Drop(DropReason::IpMartian)),
     }
     if destination.is_broadcast() {
         meta.flags |= Flags::LINK_BROADCAST;
@@ -315,7 +315,8 @@ fn unusual_v6(
     }
     let link = table.link().interface(meta.interface);
     let own = &table.vrf(meta.vrf).addresses;
-    if own.v6(source) || source == link.link_local {
+    // An anycast address may be another router's source as well.
+    if own.contains(IpAddr::V6(source)) || source == link.link_local {
         return Verdict::Drop(DropReason::IpOwnSource);
     }
     let ours = if destination.is_multicast() {
@@ -323,7 +324,11 @@ fn unusual_v6(
     } else if is_link_local(destination) {
         link.link_local == destination
     } else {
-        own.v6(destination)
+        let kind = own.v6(destination).map(|(kind, _)| kind);
+        if kind == Some(Kind::Anycast) {
+            meta.flags |= Flags::ANYCAST;
+        }
+        kind.is_some()
     };
     if ours {
         if destination.is_multicast() {

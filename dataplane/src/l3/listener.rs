@@ -15,7 +15,7 @@ use crate::{
         ETHERTYPE_IPV6, Header, Interface, Link, Turn,
         presence::draw,
         solicit::{leave, multicast_mac, write_header},
-        table::{is_link_local, solicited_node},
+        table::is_link_local,
     },
     meta::{InterfaceId, Meta},
     verdict::{DropReason, Verdict},
@@ -177,8 +177,7 @@ fn groups_of(interface: &Interface) -> Vec<Ipv6Addr> {
     if interface.link == Link::None || interface.v6.is_empty() || !interface.presence.announce {
         return Vec::new();
     }
-    let addresses = interface.v6.iter().map(|net| net.addr()).chain([interface.link_local]);
-    let mut groups: Vec<_> = addresses.map(solicited_node).chain([ALL_ROUTERS]).collect();
+    let mut groups: Vec<_> = interface.solicited_groups().chain([ALL_ROUTERS]).collect();
     groups.sort_unstable();
     groups.dedup();
     groups

@@ -26,7 +26,7 @@ const NOTHING: u8 = 59;
 pub fn run(table: &Table, state: &mut State, link: &mut l2::State, turn: &mut Turn<'_>, batch: &mut Batch) {
     batch.each(Verdict::Deliver, |frame, meta| {
         if meta.protocol == TCP
-            && !meta.flags.intersects(Flags::FRAGMENT | Flags::LINK_BROADCAST | Flags::LINK_MULTICAST)
+            && !meta.flags.intersects(Flags::FRAGMENT | Flags::LINK_BROADCAST | Flags::LINK_MULTICAST | Flags::ANYCAST)
             // Listeners and connections are in the main domain: an address of another is not theirs, though it may be the same.
             && meta.vrf == VrfId::MAIN
         {
@@ -53,7 +53,8 @@ fn deliver(
         (Network::Ipv6, NOTHING) => Verdict::Consumed,
         // The kernel may serve it, and refuses it otherwise.
         _ if meta.flags.contains(Flags::HOST_PATH) => Verdict::Drop(DropReason::NoListener),
-        // TCP to a group is passed over in silence (RFC 1122 §4.2.3.10).
+        // TCP to a group is passed over in silence (RFC 1122 §4.2.3.10), and so is one to an anycast address: the next segment
+        // may reach another router.
         (_, TCP) => Verdict::Drop(DropReason::NoListener),
         (_, UDP) => {
             icmp::unreachable(table, state, turn, frame, meta, Unreachable::Port);

@@ -108,7 +108,7 @@ pub(super) fn receive(
         link.report(Conflict { interface: meta.interface, address: message.target.into(), mac }, tentative, turn.now);
         return Verdict::Drop(DropReason::AddressConflict);
     }
-    let ours = interface.owns(IpAddr::V6(message.target));
+    let ours = interface.owns(IpAddr::V6(message.target)) || interface.is_anycast(message.target);
     if message.kind == ADVERTISEMENT {
         let known = learn_message(table, link, turn, meta.interface, message);
         return if known { Verdict::Consumed } else { Verdict::Drop(DropReason::IcmpIgnored) };
@@ -184,7 +184,8 @@ pub(super) fn learn(
         return;
     }
     let Some(message) = Message::parse(frame, &at, source, destination) else { return };
-    let ours = table.link().interface(meta.interface).claims(IpAddr::V6(message.target));
+    let interface = table.link().interface(meta.interface);
+    let ours = interface.claims(IpAddr::V6(message.target)) || interface.is_anycast(message.target);
     if ours == (message.kind == SOLICITATION) {
         learn_message(table, link, turn, meta.interface, message);
     }
@@ -221,11 +222,14 @@ fn learn_message(
 fn answer(frame: &mut Frame, meta: &mut Meta, interface: &Interface, asked: Message) -> Verdict {
     let at = usize::from(meta.l3);
     // Who checks its address for duplicates has none to be answered at: all nodes hear it.
-    let (to, flags) = if asked.source.is_unspecified() {
-        (ALL_NODES, ROUTER | OVERRIDE)
+    let (to, solicited) = if asked.source.is_unspecified() { (ALL_NODES, 0) } else { (asked.source, SOLICITED) };
+    // Other routers answer for an anycast address too, and the first answer is to stay (§7.2.7).
+    let (source, overrides) = if interface.is_anycast(asked.target) {
+        (interface.source_v6(to).unwrap_or(interface.link_local), 0)
     } else {
-        (asked.source, ROUTER | SOLICITED | OVERRIDE)
+        (asked.target, OVERRIDE)
     };
+    let flags = ROUTER | solicited | overrides;
     let Some(asker) = sender(frame) else { return Verdict::Drop(DropReason::IcmpMalformed) };
     let mac = if to == ALL_NODES { multicast_mac(to) } else { asked.mac.unwrap_or(asker) };
     frame.truncate(at);
@@ -235,7 +239,7 @@ fn answer(frame: &mut Frame, meta: &mut Meta, interface: &Interface, asked: Mess
     message[8..24].copy_from_slice(&asked.target.octets());
     message[24..26].copy_from_slice(&[2, 1]); // target link-layer address, one unit of eight bytes
     message[26..32].copy_from_slice(&interface.mac.0);
-    write_header(ip, asked.target, to, 255, message);
+    write_header(ip, source, to, 255, message);
     (meta.l4, meta.out) = (meta.l3 + 40, meta.interface);
     Header::new(interface, mac, ETHERTYPE_IPV6).put(frame, meta)
 }

@@ -8,9 +8,12 @@ use super::{
     addresses::Kind,
     spec::{BuildError, InterfaceSpec},
 };
-use crate::{l2::table::is_link_local, meta::InterfaceId};
+use crate::{
+    l2::table::{is_link_local, subnet_router},
+    meta::InterfaceId,
+};
 
-/// Our unicast addresses first, then broadcast addresses, so that an address that is both counts as ours.
+/// Our unicast addresses first, then broadcast and anycast addresses, so that an address that is both counts as ours.
 pub(super) fn own_addresses(interfaces: &[InterfaceSpec]) -> Result<Vec<(IpAddr, Kind, InterfaceId)>, BuildError> {
     let mut own: Vec<(IpAddr, Kind, InterfaceId)> = Vec::new();
     for interface in interfaces {
@@ -50,6 +53,14 @@ pub(super) fn own_addresses(interfaces: &[InterfaceSpec]) -> Result<Vec<(IpAddr,
         }
     }
     own.push((IpAddr::V4(Ipv4Addr::BROADCAST), Kind::Broadcast, InterfaceId(0)));
+    for interface in interfaces {
+        for address in interface.v6.iter().filter_map(subnet_router).map(IpAddr::V6) {
+            // One that the operator gave to an interface is its own, and one prefix within another may begin with the same address.
+            if seen.binary_search(&address).is_err() && !own.iter().any(|(own, ..)| *own == address) {
+                own.push((address, Kind::Anycast, interface.id));
+            }
+        }
+    }
     Ok(own)
 }
 

@@ -35,6 +35,10 @@ pub(super) fn routes(raw: &[At<Route>], network: &Network, names: &Names, cx: &m
                 let message =
                     format!("{} is the subnet of `{}`: it is reached without a route", to.0, interface.name.0);
                 cx.push(Diagnostic::error(Code::Conflict, to.span, message).related(span, "its address"));
+            } else if let Some((what, interface, span)) = network.reserved(&domain, to.0) {
+                let message =
+                    format!("{} is {what} of `{}`: what is sent there ends here", to.0.addr(), interface.name.0);
+                cx.push(Diagnostic::error(Code::Conflict, to.span, message).related(span, "its address"));
             }
         }
         let to = route.to.ok();

@@ -141,6 +141,28 @@ impl Network {
         Some((&subnet.interface, subnet.span))
     }
 
+    /// What the one address of `net` is to an interface of a domain, if no route can lead there, and where the file says so.
+    pub(super) fn reserved<'a>(
+        &'a self,
+        domain: &'a Domain,
+        net: IpNet,
+    ) -> Option<(&'static str, &'a Reference, Span)> {
+        let address = (net.prefix_len() == net.max_prefix_len()).then(|| net.addr())?;
+        let what = |subnet: &Subnet| match subnet.address {
+            own if own.addr() == address => Some("an address"),
+            IpNet::V4(own)
+                if own.prefix_len() < 31 && [own.network(), own.broadcast()].map(IpAddr::V4).contains(&address) =>
+            {
+                Some("a broadcast address")
+            }
+            IpNet::V6(own) if own.prefix_len() < 127 && IpAddr::V6(own.network()) == address => {
+                Some("the subnet-router anycast address")
+            }
+            _ => None,
+        };
+        self.inside(domain).find_map(|subnet| Some((what(subnet)?, &subnet.interface, subnet.span)))
+    }
+
     /// The subnets of a domain, for help.
     pub(super) fn subnets(&self, domain: &Domain) -> String {
         let all: Vec<String> = self

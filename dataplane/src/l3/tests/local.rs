@@ -25,7 +25,7 @@ fn echo4(destination: &str, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn echo6(source: &str, destination: &str, payload: &[u8]) -> Vec<u8> {
+pub(super) fn echo6(source: &str, destination: &str, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     PacketBuilder::ethernet2(peer_mac(0).0, our_mac(0).0)
         .ipv6(v6(source).octets(), v6(destination).octets(), 9)
