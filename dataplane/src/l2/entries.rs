@@ -12,7 +12,7 @@ use core::{
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 
-use super::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Header, Interface, pending::Queue};
+use super::{Header, Interface, pending::Queue};
 use crate::{clock::Instant, io::MacAddr, meta::InterfaceId};
 
 /// Entries looked at to find one that can give way: bounds the cost of a packet to a new neighbour.
@@ -118,13 +118,13 @@ impl Entry {
 
     /// Says who the neighbour is, and by what interface it is reached.
     pub(super) fn lead(&mut self, interface: &Interface, to: MacAddr) {
-        self.header = header(interface, to, self.address);
+        self.header = header(interface, to);
     }
 }
 
-/// The header of packets to a neighbour: they are of the family of its address.
-fn header(interface: &Interface, to: MacAddr, address: IpAddr) -> Header {
-    Header::new(interface, to, if address.is_ipv4() { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 })
+/// The header of packets to a neighbour: each brings its own type.
+fn header(interface: &Interface, to: MacAddr) -> Header {
+    Header::new(interface, to, 0)
 }
 
 /// All entries of a core.
@@ -212,7 +212,7 @@ impl Entries {
         let previous = self.slots.get(slot as usize);
         let entry = Entry {
             fresh_until: Instant::ZERO,
-            header: header(own, MacAddr::default(), address),
+            header: header(own, MacAddr::default()),
             serial: previous.map_or(1, |entry| entry.serial.wrapping_add(1)),
             address,
             interface,

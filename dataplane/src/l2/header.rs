@@ -1,10 +1,10 @@
 //! The Ethernet header of frames that go out, with the tags of their interface: 14, 18 or 22 bytes, made once per neighbour.
 
-use super::{Interface, tag};
+use super::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Interface, tag};
 use crate::{
     frame::Frame,
     io::MacAddr,
-    meta::{Flags, Meta},
+    meta::{Flags, Meta, Network},
     verdict::{DropReason, Verdict},
 };
 
@@ -56,24 +56,39 @@ impl Header {
     /// Puts the header right in front of what begins at `meta.l3`, in place of what is there. Returns where the frame goes.
     #[inline]
     pub fn put(&self, frame: &mut Frame, meta: &mut Meta) -> Verdict {
+        let [.., a, b] = self.bytes[..usize::from(self.len)] else { return Verdict::Drop(DropReason::IpTruncated) };
+        self.put_typed(frame, meta, [a, b])
+    }
+
+    /// The same for an IP packet, which has the type of its own version: a neighbour is known by an address of one, and takes packets
+    /// of both (RFC 8950).
+    #[inline]
+    pub(super) fn carry(&self, frame: &mut Frame, meta: &mut Meta) -> Verdict {
+        let ethertype = if meta.network == Network::Ipv4 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
+        self.put_typed(frame, meta, ethertype.to_be_bytes())
+    }
+
+    #[inline(always)]
+    fn put_typed(&self, frame: &mut Frame, meta: &mut Meta, ethertype: [u8; 2]) -> Verdict {
         if meta.l3 != u16::from(self.len) && !make_room(frame, meta, usize::from(self.len)) {
             return Verdict::Drop(DropReason::TooLong);
         }
         let data = frame.data_mut();
         // Each length on its own, so that it is copied by a few moves.
         let done = match usize::from(self.len) {
-            PLAIN => write::<PLAIN>(data, &self.bytes),
-            TAGGED => write::<TAGGED>(data, &self.bytes),
-            _ => write::<STACKED>(data, &self.bytes),
+            PLAIN => write::<PLAIN>(data, &self.bytes, ethertype),
+            TAGGED => write::<TAGGED>(data, &self.bytes, ethertype),
+            _ => write::<STACKED>(data, &self.bytes, ethertype),
         };
         if done { self.exit } else { Verdict::Drop(DropReason::IpTruncated) }
     }
 }
 
 #[inline]
-fn write<const N: usize>(data: &mut [u8], header: &[u8; STACKED]) -> bool {
+fn write<const N: usize>(data: &mut [u8], header: &[u8; STACKED], ethertype: [u8; 2]) -> bool {
     let (Some(to), Some(from)) = (data.first_chunk_mut::<N>(), header.first_chunk::<N>()) else { return false };
     *to = *from;
+    to[N - 2..].copy_from_slice(&ethertype);
     true
 }
 

@@ -338,7 +338,7 @@ impl State {
     fn release(&mut self, slot: u32, turn: &mut Turn<'_>) {
         let entry = &mut self.entries[slot];
         while let Some((mut frame, mut meta)) = self.pending.pop(&mut entry.waiting) {
-            match entry.header.put(&mut frame, &mut meta) {
+            match entry.header.carry(&mut frame, &mut meta) {
                 Verdict::Drop(reason) => turn.stats.drops(reason).add(1),
                 exit => turn.egress.push_link(frame, exit, meta),
             }

@@ -21,7 +21,7 @@ pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Ba
         }
         let Some(frame) = slot.frame.as_mut() else { continue };
         if let Some(header) = state.fresh(slot.meta.next_hop, turn.now) {
-            slot.verdict = header.put(frame, &mut slot.meta);
+            slot.verdict = header.carry(frame, &mut slot.meta);
             continue;
         }
         let Some(next) = table.adjacencies().get(slot.meta.next_hop as usize) else {
@@ -34,7 +34,7 @@ pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Ba
         };
         slot.meta.out = next.interface;
         if let Some(header) = state.resolve(next, slot.meta.next_hop, target, turn.now) {
-            slot.verdict = header.put(frame, &mut slot.meta);
+            slot.verdict = header.carry(frame, &mut slot.meta);
         } else if let Some(frame) = slot.take()
             && let Some(reason) = state.wait(table, turn, target, frame, slot.meta)
         {
