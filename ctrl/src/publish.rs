@@ -2,12 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tidegate_dataplane::l3::{self, Learnt};
+use tidegate_dataplane::l3;
 use tidegate_dataplane::l7::tls::TicketKeys;
 use tidegate_dataplane::sync::snapshot::{Publisher, Subscription};
 use tidegate_dataplane::tables::{Phase, Tables};
 
+use crate::compile::l3::{learnt, shared};
 use crate::compile::{CompileError, Compiled, Inputs, Tentative, compile};
+use crate::kernel::Changes;
 
 /// All routes, and the table in which their next hops have the numbers that they have now.
 #[derive(Debug)]
@@ -84,12 +86,18 @@ impl Publication {
         self.publish(Inputs { tentative: Arc::new(tentative), ..self.inputs().clone() })
     }
 
-    /// Publishes the same configuration with changes of what is learnt, after which there are `learnt` such routes. Costs what the
+    /// Publishes the same configuration with changes of what is learnt, after which there are `count` such routes. Costs what the
     /// changes cost, not what is there.
-    pub fn learn(&mut self, changes: &[Learnt], learnt: usize) -> u64 {
+    pub fn learn(&mut self, changes: &Changes, count: usize) -> u64 {
+        let objects = changes.objects.iter().map(shared);
+        let (new, gone): (Vec<_>, Vec<_>) = objects.partition(|object| object.target.is_some());
+        let all: Vec<_> = changes.routes.iter().map(learnt).collect();
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        routes.builder.learn(changes);
-        self.learnt = learnt;
+        // In this order, so that a next hop that remains is in use all the time and keeps its number.
+        routes.builder.share(&new);
+        routes.builder.learn(&all);
+        routes.builder.share(&gone);
+        self.learnt = count;
         self.compiled = self.compiled.with_routes(&mut routes.builder);
         routes.table = Arc::clone(&self.compiled.tables.l3);
         drop(routes);

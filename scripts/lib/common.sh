@@ -133,6 +133,10 @@ failed() {
   [[ -z ${RESULTS:-} ]] || echo "FAIL $1" >>"$RESULTS"
 }
 
+# What a check has measured, below its line: told FILE
+told() { [[ ! -s $1 ]] || sed 's/^/        /' "$1"; }
+milliseconds() { echo $((${EPOCHREALTIME/./} / 1000)); }
+
 # Statements for use inside a check: they say what was seen.
 expect() { # expect WHAT ACTUAL PATTERN — a bash glob
   # shellcheck disable=SC2053 # the pattern is meant as one

@@ -23,8 +23,6 @@ bird_stop() { bird_says "$1" down >/dev/null 2>&1 || true; }
 # Lines of `show protocols` for one whose state is the wanted.
 bird_has() { bird_says "$1" show protocols "$2" | grep -q "$3"; } # bird_has NS PROTOCOL STATE
 
-milliseconds() { echo $((${EPOCHREALTIME/./} / 1000)); }
-
 # What a client's pings every 20 ms lose while a command runs: lost_during "ADDRESS…" SECONDS COMMAND… -> a number for each address
 lost_during() {
   local addresses=$1 seconds=$2 address pingers=() status=0
@@ -187,5 +185,3 @@ flap() {
 
 # What the client hears: gets ADDRESS
 gets() { ns client ping -q -c 2 -i 0.05 -W 1 "$1"; }
-# What a check has measured, below its line.
-told() { [[ ! -s $1 ]] || sed 's/^/        /' "$1"; }

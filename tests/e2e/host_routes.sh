@@ -84,6 +84,64 @@ objects_are_followed() {
   await 1 fails 10.77.0.1
   ns gw ip nexthop flush
 }
+# A hundred thousand routes to one object of the kernel change with it: not one of them is told to the data plane again.
+MANY=100000
+many_prefixes() { # many_prefixes — in the form of ip -batch
+  awk -v count="$MANY" 'BEGIN {
+    for (i = 0; i < count; i++) printf "route add %d.%d.%d.0/24 nhid 9\n", 20 + int(i / 65536), int(i / 256) % 256, i % 256 }'
+}
+LAST=21.134.159.0/24
+changes_of() { admin "$STATE" /metrics | sed -n "s/^tidegate_kernel_changes_total{of=\"$1\"} //p"; } # changes_of route|next_hop
+has_changed() { (($(changes_of "$1") >= $2)); } # has_changed route|next_hop COUNT — the status is renewed now and then
+# turns COMMAND… HOPS — the object changes, the routes follow, and nothing was said about any of them
+turns() {
+  local hops=${*: -1} routes objects began
+  routes=$(changes_of route) objects=$(changes_of next_hop)
+  began=$(milliseconds)
+  ns gw ip nexthop "${@:1:$#-1}"
+  await 10 has_hops "$STATE" "$LAST" "$hops" || expect "hops of $LAST" "$(hops_of "$STATE" "$LAST")" "$hops"
+  echo "$MANY routes, ip nexthop ${*:1:$#-1}: $(($(milliseconds) - began)) ms" >>"$STATE/turned"
+  await 10 has_changed next_hop $((objects + 1))
+  expect "changes of next hops" "$(($(changes_of next_hop) - objects))" 1
+  expect "changes of routes" "$(($(changes_of route) - routes))" 0
+}
+many_change_as_one() {
+  ns gw ip nexthop add id 4 via 10.0.2.11 dev host1
+  ns gw ip nexthop add id 5 via 10.0.3.11 dev host2
+  ns gw ip nexthop add id 9 group 4/5
+  local before
+  before=$(changes_of route)
+  many_prefixes | ns gw ip -batch -
+  await 30 has_learnt "$STATE" "$MANY" || expect "learnt" "$(learnt "$STATE")" "$MANY"
+  await 10 has_changed route $((before + MANY))
+  leads_to "$LAST" '10.0.2.11 web0 1 10.0.3.11 web1 1'
+  : >"$STATE/turned"
+  turns replace id 9 group 4,3/5,1 '10.0.2.11 web0 3 10.0.3.11 web1 1'
+  turns replace id 4 via 10.0.2.12 dev host1 '10.0.2.12 web0 3 10.0.3.11 web1 1'
+}
+# With its object a route goes without a word from the kernel.
+many_go_as_one() {
+  ns gw ip nexthop delete id 9
+  await 30 has_learnt "$STATE" 0 || expect "learnt" "$(learnt "$STATE")" 0
+  ns gw ip nexthop flush
+}
+objects_of_other_kinds() {
+  ns gw ip nexthop add id 4 via 10.0.2.11 dev host1
+  ns gw ip nexthop add id 7 blackhole
+  route add 10.77.0.0/16 nhid 7
+  route add 10.77.0.1/32 nhid 4
+  await 1 gets 10.77.0.1
+  ns gw ip nexthop delete id 4
+  # What is left to it is dropped.
+  await 1 fails 10.77.0.1
+  await 1 has_learnt "$STATE" 1
+  # One for a bridge concerns no route.
+  ns gw ip nexthop add id 8 via 10.0.2.11 fdb
+  ns gw ip nexthop replace id 7 via 10.0.2.11 dev host1
+  await 1 gets 10.77.0.1
+  ns gw ip nexthop flush
+  await 1 has_learnt "$STATE" 0
+}
 blackhole() {
   route add blackhole 10.77.0.0/16
   route add 10.77.0.1/32 via 10.0.2.11
@@ -170,6 +228,10 @@ check is-replaced is_replaced
 check lowest-metric-wins lowest_metric_wins
 check many-hops many_hops
 check objects-are-followed objects_are_followed
+check objects-of-other-kinds objects_of_other_kinds
+check many-change-as-one many_change_as_one
+told "$STATE/turned"
+check many-go-as-one many_go_as_one
 check blackhole blackhole
 check prohibit prohibit
 check goes-with-the-device goes_with_the_device

@@ -89,10 +89,9 @@ impl Full {
 
 fn learnt(to: IpNet, number: Option<usize>) -> Learnt {
     // As a daemon says it: with the interface.
-    let target = number.map(|number| Target::Via {
-        gateway: far::gateway_of(number, to.addr().is_ipv6()),
-        interface: Some(InterfaceId(1)),
-    });
+    let via =
+        |number| Target::Via { gateway: far::gateway_of(number, to.addr().is_ipv6()), interface: Some(InterfaceId(1)) };
+    let target = number.map(|number| via(number).into());
     Learnt { vrf: VrfId::MAIN, to, target }
 }
 

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use tidegate_dataplane::io::{MacAddr, PortInfo};
 use tidegate_dataplane::l2::{self, Presence, StaticNeighbor, Tags, tag};
 use tidegate_dataplane::l3::{
-    self, Advertise, Hop, IcmpLimits, InterfaceSpec, Learnt, Match, PolicySpec, Prefix, Route, Spec, Table, Target,
-    Then, VrfId, VrfSpec,
+    self, Advertise, Hop, IcmpLimits, InterfaceSpec, Learnt, LearntTarget, Match, PolicySpec, Prefix, Route, Shared,
+    Spec, Table, Target, Then, VrfId, VrfSpec,
 };
 use tidegate_dataplane::meta::{InterfaceId, PortId};
 
@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::config::model::{
     self, DuplicateDetection, Link, Name, PolicyAction, Reference, RouteTarget, RouterAdvertisements, TagProtocol,
 };
-use crate::kernel::{NextHop, RouteChange, Way};
+use crate::kernel::{self, NextHop, ObjectChange, RouteChange, Way};
 
 /// Whether both make the same table.
 pub(super) fn same(a: &Inputs, b: &Inputs) -> bool {
@@ -218,14 +218,26 @@ fn policy(rule: &model::Policy, ids: &[InterfaceId]) -> PolicySpec {
 
 /// A learnt route's change, in the data plane's words.
 pub fn learnt(change: &RouteChange) -> Learnt {
+    let target = change.target.as_ref().map(|target| match target {
+        kernel::Target::Own(way) => self::way(way).into(),
+        kernel::Target::Object(id) => LearntTarget::Shared(*id),
+    });
+    Learnt { vrf: VrfId(change.vrf), to: change.to, target }
+}
+
+/// The change of an object that learnt routes lead to.
+pub fn shared(change: &ObjectChange) -> Shared {
+    Shared { name: change.id, target: change.way.as_ref().map(way) }
+}
+
+fn way(way: &Way) -> Target {
     let hop = |hop: &NextHop| Hop { gateway: hop.gateway, interface: Some(id(hop.port)), weight: hop.weight };
-    let target = change.way.as_ref().map(|way| match way {
+    match way {
         Way::Hops(hops) => Target::Spread(hops.iter().map(hop).collect()),
         Way::Blackhole => Target::Blackhole,
         Way::Unreachable => Target::Unreachable,
         Way::Prohibit => Target::Prohibit,
-    });
-    Learnt { vrf: VrfId(change.vrf), to: change.to, target }
+    }
 }
 
 fn advertise(config: &RouterAdvertisements) -> Advertise {
@@ -289,7 +301,11 @@ mod tests {
             capabilities: Default::default(),
             driver: "memory".into(),
         };
-        let change = |(to, way): &(&str, Way)| RouteChange { vrf: 0, to: to.parse().unwrap(), way: Some(way.clone()) };
+        let change = |(to, way): &(&str, Way)| RouteChange {
+            vrf: 0,
+            to: to.parse().unwrap(),
+            target: Some(kernel::Target::Own(way.clone())),
+        };
         let changes: Vec<_> = learnt.iter().map(|one| super::learnt(&change(one))).collect();
         let inputs = Inputs {
             config: Arc::new(checked.config.expect("good")),
@@ -341,6 +357,7 @@ mod tests {
                 ("10.81.0.0/16", Way::Unreachable),
                 ("10.82.0.0/16", Way::Prohibit),
                 ("fd77::/32", by(&[(0, Some("fe80::9"), 1)])),
+                ("10.83.0.0/16", by(&[(0, Some("fe80::9"), 1)])),
             ],
         );
         assert_eq!(lookup(&table, "10.77.1.1"), (Action::Forward, 1, gateway("10.0.2.9")));
@@ -354,6 +371,7 @@ mod tests {
         assert_eq!(lookup(&table, "10.81.1.1").0, Action::Unreachable);
         assert_eq!(lookup(&table, "10.82.1.1").0, Action::Prohibit);
         assert_eq!(lookup(&table, "fd77::1"), (Action::Forward, 0, gateway("fe80::9")));
+        assert_eq!(lookup(&table, "10.83.1.1"), (Action::Forward, 0, gateway("fe80::9")), "RFC 8950");
     }
 
     #[test]
@@ -370,7 +388,7 @@ mod tests {
         let elsewhere = by(&[(1, Some("10.0.2.9"), 1)]);
         let own = ["10.0.1.0/24", "10.0.1.1/32", "10.0.1.255/32", "10.0.1.0/32", "255.255.255.255/32"];
         let mut learnt: Vec<_> = own.iter().map(|to| (*to, elsewhere.clone())).collect();
-        let wrong = ["10.0.1.1", "224.0.0.9", "0.0.0.0", "fd00:1::9"];
+        let wrong = ["10.0.1.1", "224.0.0.9", "0.0.0.0", "ff02::9"];
         let bad: Vec<String> = (0..wrong.len()).map(|at| format!("10.9{at}.0.0/16")).collect();
         learnt.extend(bad.iter().zip(wrong).map(|(to, gateway)| (&**to, by(&[(0, Some(gateway), 1)]))));
         learnt.push(("10.99.0.0/16", by(&[(0, Some("10.0.1.1"), 9), (1, Some("10.0.2.9"), 1)])));

@@ -3,9 +3,8 @@
 use std::time::Instant;
 
 use super::{Control, Parts};
-use crate::compile::l3::learnt;
 use crate::config::model::KernelRoutes;
-use crate::kernel::{Filter, Monitor, RouteChange};
+use crate::kernel::{Filter, Monitor};
 
 impl Control {
     /// Publishes what the kernel's routes have become.
@@ -16,8 +15,7 @@ impl Control {
             return;
         }
         let began = Instant::now();
-        let routes = monitor.routes().len();
-        let changes: Vec<_> = changes.iter().map(learnt).collect();
+        let routes = monitor.routes();
         let generation = self.parts.reloader.publication().learn(&changes, routes);
         let ended = Instant::now();
         let took = ended.duration_since(began);
@@ -36,9 +34,7 @@ impl Control {
             (Some(filter), Some(monitor)) => monitor.refilter(filter.clone(), Instant::now()),
             (Some(filter), None) => *monitor = Monitor::for_hosts(filter.clone(), hosts),
             (None, Some(known)) => {
-                let gone =
-                    known.routes().keys().map(|(vrf, to)| learnt(&RouteChange { vrf: *vrf, to: *to, way: None }));
-                reloader.publication().learn(&gone.collect::<Vec<_>>(), 0);
+                reloader.publication().learn(&known.nothing(), 0);
                 *monitor = None;
             }
             (None, None) => {}

@@ -6,16 +6,18 @@ pub mod link;
 /// News of the kernel's routes.
 pub mod monitor;
 
-/// The routes learnt.
-pub mod rib;
-
 mod domain;
 mod filter;
+mod objects;
+mod rib;
 mod route;
 mod socket;
+mod told;
+mod way;
 mod wire;
 
 pub use filter::Filter;
 pub use link::{HostInterface, LinkError, follow};
 pub use monitor::Monitor;
-pub use rib::{NextHop, RouteChange, Way};
+pub use told::{Changes, ObjectChange, RouteChange, Target};
+pub use way::{NextHop, Way};

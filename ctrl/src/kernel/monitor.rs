@@ -3,18 +3,18 @@
 //! One socket for questions and news: the kernel then orders what a reading shows and what happens meanwhile. A reading shows
 //! links, next-hop objects and routes, one dump after the other; what was known and is not shown is gone at its end.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
 use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
 use netlink_sys::{AsyncSocket as _, TokioSocket, protocols::NETLINK_ROUTE};
 
 use super::filter::Filter;
 use super::link::HostInterface;
-use super::rib::{Rib, RouteChange, Way};
+use super::rib::Rib;
 use super::route::{Object, Route};
+use super::told::Changes;
 use super::wire::{Message, Messages, Request, flag, kind, number};
 
 /// What is listened to (`RTNLGRP_*`): links, addresses of both families, routes of both families, next-hop objects.
@@ -72,8 +72,12 @@ pub struct Counts {
     pub readings: u64,
     /// Times the kernel had more to say than the socket could hold.
     pub overruns: u64,
-    /// Routes not learnt because there are too many.
+    /// Routes and next-hop objects not learnt because there are too many.
     pub refused: u64,
+    /// Changes of routes that were published.
+    pub routes: u64,
+    /// Changes of next-hop objects that were published: of any number of routes each.
+    pub objects: u64,
 }
 
 impl std::fmt::Debug for Monitor {
@@ -145,14 +149,22 @@ impl Monitor {
     }
 
     /// What has changed; everything of it is published next.
-    pub fn take_changes(&mut self) -> Vec<RouteChange> {
+    pub fn take_changes(&mut self) -> Changes {
         self.publish_at = None;
-        self.rib.changes()
+        let changes = self.rib.changes();
+        self.counts.routes += changes.routes.len() as u64;
+        self.counts.objects += changes.objects.len() as u64;
+        changes
     }
 
-    /// All prefixes that have a way, with the numbers of their routing domains.
-    pub fn routes(&self) -> &BTreeMap<(u16, IpNet), Way> {
-        self.rib.told()
+    /// Prefixes that have a way, in all routing domains.
+    pub fn routes(&self) -> usize {
+        self.rib.told().routes().len()
+    }
+
+    /// What takes back all that was learnt.
+    pub fn nothing(&self) -> Changes {
+        self.rib.told().nothing()
     }
 
     /// Says when a publication ended and how long it took: the next leaves as much time to others.
@@ -315,7 +327,7 @@ fn news(rib: &mut Rib, message: &Message<'_>, in_dump: bool) {
 
 /// The changes that follow from what the kernel says in these datagrams, when its devices 1 to `ports` stand beside ports. Without a
 /// socket: for those who say it in the kernel's place, the fuzz target among them.
-pub fn changes_of<'a>(filter: Filter, ports: usize, datagrams: impl Iterator<Item = &'a [u8]>) -> Vec<RouteChange> {
+pub fn changes_of<'a>(filter: Filter, ports: usize, datagrams: impl Iterator<Item = &'a [u8]>) -> Changes {
     let mut rib = Rib::new(filter, (0..ports).map(|port| (port as u32 + 1, port)).collect());
     for datagram in datagrams {
         for message in Messages(datagram) {

@@ -22,6 +22,7 @@ const RTA_PRIORITY: u16 = 6;
 const RTA_MULTIPATH: u16 = 9;
 const RTA_TABLE: u16 = 15;
 const RTA_VIA: u16 = 18;
+const RTA_ENCAP_TYPE: u16 = 21;
 const RTA_NH_ID: u16 = 30;
 /// Attributes of a next-hop object (`linux/nexthop.h`).
 const NHA_ID: u16 = 1;
@@ -29,9 +30,11 @@ const NHA_GROUP: u16 = 2;
 const NHA_BLACKHOLE: u16 = 4;
 const NHA_OIF: u16 = 5;
 const NHA_GATEWAY: u16 = 6;
-/// Where device and router of a hop are, in a route and in an object.
-const ROUTE_HOP: (u16, u16) = (RTA_OIF, RTA_GATEWAY);
-const OBJECT_HOP: (u16, u16) = (NHA_OIF, NHA_GATEWAY);
+const NHA_ENCAP_TYPE: u16 = 7;
+const NHA_FDB: u16 = 11;
+/// Where device, router and encapsulation of a hop are, in a route and in an object.
+const ROUTE_HOP: [u16; 3] = [RTA_OIF, RTA_GATEWAY, RTA_ENCAP_TYPE];
+const OBJECT_HOP: [u16; 3] = [NHA_OIF, NHA_GATEWAY, NHA_ENCAP_TYPE];
 /// The next hop's device is down.
 const DEAD: u8 = 1;
 /// A clone in the kernel's cache, not a route.
@@ -54,8 +57,6 @@ pub(super) struct Hop {
 pub(super) enum Leads {
     /// To one of these.
     Hops(Vec<Hop>),
-    /// To a next-hop object; the hops are what it stood for when the message was written.
-    Object(u32, Vec<Hop>),
     /// Nowhere, in silence.
     Blackhole,
     /// Nowhere, and the sender is told.
@@ -72,7 +73,10 @@ pub(super) struct Route {
     pub(super) metric: u32,
     /// Who made it (`/etc/iproute2/rt_protos`).
     pub(super) protocol: u8,
+    /// What the message says by itself.
     pub(super) leads: Leads,
+    /// The next-hop object that it leads to, whatever that becomes: when the message was written, what `leads` says.
+    pub(super) object: Option<u32>,
 }
 
 /// A next-hop object.
@@ -84,6 +88,8 @@ pub(super) enum Object {
     Group(Vec<(u32, u16)>),
     /// Packets are dropped.
     Blackhole,
+    /// No packet of a route goes there: its device is down, it wants an encapsulation, or it is for a bridge (`fdb`).
+    Nowhere,
 }
 
 impl Route {
@@ -110,39 +116,41 @@ impl Route {
             }
         }
         let single = || Vec::from_iter(hop(None, flags as u8, 1, attributes, ROUTE_HOP));
-        let leads = match (kind, object) {
-            (UNICAST, Some(object)) => Leads::Object(object, many.unwrap_or_else(single)),
-            (UNICAST, None) => Leads::Hops(many.unwrap_or_else(single)),
-            (BLACKHOLE, _) => Leads::Blackhole,
-            (UNREACHABLE, _) => Leads::Unreachable,
-            (PROHIBIT, _) => Leads::Prohibit,
+        let leads = match kind {
+            UNICAST => Leads::Hops(many.unwrap_or_else(single)),
+            BLACKHOLE => Leads::Blackhole,
+            UNREACHABLE => Leads::Unreachable,
+            PROHIBIT => Leads::Prohibit,
             _ => return None,
         };
-        Some(Self { to: IpNet::new(to, length).ok()?.trunc(), table, metric, protocol, leads })
+        Some(Self { to: IpNet::new(to, length).ok()?.trunc(), table, metric, protocol, leads, object })
     }
 }
 
 impl Object {
-    /// Reads a next-hop object and its number; no object when it leads nowhere.
-    pub(super) fn parse(message: &Message<'_>) -> Option<(u32, Option<Self>)> {
+    /// Reads a next-hop object and its number.
+    pub(super) fn parse(message: &Message<'_>) -> Option<(u32, Self)> {
         let flags = number(message.body, 4)?;
-        let (mut id, mut object) = (None, None);
+        let (mut id, mut object, mut is_fdb) = (None, None, false);
         let attributes = message.attributes(OBJECT_HEADER);
         for (attribute, value) in attributes.clone() {
             match attribute {
                 NHA_ID => id = number(value, 0),
                 NHA_GROUP => object = Some(Self::Group(group(value))),
                 NHA_BLACKHOLE => object = Some(Self::Blackhole),
+                NHA_FDB => is_fdb = true,
                 _ => {}
             }
         }
-        let single = || hop(None, flags as u8, 1, attributes, OBJECT_HOP).map(Self::Hop);
-        Some((id?, object.or_else(single)))
+        let single = || hop(None, flags as u8, 1, attributes, OBJECT_HOP).map_or(Self::Nowhere, Self::Hop);
+        Some((id?, if is_fdb { Self::Nowhere } else { object.unwrap_or_else(single) }))
     }
 }
 
-/// The hop that attributes describe, on the device they or the fixed part name; `None` when it is down.
-fn hop(device: Option<u32>, flags: u8, weight: u16, all: Attributes<'_>, (out, router): (u16, u16)) -> Option<Hop> {
+/// The hop that attributes describe, on the device they or the fixed part name; `None` when it is down, or packets to it would have to
+/// be encapsulated.
+fn hop(device: Option<u32>, flags: u8, weight: u16, all: Attributes<'_>, names: [u16; 3]) -> Option<Hop> {
+    let [out, router, encapsulation] = names;
     let (mut device, mut gateway) = (device, None);
     for (attribute, value) in all {
         if attribute == out {
@@ -152,6 +160,8 @@ fn hop(device: Option<u32>, flags: u8, weight: u16, all: Attributes<'_>, (out, r
         } else if attribute == RTA_VIA && router == RTA_GATEWAY {
             // Behind two bytes that say the family.
             gateway = Some(address(value.get(2..)?)?);
+        } else if attribute == encapsulation {
+            return None;
         }
     }
     (flags & DEAD == 0).then_some(Hop { device: device?, gateway, weight })
@@ -209,6 +219,15 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn new(id: u32) -> Request {
+        Request::new(kind::NEW_OBJECT, 0, &[AF_INET, 0, 0, 0, 0, 0, 0, 0]).attribute(NHA_ID, &id.to_ne_bytes())
+    }
+
+    fn object(request: Request) -> (u32, Object) {
+        let bytes = request.numbered(1);
+        Messages(&bytes).next().and_then(|message| Object::parse(&message)).unwrap()
+    }
+
     #[test]
     fn one_hop_with_a_metric_and_a_large_table() {
         let request = request(UNICAST, 0).attribute(RTA_OIF, &OIF).attribute(RTA_GATEWAY, &[10, 0, 2, 11]);
@@ -218,7 +237,7 @@ mod tests {
         let leads = Leads::Hops(vec![hop]);
         assert_eq!(
             route(request),
-            Some(Route { to: net("10.77.0.0/16"), table: 1000, metric: 32, protocol: 186, leads })
+            Some(Route { to: net("10.77.0.0/16"), table: 1000, metric: 32, protocol: 186, leads, object: None })
         );
     }
 
@@ -242,20 +261,27 @@ mod tests {
 
     #[test]
     fn objects_and_groups_of_them() {
-        let object = |request: Request| {
-            let bytes = request.numbered(1);
-            Messages(&bytes).next().and_then(|message| Object::parse(&message)).unwrap()
-        };
-        let new = |id: u32| {
-            Request::new(kind::NEW_OBJECT, 0, &[AF_INET, 0, 0, 0, 0, 0, 0, 0]).attribute(NHA_ID, &id.to_ne_bytes())
-        };
         let single = new(4).attribute(NHA_OIF, &OIF).attribute(NHA_GATEWAY, &[10, 0, 2, 11]);
         let hop = Hop { device: 7, gateway: Some([10, 0, 2, 11].into()), weight: 1 };
-        assert_eq!(object(single), (4, Some(Object::Hop(hop))));
+        assert_eq!(object(single), (4, Object::Hop(hop)));
         let members = [[4, 0, 0, 0, 0, 0, 0, 0], [5, 0, 0, 0, 2, 0, 0, 0]].concat();
-        assert_eq!(object(new(9).attribute(NHA_GROUP, &members)), (9, Some(Object::Group(vec![(4, 1), (5, 3)]))));
-        let leads = route(request(UNICAST, 0).attribute(RTA_NH_ID, &9u32.to_ne_bytes())).unwrap().leads;
-        assert_eq!(leads, Leads::Object(9, vec![]));
+        assert_eq!(object(new(9).attribute(NHA_GROUP, &members)), (9, Object::Group(vec![(4, 1), (5, 3)])));
+        for kind in [UNICAST, BLACKHOLE] {
+            assert_eq!(route(request(kind, 0).attribute(RTA_NH_ID, &9u32.to_ne_bytes())).unwrap().object, Some(9));
+        }
+    }
+
+    #[test]
+    fn objects_that_no_packet_of_a_route_goes_to() {
+        let one = || new(4).attribute(NHA_OIF, &OIF).attribute(NHA_GATEWAY, &[10, 0, 2, 11]);
+        assert!(matches!(object(one()), (4, Object::Hop(_))));
+        assert_eq!(object(one().attribute(NHA_FDB, &[])), (4, Object::Nowhere));
+        assert_eq!(object(one().attribute(NHA_ENCAP_TYPE, &[1, 0])), (4, Object::Nowhere));
+        let group = [5, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(object(new(4).attribute(NHA_GROUP, &group).attribute(NHA_FDB, &[])), (4, Object::Nowhere));
+        assert_eq!(object(new(4).attribute(NHA_BLACKHOLE, &[])), (4, Object::Blackhole));
+        let encapsulated = request(UNICAST, 0).attribute(RTA_OIF, &OIF).attribute(RTA_ENCAP_TYPE, &[1, 0]);
+        assert_eq!(route(encapsulated).unwrap().leads, Leads::Hops(vec![]));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) fn families(telemetry: &Telemetry, status: &Status) -> Vec<Family> {
         let interface = links.interfaces().get(interface).map_or("?", |interface| &interface.name);
         hops.push(&[("interface", interface), ("address", &address.to_string())], u64::from(!silent));
     }
-    vec![
+    let process = vec![
         Family::gauge("tidegate_build_info", "The running version.").with(&[("version", env!("CARGO_PKG_VERSION"))], 1),
         Family::gauge("tidegate_start_time_seconds", "Start of the process, Unix time.").with(&[], started),
         Family::gauge("tidegate_generation", "Number of the tables published last.").with(&[], status.generation),
@@ -52,24 +52,38 @@ pub(super) fn families(telemetry: &Telemetry, status: &Status) -> Vec<Family> {
         )
         .with(&[], status.reloads.last_accepted_unix_s),
         expiry,
-        Family::gauge("tidegate_learnt_routes", "Prefixes whose way was learnt from the kernel.")
-            .with(&[], status.learnt as u64),
         hops,
         Family::counter(
             "tidegate_next_hop_changes_total",
             "Times a next hop, one of several, ceased or began to answer.",
         )
         .with(&[], links.changes().count() as u64),
-        Family::counter("tidegate_kernel_route_readings_total", "Times all routes of the kernel were read.")
-            .with(&[], status.kernel.readings),
-        Family::counter("tidegate_kernel_route_overruns_total", "Times the kernel had more news than its socket held.")
-            .with(&[], status.kernel.overruns),
-        Family::counter("tidegate_kernel_routes_refused_total", "Routes not learnt, there being too many.")
-            .with(&[], status.kernel.refused),
         Family::counter("tidegate_access_log_lines_total", "Access-log lines handed to the writer.")
             .with(&[], status.access_written),
         Family::counter("tidegate_access_log_lost_total", "Access-log lines lost, by where.")
             .with(&[("place", "writer")], status.access_lost)
             .with(&[("place", "ring")], telemetry.sum(|core| &core.http.access_lost)),
+    ];
+    process.into_iter().chain(kernel_routes(status)).collect()
+}
+
+/// What is learnt from the kernel.
+fn kernel_routes(status: &Status) -> [Family; 5] {
+    let counts = &status.kernel;
+    [
+        Family::gauge("tidegate_learnt_routes", "Prefixes whose way was learnt from the kernel.")
+            .with(&[], status.learnt as u64),
+        Family::counter("tidegate_kernel_route_readings_total", "Times all routes of the kernel were read.")
+            .with(&[], counts.readings),
+        Family::counter("tidegate_kernel_route_overruns_total", "Times the kernel had more news than its socket held.")
+            .with(&[], counts.overruns),
+        Family::counter("tidegate_kernel_routes_refused_total", "Routes not learnt, there being too many.")
+            .with(&[], counts.refused),
+        Family::counter(
+            "tidegate_kernel_changes_total",
+            "Changes learnt from the kernel: of routes, and of what many share.",
+        )
+        .with(&[("of", "route")], counts.routes)
+        .with(&[("of", "next_hop")], counts.objects),
     ]
 }

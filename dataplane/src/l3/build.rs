@@ -20,9 +20,9 @@ use super::{
     reverse_path::ReversePath,
     rib4::Rib4,
     rib6::Rib6,
-    spec::{BuildError, InterfaceSpec, Learnt, Route, Spec},
+    spec::{BuildError, InterfaceSpec, Learnt, LearntTarget, Route, Shared, Spec},
     table::{Table, Vrf},
-    target::{Find, learnt},
+    target::{Find, learnt, shared},
     ways::{Wanted, Way, Ways},
 };
 use crate::{
@@ -197,7 +197,10 @@ impl Builder {
             domain.v6.expect(changes.len());
         }
         for Learnt { vrf, to, target } in changes {
-            let wanted = target.as_ref().and_then(|target| learnt(target, *to));
+            let wanted = target.as_ref().and_then(|target| match target {
+                LearntTarget::Own(target) => learnt(target, *to),
+                LearntTarget::Shared(name) => Some(Wanted::One(Way::Shared(*name))),
+            });
             let hop = wanted.map(|wanted| self.ways.take_wanted(&wanted));
             let unused = match (self.domains.get_mut(vrf.index()), to.trunc()) {
                 (None, _) => hop,
@@ -205,6 +208,13 @@ impl Builder {
                 (Some(domain), IpNet::V6(net)) => domain.v6.learn(net, hop),
             };
             unused.into_iter().for_each(|number| self.ways.release(number));
+        }
+    }
+
+    /// Takes over changes of targets that learnt routes share. Costs nothing for the routes.
+    pub fn share(&mut self, changes: &[Shared]) {
+        for Shared { name, target } in changes {
+            self.ways.share(*name, target.as_ref().and_then(shared).as_ref());
         }
     }
 

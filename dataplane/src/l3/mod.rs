@@ -54,7 +54,7 @@ pub use group::Group;
 pub use icmp::{IcmpLimits, State};
 pub use policy::{Match, PolicySpec, Then};
 pub use reverse_path::ReversePath;
-pub use spec::{BuildError, Hop, InterfaceSpec, Learnt, Route, Spec, Target, VrfSpec};
+pub use spec::{BuildError, Hop, InterfaceSpec, Learnt, LearntTarget, Route, Shared, Spec, Target, VrfSpec};
 pub use table::{Action, NextHop, Table, Vrf};
 
 use crate::{

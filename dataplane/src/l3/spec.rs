@@ -122,6 +122,30 @@ pub struct Learnt {
     /// Destinations.
     pub to: IpNet,
     /// Where they are sent from now on; `None` when no route is learnt for them any more.
+    pub target: Option<LearntTarget>,
+}
+
+/// Where a learnt route leads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LearntTarget {
+    /// Here, which is this route's own affair.
+    Own(Target),
+    /// To a [`Shared`] target, by its name; nowhere while there is none.
+    Shared(u32),
+}
+
+impl From<Target> for LearntTarget {
+    fn from(target: Target) -> Self {
+        Self::Own(target)
+    }
+}
+
+/// A change of a target that many learnt routes share: of all of them at once, at the price of one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shared {
+    /// Its name, for all routing domains.
+    pub name: u32,
+    /// Where it leads from now on; `None` when there is none of this name any more.
     pub target: Option<Target>,
 }
 

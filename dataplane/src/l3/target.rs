@@ -82,16 +82,30 @@ impl Find<'_> {
     }
 }
 
-/// Whether packets to a prefix can be sent to such an address.
+/// Whether packets to a prefix can be sent to such an address: those of IPv4 to either family's (RFC 8950).
 fn is_gateway(gateway: IpAddr, to: IpNet) -> bool {
-    gateway.is_ipv4() == matches!(to, IpNet::V4(_)) && !gateway.is_multicast() && !gateway.is_unspecified()
+    (gateway.is_ipv6() || matches!(to, IpNet::V4(_))) && is_station(gateway)
+}
+
+/// Whether a single station can have the address.
+fn is_station(address: IpAddr) -> bool {
+    !address.is_multicast() && !address.is_unspecified()
 }
 
 /// What of a learnt target can be used at all: a daemon may say more than we understand. `None` if it is nothing.
 pub(super) fn learnt(target: &Target, to: IpNet) -> Option<Wanted> {
+    usable(target, |gateway| is_gateway(gateway, to))
+}
+
+/// The same of a target that routes share: whoever leads a route there knows that its gateways are for it.
+pub(super) fn shared(target: &Target) -> Option<Wanted> {
+    usable(target, is_station)
+}
+
+fn usable(target: &Target, is_gateway: impl Fn(IpAddr) -> bool) -> Option<Wanted> {
     let way = |gateway: Option<IpAddr>, interface: Option<InterfaceId>| match (gateway, interface?) {
         (None, interface) => Some(Way::Link(interface)),
-        (Some(gateway), interface) => is_gateway(gateway, to).then_some(Way::Via(interface, gateway)),
+        (Some(gateway), interface) => is_gateway(gateway).then_some(Way::Via(interface, gateway)),
     };
     Some(Wanted::One(match target {
         Target::Blackhole => Way::Blackhole,

@@ -31,6 +31,8 @@ pub(super) enum Way {
     Via(InterfaceId, IpAddr),
     /// Numbers of other ways, in order, each with its share; at least two.
     Spread(Box<[(u32, u16)]>),
+    /// Where the target of this name leads, which may change while routes lead there.
+    Shared(u32),
 }
 
 /// A way before its members have numbers.
@@ -47,6 +49,8 @@ pub(super) struct Ways {
     users: Vec<u32>,
     index: HashMap<Way, u32, FixedState>,
     free: Vec<u32>,
+    /// Numbers of the ways that shared targets lead to, by their names.
+    shared: HashMap<u32, u32, FixedState>,
     /// Groups made for the table before, by number of their way.
     groups: HashMap<u32, Arc<Group>, FixedState>,
     /// Gateways that were members of them, by number of their way.
@@ -72,6 +76,7 @@ impl Ways {
             users: Vec::new(),
             index: HashMap::default(),
             free: Vec::new(),
+            shared: HashMap::default(),
             groups: HashMap::default(),
             pulses: HashMap::default(),
             changes: Arc::default(),
@@ -132,6 +137,17 @@ impl Ways {
         }
         self.index.insert(way, number);
         number
+    }
+
+    /// Leads a shared target to another way, or (`None`) nowhere. What leads to it keeps its number.
+    pub(super) fn share(&mut self, name: u32, wanted: Option<&Wanted>) {
+        let number = wanted.map(|wanted| self.take_wanted(wanted));
+        let before = match number {
+            Some(number) => self.shared.insert(name, number),
+            None => self.shared.remove(&name),
+        };
+        self.is_changed |= before != number;
+        before.into_iter().for_each(|number| self.release(number));
     }
 
     /// One user less. The number may then become another way's: in tables made later, which also have other routes.
@@ -197,6 +213,14 @@ impl Ways {
             }
         }
         self.groups = groups;
+        for (number, way) in self.list.iter().enumerate() {
+            if let Way::Shared(name) = way
+                && let Some(at) = self.shared.get(name)
+            {
+                tables.next_hops[number] = tables.next_hops[*at as usize];
+                tables.adjacencies[number] = tables.adjacencies[*at as usize];
+            }
+        }
         self.watch(&mut tables);
         self.is_changed = false;
         tables
@@ -238,7 +262,7 @@ fn plain(way: &Way, interfaces: &[Interface], own: impl Fn(InterfaceId, IpAddr) 
         Way::Via(interface, gateway) if mtu(*interface) > 0 && !own(*interface, *gateway) => {
             (forward(*interface), Some(*gateway))
         }
-        // A learnt route by an interface that is gone, or by ourselves.
-        Way::NoRoute | Way::Link(_) | Way::Via(..) | Way::Spread(_) => end(Action::NoRoute),
+        // A learnt route by an interface that is gone, or by ourselves; or what leads to other ways.
+        Way::NoRoute | Way::Link(_) | Way::Via(..) | Way::Spread(_) | Way::Shared(_) => end(Action::NoRoute),
     }
 }

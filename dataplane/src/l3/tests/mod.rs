@@ -17,5 +17,6 @@ mod vlans; // interfaces with tags
 mod bridges; // from member to member
 mod vigil; // next hops that cease to answer
 mod paths; // several next hops and routing domains, and changes
+mod shared; // targets of many learnt routes
 mod policies; // rules that come before the routes
 mod anything; // random bytes

@@ -116,7 +116,7 @@ fn a_gateway_that_becomes_ourselves_is_left_out() {
     let target = Target::Spread(
         ["10.77.11.2", "10.77.12.2"].map(|gateway| Hop { interface: Some(InterfaceId(1)), ..hop(gateway, 1) }).into(),
     );
-    builder.learn(&[Learnt { vrf: VrfId::MAIN, to: "10.98.0.0/16".parse().unwrap(), target: Some(target) }]);
+    builder.learn(&[Learnt { vrf: VrfId::MAIN, to: "10.98.0.0/16".parse().unwrap(), target: Some(target.into()) }]);
     let table = builder.table();
     let index = table.lookup_v4([10, 98, 0, 1].into());
     assert!(matches!(table.next_hop(index).action, Action::Spread(_)));
@@ -195,7 +195,8 @@ fn a_domain_of_another_name_has_learnt_nothing() {
     let mut builder = Builder::default();
     builder.configure(named(&["red", "blue"])).unwrap();
     let leads = Target::Via { gateway: [10, 77, 11, 2].into(), interface: Some(InterfaceId(1)) };
-    let learnt = |vrf: u16, to: &str| Learnt { vrf: VrfId(vrf), to: to.parse().unwrap(), target: Some(leads.clone()) };
+    let learnt =
+        |vrf: u16, to: &str| Learnt { vrf: VrfId(vrf), to: to.parse().unwrap(), target: Some(leads.clone().into()) };
     builder.learn(&[learnt(1, "10.98.0.0/16"), learnt(2, "10.97.0.0/16"), learnt(0, "10.96.0.0/16")]);
     let known = |builder: &mut Builder| {
         let table = builder.table();
@@ -225,7 +226,8 @@ fn no_look_up_fails_while_routes_are_replaced() {
     let via =
         |gateway: [u8; 4], interface| Target::Via { gateway: gateway.into(), interface: Some(InterfaceId(interface)) };
     let all = |target: &Target| -> Vec<Learnt> {
-        (0..PREFIXES).map(|number| Learnt { vrf: VrfId::MAIN, to: to(number), target: Some(target.clone()) }).collect()
+        let learnt = |number| Learnt { vrf: VrfId::MAIN, to: to(number), target: Some(target.clone().into()) };
+        (0..PREFIXES).map(learnt).collect()
     };
     let (one, other) = (via([10, 77, 11, 2], 1), via([10, 77, 12, 2], 2));
     builder.learn(&all(&one));

@@ -85,7 +85,10 @@ impl Router {
     }
 
     pub(crate) fn with_limits(spec: Spec, limits: Limits) -> Self {
-        let table = Table::build(spec).unwrap();
+        Self::of(Table::build(spec).unwrap(), limits)
+    }
+
+    pub(crate) fn of(table: Table, limits: Limits) -> Self {
         let mut link = l2::State::new(limits, 7);
         link.speak();
         let mut state = State::new();
