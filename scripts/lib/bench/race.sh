@@ -25,6 +25,7 @@ race_run() {
     for program in "${PROGRAMS[@]}"; do load_prepare "$program"; done
   fi
   race_head
+  cpus_clear
   scenario_prepare
   race_rounds
   race_report
@@ -42,6 +43,8 @@ race_begin() {
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 143' TERM
+  # A race that was killed has left what it changed.
+  cpus_restore
   rm -rf "$STATE"
   mkdir -p "$STATE"
   PKI=$STATE/pki
@@ -71,6 +74,7 @@ race_end() {
   local status=$?
   trap '' HUP INT TERM
   end_children
+  cpus_restore
   [[ $EUID -ne 0 ]] || topology_down
   rm -rf "$STATE"
   hand_back

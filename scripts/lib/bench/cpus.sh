@@ -1,0 +1,32 @@
+# shellcheck shell=bash
+# The program's CPU is the program's. Kernel threads that may run elsewhere (memory's reclaimers, the callbacks of RCU, unbound work)
+# do so for the length of a race: one that takes 1 % of a CPU, in bursts of a tick, is all that a p99 then tells of.
+
+UNBOUND_WORK=/sys/devices/virtual/workqueue/cpumask
+
+# What was changed is kept in a file, so that it is put back whatever happens in between.
+cpus_clear() {
+  local pid allowed
+  [[ $EUID -eq 0 ]] || return 0
+  : >"$STATE/moved"
+  if [[ -w $UNBOUND_WORK ]]; then
+    cat "$UNBOUND_WORK" >"$STATE/unbound"
+    printf '%x\n' $((1 << LOAD_CPU)) 2>/dev/null >"$UNBOUND_WORK" || true
+  fi
+  # Children of kthreadd. Those bound to one CPU have work that belongs there.
+  for pid in $(pgrep --parent 2); do
+    allowed=$(taskset -cp "$pid" 2>/dev/null) || continue
+    allowed=${allowed##*: }
+    if [[ $allowed == *[,-]* ]] && taskset -cp "$LOAD_CPU" "$pid" >/dev/null 2>&1; then
+      echo "$pid $allowed" >>"$STATE/moved"
+    fi
+  done
+}
+
+cpus_restore() {
+  local pid allowed
+  [[ ! -s $STATE/unbound ]] || cat "$STATE/unbound" 2>/dev/null >"$UNBOUND_WORK" || true
+  [[ -f $STATE/moved ]] || return 0
+  while read -r pid allowed; do taskset -cp "$allowed" "$pid" >/dev/null 2>&1 || true; done <"$STATE/moved"
+  rm -f "$STATE/moved" "$STATE/unbound"
+}
