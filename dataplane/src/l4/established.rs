@@ -7,7 +7,7 @@ use crate::{clock::Instant, verdict::DropReason};
 use super::{
     conn::State,
     hydrate::hydrate,
-    live::{Arrival, Live},
+    live::{Arrival, Live, is_plausible},
     record::{End, Idle, TimeWait},
     segment::{Header, Segment, flag},
     sink::SegmentSink,
@@ -100,10 +100,11 @@ impl Tcp {
             self.end(index, End::Reset);
             return Outcome::Consumed;
         }
-        // RFC 5961 §3.2, §4.2, §5.2.
+        // RFC 5961 §3.2, §4.2, §5.2, and what cannot be the peer's.
         let suspicious = segment.has(flag::SYN)
             || segment.has(flag::RST) && offset > 0 && offset < window
-            || segment.ack.after(record.snd_nxt);
+            || segment.ack.after(record.snd_nxt)
+            || !segment.has(flag::RST) && !is_plausible(offset, window);
         if suspicious {
             if now >= idle.challenge_at {
                 idle.challenge_at = now + CHALLENGE_INTERVAL;

@@ -25,6 +25,13 @@ use super::{
 /// Largest send or receive window that can lie between two segments of one connection (RFC 5961 §5.2 uses it to judge old ACKs).
 const MAX_WINDOW: i32 = 4 << 20;
 
+/// Whether a segment `offset` octets ahead of the next one expected can be the peer's: not beyond `window`, what it was told, nor older
+/// than anything that can still be under way (RFC 9293 §3.10.7.4, first check; one just behind the window's end is a probe of it). Who
+/// guesses addresses and ports alone changes nothing then: no window, no acknowledgement, no keep-alive timer.
+pub(super) fn is_plausible(offset: i32, window: i32) -> bool {
+    (-MAX_WINDOW..=window.max(0)).contains(&offset)
+}
+
 /// A socket, its buffers, and what must be known about them beside.
 pub(super) struct Live {
     pub(super) sockets: SocketSet<'static>,
@@ -221,6 +228,9 @@ impl Live {
         }
         if segment.has(flag::SYN) {
             return Arrival::Challenge; // RFC 5961 §4.2
+        }
+        if !is_plausible(segment.seq.since(rcv_nxt), self.track.rcv_adv.since(rcv_nxt)) {
+            return Arrival::Challenge;
         }
         if !segment.has(flag::ACK) {
             return Arrival::Ignored;

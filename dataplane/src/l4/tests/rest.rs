@@ -172,19 +172,23 @@ fn forged_segments_do_not_end_or_disturb_a_connection() {
         assert_eq!(template.len(), 44, "the ping");
         world.watch = None;
         let before = world.hosts[1].tcp.stats().challenge_acks.value();
-        // Next expected is the ping's number plus 4. In the window but not exact: RST, SYN; acknowledging the future.
-        for (flags, by, ack) in [(4, 5, 0), (2, 4, 0), (16, 4, 1_000_000)] {
+        // Next expected is the ping's number plus 4. In the window but not exact: RST, SYN; acknowledging the future; and what would close
+        // the window, from far beyond ours and from long ago.
+        for (flags, by, ack) in
+            [(4, 5, 0), (2, 4, 0), (16, 4, 1_000_000), (16, 64 << 20, 0), (16, u32::MAX - (64 << 20), 0)]
+        {
             world.run_for(Duration::from_secs(1));
             let packet = forge(&template, |tcp| {
                 shift_seq(tcp, by);
                 tcp[13] = flags;
+                tcp[14..16].fill(0);
                 let number = u32::from_be_bytes(tcp[8..12].try_into().expect("four bytes")).wrapping_add(ack);
                 tcp[8..12].copy_from_slice(&number.to_be_bytes());
             });
             world.deliver(1, packet.clone());
             world.deliver(1, packet);
         }
-        assert_eq!(world.hosts[1].tcp.stats().challenge_acks.value() - before, 3, "each asked back once");
+        assert_eq!(world.hosts[1].tcp.stats().challenge_acks.value() - before, 5, "each asked back once");
         assert!(!server.peer_gone());
         assert_eq!(once(|cx| server.poll_write(cx, &[b"pong"])), Poll::Ready(Ok(4)));
         world.run_for(Duration::from_millis(50));
