@@ -32,12 +32,42 @@ comes_and_goes_v6() {
   route6 delete fd77::/32
   await 1 fails fd77::1
 }
+link_local_of() { ns "$1" ip -6 -br address show dev eth0 scope link | awk '{print $3}' | cut -d/ -f1; }
 by_a_link_local_router() {
   local router
-  router=$(ns b1 ip -6 -br address show dev eth0 scope link | awk '{print $3}' | cut -d/ -f1)
+  router=$(link_local_of b1)
   route6 add fd77::/32 via "$router" dev host1
   await 1 gets fd77::1
   route6 delete fd77::/32
+}
+# IPv4 by a router that is known by its IPv6 address only (RFC 8950), as BGP without addresses on the links has it.
+by_an_ipv6_router() {
+  local router
+  router=$(link_local_of b1)
+  route add 10.77.0.0/16 via inet6 "$router" dev host1
+  await 5 gets 10.77.0.1
+  expect "the route" "$(show routes --exact 10.77.0.0/16 --json | jq -r '.routes[0] | .via + " " + .interface')" "$router web0"
+  expect "the explanation" "$(explain --in lan --src 10.0.1.9 --dst 10.77.0.1 --proto icmp)" "*by the router $router on web0*"
+  route replace 10.77.0.0/16 nexthop via inet6 "$router" dev host1 nexthop via 10.0.3.11
+  leads_to 10.77.0.0/16 "10.0.3.11 web1 1 $router web0 1"
+  await 5 gets 10.77.0.1
+  # As an object, which has routes of both families.
+  ns gw ip nexthop add id 6 via "$router" dev host1
+  route replace 10.77.0.0/16 nhid 6
+  route6 add fd77::/32 nhid 6
+  await 5 meets b1
+  await 5 gets fd77::1
+  ns gw ip nexthop delete id 6
+  await 5 fails 10.77.0.1
+  await 5 has_learnt "$STATE" 0
+}
+by_an_ipv6_router_of_the_file() {
+  local router
+  router=$(link_local_of b2)
+  edit "$STATE" "1i [[route]]\nto = \"10.77.0.0/16\"\nvia = \"$router\"\ninterface = \"web1\"\n"
+  await 5 meets b2
+  edit "$STATE" '1,/^interface = "web1"/d'
+  await 5 fails 10.77.0.1
 }
 is_replaced() {
   route add 10.77.0.0/16 via 10.0.2.11
@@ -224,6 +254,8 @@ is_read_at_the_start() {
 check comes-and-goes comes_and_goes
 check comes-and-goes-v6 comes_and_goes_v6
 check by-a-link-local-router by_a_link_local_router
+check by-an-ipv6-router by_an_ipv6_router
+check by-an-ipv6-router-of-the-file by_an_ipv6_router_of_the_file
 check is-replaced is_replaced
 check lowest-metric-wins lowest_metric_wins
 check many-hops many_hops

@@ -177,7 +177,8 @@ pub enum BuildError {
         /// Its gateway.
         gateway: IpAddr,
     },
-    /// The gateway is not of the route's family, or is one of our own addresses.
+    /// No packet of the route can be sent to the gateway: one of IPv6 to an IPv4 address, or any to one of our own, or to one that no
+    /// single station has.
     BadGateway {
         /// The route.
         to: IpNet,

@@ -244,9 +244,15 @@ impl Table {
     }
 
     /// The address a packet of ours to `destination` is sent from, and the interface it leaves by: an address of that interface
-    /// (RFC 1812 §4.3.2.4, RFC 6724 §5). `None` when there is no way there or the interface has no address of that family.
+    /// (RFC 1812 §4.3.2.4, RFC 6724 §5). If it has none of that family, as links between routers that know each other by link-local
+    /// addresses (RFC 8950), one of a loopback interface or any other of the domain. `None` when there is no way there, or no address.
     pub fn source_for(&self, destination: IpAddr) -> Option<(IpAddr, InterfaceId)> {
-        self.source_in(VrfId::MAIN, destination)
+        let (interface, near) = self.leaves_by(VrfId::MAIN, destination)?;
+        let own = || self.link.interface(interface).source_for(near);
+        let loopbacks = || self.members(VrfId::MAIN).filter(|id| self.link.interface(*id).link == l2::Link::None);
+        let any =
+            || loopbacks().chain(self.members(VrfId::MAIN)).find_map(|id| self.link.interface(id).source_for(near));
+        Some((own().or_else(any)?, interface))
     }
 
     /// The source of an error to `peer`, about a packet that came in by `near`. An address of the interface it leaves by; if that has
@@ -256,13 +262,23 @@ impl Table {
             return Some(source);
         }
         self.matched(vrf, peer)?;
-        let interfaces = self.link.interfaces();
-        let others = (0..interfaces.len()).map(|at| InterfaceId(at as u16)).filter(|id| self.vrf_of(*id) == vrf);
-        core::iter::once(near).chain(others).find_map(|id| self.link.interface(id).source_for(peer))
+        core::iter::once(near).chain(self.members(vrf)).find_map(|id| self.link.interface(id).source_for(peer))
     }
 
-    /// [`Self::source_for`] in a routing domain.
+    /// The address of the interface that a packet of ours in a routing domain leaves by, and that interface. `None` when there is no way
+    /// there or the interface has no address of that family.
     pub fn source_in(&self, vrf: VrfId, destination: IpAddr) -> Option<(IpAddr, InterfaceId)> {
+        let (interface, near) = self.leaves_by(vrf, destination)?;
+        Some((self.link.interface(interface).source_for(near)?, interface))
+    }
+
+    /// The interfaces of a routing domain.
+    fn members(&self, vrf: VrfId) -> impl Iterator<Item = InterfaceId> + '_ {
+        (0..self.link.interfaces().len()).map(|at| InterfaceId(at as u16)).filter(move |id| self.vrf_of(*id) == vrf)
+    }
+
+    /// The interface that a packet of ours leaves by, and an address on its link that says which of ours there is the right source.
+    fn leaves_by(&self, vrf: VrfId, destination: IpAddr) -> Option<(InterfaceId, IpAddr)> {
         let vrf = self.vrf(vrf);
         let mut index = match destination {
             IpAddr::V4(destination) => vrf.fib4.lookup(destination.to_bits()),
@@ -282,7 +298,6 @@ impl Table {
         // A link-local gateway says nothing about which global address to use.
         let gateway = gateway.filter(|gateway| !matches!(gateway, IpAddr::V6(address) if is_link_local(*address)));
         let near = gateway.filter(|gateway| gateway.is_ipv4() == destination.is_ipv4()).unwrap_or(destination);
-        let source = self.link.interface(hop.interface).source_for(near)?;
-        Some((source, hop.interface))
+        Some((hop.interface, near))
     }
 }

@@ -200,10 +200,12 @@ fn leads(
     cx: &mut Checker<'_>,
 ) -> Option<Reference> {
     if let Some(to) = from.to
-        && to.0.addr().is_ipv4() != via.is_ipv4()
+        && to.0.addr().is_ipv6()
+        && via.is_ipv4()
     {
-        let families = format!("{} and {} are of different families", to.0, via.value);
-        cx.push(Diagnostic::error(Code::Conflict, via.span, families));
+        let families = format!("{} is IPv6, and {} is not", to.0, via.value);
+        let only = "give the router's IPv6 address; the other way about, IPv4 by an IPv6 router, is possible";
+        cx.push(Diagnostic::error(Code::Conflict, via.span, families).help(only));
         return None;
     }
     let Place { domain, network, .. } = from;
@@ -219,7 +221,13 @@ fn leads(
         (None, None) => {
             if network.complete && **domain != Domain::Unknown {
                 let message = format!("{} is in no interface's subnet", via.value);
-                cx.push(Diagnostic::error(Code::Unreachable, via.span, message).help(network.subnets(domain)));
+                let help = match via.value {
+                    IpAddr::V6(address) if address.is_unicast_link_local() => {
+                        "every link has such addresses: add the `interface` that leads there".to_owned()
+                    }
+                    _ => network.subnets(domain),
+                };
+                cx.push(Diagnostic::error(Code::Unreachable, via.span, message).help(help));
             }
             None
         }

@@ -9,7 +9,8 @@ use crate::config::table::table;
 table! {
     /// Next hops, or an end.
     pub struct TargetKeys("[[route]]") {
-        /// Next router, which must be in the subnet of an interface; or a list of routers, among which flows are spread evenly.
+        /// Next router, which must be in the subnet of an interface, unless `interface` is said too; or a list of routers, among which
+        /// flows are spread evenly. An IPv4 route may lead to a router's IPv6 address, also a link-local one (RFC 8950).
         via: Optional<OneOrMany<IpAddr>>;
         /// Next hops among which flows are spread, up to 64; in place of `via` and `interface`.
         next_hops: Optional<List<RouteHop>>;
@@ -27,7 +28,7 @@ table! {
 table! {
     /// One of several next hops of a route. It has `via`, `interface` or both.
     pub struct RouteHop("an item of `next_hops`") {
-        /// Next router; it must be in the subnet of an interface.
+        /// Next router; it must be in the subnet of an interface, unless `interface` is said too.
         via: Optional<IpAddr>;
         /// Interface that leads there: the name of a port, a VLAN or a bridge. Without it, the one whose subnet has `via`.
         interface: Optional<Name>;

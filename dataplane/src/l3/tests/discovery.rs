@@ -9,6 +9,7 @@ use crate::{
     frame::Arena,
     io::MacAddr,
     l2::{self, Phase, Turn},
+    l3::{InterfaceSpec, Route, Spec, Table, Target},
     meta::{InterfaceId, Meta, Network},
     verdict::DropReason,
 };
@@ -122,4 +123,70 @@ fn an_answer_that_another_core_received_is_learnt_from_its_copy() {
     assert_eq!((asking.egress.len(), asking.link.waiting()), (2, 0), "what waited leaves");
     let plain = arena.copy_from(&udp4("10.77.11.50", 64, 20)).unwrap();
     assert!(!l2::is_neighbor_message(&plain, &Meta { l3: 14, network: Network::Ipv4, ..Meta::default() }));
+}
+
+/// `spec()` with a route for IPv4 by a router that is known by its link-local address only.
+fn by_an_ipv6_router() -> Spec {
+    let mut spec = spec();
+    let target = Target::Via { gateway: "fe80::50".parse().unwrap(), interface: Some(InterfaceId(1)) };
+    spec.routes.push(Route { to: "10.98.0.0/16".parse().unwrap(), target });
+    spec
+}
+
+#[test]
+fn an_ipv4_packet_goes_to_a_router_found_by_neighbour_discovery() {
+    let mut router = Router::new(by_an_ipv6_router());
+    let packet = udp4("10.98.0.1", 64, 20);
+    let asked = icmp(&router.receive(0, &packet));
+    assert_eq!((asked.kind, &*asked.destination, asked.port), ((135, 0), "ff02::1:ff00:50", 1));
+    assert!(asked.source.starts_with("fe80::"), "{}", asked.source);
+    let destination = &*asked.source;
+    let answer =
+        Nd { kind: 136, flags: 0xe0, source: "fe80::50", destination, target: "fe80::50", mac: Some(STRANGER) };
+    let mut answer = answer.bytes();
+    answer[..6].copy_from_slice(&our_mac(1).0);
+    let mut sent = router.receive(1, &answer);
+    // The one that has waited, and one that has not; IPv6 by the same neighbour too.
+    sent.extend(router.receive(0, &packet));
+    let to = [&STRANGER.0[..], &our_mac(1).0, &[8, 0, 0x45]].concat();
+    for (port, bytes) in &sent {
+        assert_eq!((port.0, &bytes[..15], bytes[22]), (1, &to[..], 63));
+    }
+    assert_eq!(sent.len(), 2);
+    assert_eq!(router.leaked(), 0);
+}
+
+#[test]
+fn the_sender_is_told_in_ipv4_when_an_ipv6_router_does_not_answer() {
+    let mut router = Router::new(by_an_ipv6_router());
+    router.receive(0, &udp4("10.98.0.1", 64, 20));
+    let sent = router.wait(core::time::Duration::from_secs(4));
+    let told: Vec<_> = sent.into_iter().filter(|(port, _)| port.0 == 0).collect();
+    let reply = icmp(&told);
+    assert_eq!((reply.kind, &*reply.source, &*reply.destination), ((3, 1), "10.77.10.1", "10.77.10.2"));
+    assert_eq!(router.drops(DropReason::NeighborUnreachable), 1);
+}
+
+/// A link without IPv4 addresses: what we send ourselves comes from a loopback interface.
+#[test]
+fn a_source_where_the_link_has_none() {
+    let mut spec = by_an_ipv6_router();
+    spec.interfaces[1].v4.clear();
+    spec.routes.retain(
+        |route| !matches!(route.target, Target::Via { gateway, .. } if gateway.to_string().starts_with("10.77.11")),
+    );
+    spec.neighbors.retain(|neighbor| !neighbor.address.to_string().starts_with("10.77.11"));
+    let source = |spec: Spec| Table::build(spec).unwrap().source_for([10, 98, 0, 1].into());
+    assert_eq!(source(spec.clone()), Some(([10, 77, 10, 1].into(), InterfaceId(1))));
+    let v4 = vec!["192.0.2.1/32".parse().unwrap()];
+    let loopback = InterfaceSpec {
+        id: InterfaceId(9),
+        name: "lo".into(),
+        link: l2::Link::None,
+        mtu: 1500,
+        v4,
+        ..InterfaceSpec::default()
+    };
+    spec.interfaces.push(loopback);
+    assert_eq!(source(spec), Some(([192, 0, 2, 1].into(), InterfaceId(1))));
 }
