@@ -55,6 +55,26 @@ memory_ports_have_figures_of_their_own() {
   refused "memory ports exist within one program only" l3 --port memory --vs kernel
 }
 
+# Few routes and packets: that each reload leads all of them elsewhere, and that what is sent is accounted for.
+routes_are_swapped_under_packets() {
+  bench swap --rounds 1 --seconds 8 --set routes=10k --set rate=20000 --json "$STATE/swap.json" 2>&1
+  "$PYTHON" - "$STATE/swap.json" <<'PYTHON'
+import json, sys
+record = json.load(open(sys.argv[1]))
+assert record["failures"] == [], record["failures"]
+figures = {(row["case"], row["metric"]): row["product"]["median"] for row in record["rows"] if row["product"]}
+assert figures["still", "moves"] == figures["still", "swaps"] == 0, figures
+assert figures["swapped", "moves"] == figures["swapped", "swaps"] >= 1, figures
+for case in ("still", "swapped"):
+    due = 8 * 20000
+    assert due - 1000 <= figures[case, "sent"] + figures[case, "unsent"], figures
+    assert 0 <= figures[case, "lost"] < figures[case, "sent"], figures
+assert any(row["metric"] == "lost" and row["bar"] for row in record["rows"]), record["rows"]
+PYTHON
+  nothing_left
+  refused "--set routes='many': a number, such as 10k or 1M" swap --set routes=many
+}
+
 # bash ignores SIGINT in what it starts in the background, unless told otherwise.
 a_long_race() {
   TIDEGATE_PREFIX=$BENCH_PREFIX env --default-signal=INT "$ROOT/scripts/bench" http --vs none --rounds 1 --seconds 60 --cases 1KiB \
@@ -130,6 +150,7 @@ check race a_race
 check record the_record_is_whole
 check page the_page_has_curves
 check memory-ports memory_ports_have_figures_of_their_own
+check swap routes_are_swapped_under_packets
 check interrupt ends_by INT 130
 check terminal-closed ends_by HUP 129
 check one-at-a-time one_at_a_time

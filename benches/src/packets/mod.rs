@@ -12,7 +12,7 @@ mod stand; // sending and receiving
 #[cfg(test)]
 mod tests;
 
-use core::fmt;
+use core::{fmt, time::Duration};
 use std::{fs, io, path::PathBuf};
 
 use tidegate_dataplane::clock::Clock;
@@ -23,6 +23,9 @@ use pattern::Pattern;
 use stand::Stand;
 
 pub(crate) use options::{Options, RouteOptions};
+
+/// How long packets go before those of a trial at a fixed rate.
+const WARM_UP: Duration = Duration::from_millis(500);
 
 /// Why nothing was measured, or nothing that counts.
 #[derive(Debug)]
@@ -71,7 +74,11 @@ pub(crate) fn run(options: &Options) -> Result<(), PacketsError> {
     }
     let mut stand = Stand::open(options, pattern, clock)?;
     let outcome = match options.rate {
-        Some(rate) => Outcome::of_trial(&stand.trial(Some(rate), options.seconds)),
+        Some(rate) => {
+            // Wires are joined, and memory is there, once packets have gone.
+            stand.trial(Some(rate), WARM_UP);
+            Outcome::of_trial(&stand.trial(Some(rate), options.seconds))
+        }
         None => {
             let mut trial = |rate| stand.trial(rate, options.seconds);
             Outcome::of_search(&search::throughput(&mut trial, &options.search))

@@ -36,6 +36,9 @@ pub(crate) struct Options {
     pub(crate) seconds: Duration,
     #[command(flatten)]
     pub(crate) search: search::Limits,
+    /// Sleep so many microseconds when there is nothing to send or receive, for whoever else needs this processor.
+    #[arg(long, value_name = "MICROSECONDS", value_parser = microseconds)]
+    pub(crate) nap: Option<Duration>,
     /// What lies between port and sink takes this many hops off: 1 for a router, 0 for a wire or a bridge.
     #[arg(long, default_value_t = 1)]
     pub(crate) hops: u8,
@@ -149,6 +152,10 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "a number of seconds".to_owned())?;
     let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
     if duration.is_zero() { Err("more than no time".to_owned()) } else { Ok(duration) }
+}
+
+fn microseconds(text: &str) -> Result<Duration, String> {
+    text.parse().map(Duration::from_micros).map_err(|_| "a whole number of microseconds".to_owned())
 }
 
 fn positive(text: &str) -> Result<f64, String> {

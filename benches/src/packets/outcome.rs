@@ -25,6 +25,12 @@ impl Outcome {
         outcome.add("offered", "packets/s", trial.offered(), "higher");
         outcome.add("delivered", "packets/s", trial.delivered(), "higher");
         outcome.add("loss", "%", trial.loss(), "lower");
+        let counts =
+            [("sent", trial.sent, "higher"), ("unsent", trial.unsent, "lower"), ("lost", trial.lost(), "lower")];
+        for (metric, count, better) in counts {
+            outcome.add(metric, "packets", count as f64, better);
+        }
+        outcome.add("moves", "count", trial.moves as f64, "higher");
         outcome.describe(trial);
         outcome
     }

@@ -43,6 +43,11 @@ pub(crate) struct Trial {
     pub(crate) received: u64,
     /// Those that arrived altered.
     pub(crate) wrong: u64,
+    /// Packets that were due and not sent, since the generator came too late for them.
+    pub(crate) unsent: u64,
+    /// How often a packet that arrived was addressed to another station than the one before it: how often all routes have moved to
+    /// another next hop, if they move at once.
+    pub(crate) moves: u64,
     /// Seconds of sending.
     pub(crate) seconds: f64,
     /// From stamp to receipt, nanoseconds.
@@ -78,7 +83,8 @@ impl Trial {
 
     #[cfg(test)]
     pub(super) fn of(sent: u64, received: u64, seconds: f64) -> Self {
-        Self { sent, received, wrong: 0, seconds, latency: latency::empty(), bytes: 60.0, cost: 0.0, busy: 0.0 }
+        let latency = latency::empty();
+        Self { sent, received, wrong: 0, unsent: 0, moves: 0, seconds, latency, bytes: 60.0, cost: 0.0, busy: 0.0 }
     }
 }
 
@@ -104,6 +110,7 @@ pub(super) struct Stand {
     clock: Clock,
     ticks_per_nanosecond: f64,
     hops: u8,
+    nap: Option<Duration>,
     trials: u32,
     _devices: Vec<Device>,
 }
@@ -124,6 +131,7 @@ impl Stand {
             ticks_per_nanosecond: place::ticks_per_nanosecond(&clock),
             clock,
             hops: HOPS.saturating_sub(options.hops),
+            nap: options.nap,
             trials: 0,
             _devices: devices,
         })
@@ -139,16 +147,26 @@ impl Stand {
         let before = self.ends[0].stats.tx_packets.value();
         let start = self.clock.cycles();
         let (mut now, mut asked, mut heard) = (start, 0, start);
+        // Packets due by now; without a rate there are always some.
+        let due = |now: u64, asked: u64| {
+            per_tick.map_or(asked + BATCH as u64, |per_tick| ((now - start) as f64 * per_tick) as u64)
+        };
+        // What is later than this was not sent in time, and is not sent at all.
+        let late = |due: u64, asked: u64| due.saturating_sub(CATCH_UP).saturating_sub(asked);
         while now - start < length {
-            let flood = asked + BATCH as u64;
-            let due = per_tick.map_or(flood, |per_tick| ((now - start) as f64 * per_tick) as u64);
-            // What is later than this was not sent in time, and is not sent at all.
-            asked = due.saturating_sub(CATCH_UP).max(asked);
+            let due = due(now, asked);
+            tally.unsent += late(due, asked);
+            asked += late(due, asked);
             let sent = self.send(due - asked, now);
             asked += sent;
             let worked = self.receive(&mut tally) + sent > 0;
             now = self.account(&mut tally, now, worked);
+            if let Some(nap) = self.nap.filter(|_| !worked) {
+                std::thread::sleep(nap);
+                now = self.clock.cycles();
+            }
         }
+        tally.unsent += late(due(now, asked), asked);
         let seconds = (now - start) as f64 / self.ticks_per_nanosecond / 1e9;
         let end = now;
         while now - heard.max(end) < silence && now - end < residue {
@@ -164,6 +182,8 @@ impl Stand {
             sent,
             received: tally.received,
             wrong: tally.wrong,
+            unsent: tally.unsent,
+            moves: tally.moves,
             seconds,
             latency: tally.latency,
             bytes: self.pattern.mean(),
@@ -227,6 +247,7 @@ impl Stand {
                     continue;
                 }
                 tally.received += 1;
+                tally.note(frame.data());
                 let nanos = now.saturating_sub(stamp.sent) as f64 / self.ticks_per_nanosecond;
                 tally.latency.saturating_record(nanos as u64);
             }
@@ -240,13 +261,27 @@ impl Stand {
 struct Tally {
     received: u64,
     wrong: u64,
+    unsent: u64,
+    moves: u64,
     busy: u64,
     latency: Histogram<u64>,
+    /// Whom the last packet was addressed to.
+    to: Option<[u8; 6]>,
 }
 
 impl Tally {
     fn new() -> Self {
-        Self { received: 0, wrong: 0, busy: 0, latency: latency::empty() }
+        Self { received: 0, wrong: 0, unsent: 0, moves: 0, busy: 0, latency: latency::empty(), to: None }
+    }
+
+    /// Whom a packet that arrived is addressed to.
+    #[inline]
+    fn note(&mut self, frame: &[u8]) {
+        let to = frame.first_chunk().copied();
+        if to != self.to {
+            self.moves += u64::from(self.to.is_some());
+            self.to = to;
+        }
     }
 }
 

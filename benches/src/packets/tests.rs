@@ -107,9 +107,18 @@ fn a_wire_delivers_all_at_the_rate_that_was_asked_for() {
     assert_eq!(trial.latency.len(), trial.received);
     // A busy machine sends less, never more.
     assert!(trial.sent > 500 && trial.sent <= 2_001, "{}", trial.sent);
+    assert!(trial.sent + trial.unsent >= 2_000 - 300, "{} and {}", trial.sent, trial.unsent);
+    assert_eq!(trial.moves, 0, "all go to the same station");
     let flood = stand.trial(None, Duration::from_millis(20));
-    assert_eq!((flood.lost(), flood.wrong), (0, 0));
+    assert_eq!((flood.lost(), flood.wrong, flood.unsent), (0, 0, 0));
     assert!(flood.offered() > 2.0 * trial.offered(), "{}", flood.offered());
+}
+
+#[test]
+fn who_naps_sends_what_is_due_all_the_same() {
+    let trial = stand(&["--hops", "0", "--nap", "100"]).trial(Some(10_000.0), Duration::from_millis(200));
+    assert_eq!((trial.lost(), trial.wrong), (0, 0));
+    assert!(trial.sent + trial.unsent >= 2_000 - 300, "{} and {}", trial.sent, trial.unsent);
 }
 
 #[test]

@@ -76,12 +76,16 @@ l3_begin() {
 }
 
 l3_product() {
+  l3_configure "$1"
+  program_exec "$BINARY" run -c "$PROGRAM_DIR/l3.toml"
+}
+
+l3_configure() { # l3_configure CASE
   local config=$PROGRAM_DIR/l3.toml
   sed -e "s|@DIR@|$PROGRAM_DIR|g; s|@CPU@|$PROGRAM_CPU|g; s|@LAN@|$(l3_port "$1" 0 lan0)|; s|@WEB@|$(l3_port "$1" 1 web0)|" \
     "$CATALOGUE/scenarios/l3.toml" >"$config"
-  case $PORT in pcap | memif | dpdk) printf '\n[dpdk]\neal_args = ["--no-pci", "--in-memory"]\n' >>"$config" ;; esac
+  case $PORT in pcap | memif | dpdk) printf '\n[dpdk]\neal_args = ["--no-pci", %s]\n' "$(tidegate_memory)" >>"$config" ;; esac
   scenario_routes "$1" tidegate >>"$config"
-  program_exec "$BINARY" run -c "$config"
 }
 
 l3_port() { # l3_port CASE INDEX END
@@ -128,7 +132,14 @@ l3_throughput() {
   [[ $1 != testpmd_* ]] || hops=0
   # shellcheck disable=SC2046 # options are words of their own
   ns "load-$1" "$BENCH" packets --cpu "$LOAD_CPU" $(packets_far "$1") $(l3_traffic "$2") --hops "$hops" --seconds "$SECONDS_EACH" \
-    --tolerance "${SETTING[tolerance]}" --resolution "${SETTING[resolution]}" --eal "--no-pci --in-memory"
+    --tolerance "${SETTING[tolerance]}" --resolution "${SETTING[resolution]}" --eal "$(l3_eal)"
+}
+
+# The generator's options of DPDK: the same memory as the product's.
+l3_eal() {
+  local memory
+  memory=$(program tidegate tidegate_memory)
+  echo "--no-pci ${memory//[\",]/}"
 }
 
 # The whole way from memory port to memory port, in a process that does nothing else.
