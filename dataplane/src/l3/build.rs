@@ -104,8 +104,9 @@ struct Made {
 
 /// A domain as a specification has it: checked, nothing taken over yet.
 struct Draft {
-    v4: BTreeMap<Ipv4Net, (Wanted, bool)>,
-    v6: BTreeMap<Ipv6Net, (Wanted, bool)>,
+    /// Destinations, where they lead, and whether no learnt route takes their place; in order once it is settled.
+    v4: Vec<(Ipv4Net, Wanted, bool)>,
+    v6: Vec<(Ipv6Net, Wanted, bool)>,
     addresses: Addresses,
 }
 
@@ -296,28 +297,34 @@ impl Builder {
 }
 
 /// Numbers for the ways of configured routes.
-fn taken<N: Ord>(draft: BTreeMap<N, (Wanted, bool)>, ways: &mut Ways) -> BTreeMap<N, u32> {
+fn taken<N: Ord>(draft: Vec<(N, Wanted, bool)>, ways: &mut Ways) -> BTreeMap<N, u32> {
     let number =
-        |(net, (wanted, firm)): (N, (Wanted, bool))| (net, ways.take_wanted(&wanted) | if firm { FIRM } else { 0 });
+        |(net, wanted, firm): (N, Wanted, bool)| (net, ways.take_wanted(&wanted) | if firm { FIRM } else { 0 });
     draft.into_iter().map(number).collect()
 }
 
 impl Draft {
     fn empty() -> Self {
-        Self { v4: BTreeMap::new(), v6: BTreeMap::new(), addresses: Addresses::new(&[]) }
+        Self { v4: Vec::new(), v6: Vec::new(), addresses: Addresses::new(&[]) }
     }
 
-    fn push(&mut self, to: IpNet, wanted: Wanted, firm: bool) -> Result<(), BuildError> {
-        let taken = match to.trunc() {
-            IpNet::V4(net) => self.v4.insert(net, (wanted, firm)).is_some(),
-            IpNet::V6(net) => self.v6.insert(net, (wanted, firm)).is_some(),
-        };
-        if taken { Err(BuildError::DuplicateRoute(to.trunc())) } else { Ok(()) }
+    fn push(&mut self, to: IpNet, wanted: Wanted, firm: bool) {
+        match to.trunc() {
+            IpNet::V4(net) => self.v4.push((net, wanted, firm)),
+            IpNet::V6(net) => self.v6.push((net, wanted, firm)),
+        }
     }
 
-    fn add_own(&mut self, interfaces: &[InterfaceSpec], own: &[(IpAddr, Kind, InterfaceId)]) -> Result<(), BuildError> {
+    /// Puts destinations in order; none may be there twice.
+    fn settle(&mut self) -> Result<(), BuildError> {
+        let (twice4, twice6) = (sorted(&mut self.v4), sorted(&mut self.v6));
+        let twice = twice4.map(IpNet::from).or(twice6.map(IpNet::from));
+        twice.map_or(Ok(()), |to| Err(BuildError::DuplicateRoute(to)))
+    }
+
+    fn add_own(&mut self, interfaces: &[InterfaceSpec], own: &[(IpAddr, Kind, InterfaceId)]) {
         for (address, _, interface) in own {
-            self.push(IpNet::from(*address), Wanted::One(Way::Local(*interface)), true)?;
+            self.push(IpNet::from(*address), Wanted::One(Way::Local(*interface)), true);
         }
         for interface in interfaces {
             // Two addresses of one prefix make one connected prefix; a host prefix is the address itself.
@@ -326,11 +333,16 @@ impl Draft {
             connected.sort_unstable();
             connected.dedup();
             for net in connected {
-                self.push(net, Wanted::One(Way::Link(interface.id)), true)?;
+                self.push(net, Wanted::One(Way::Link(interface.id)), true);
             }
         }
-        Ok(())
     }
+}
+
+/// Sorts by destination; one that is there twice, if any is.
+fn sorted<N: Copy + Ord>(routes: &mut [(N, Wanted, bool)]) -> Option<N> {
+    routes.sort_unstable_by_key(|(net, ..)| *net);
+    routes.windows(2).find(|pair| pair[0].0 == pair[1].0).map(|pair| pair[0].0)
 }
 
 /// All domains of a specification, the main one first.
@@ -341,7 +353,7 @@ fn drafts(spec: &Spec, interfaces: &[Interface], vrf_of: &[VrfId]) -> Result<Vec
         let members: Vec<InterfaceSpec> = spec.interfaces.iter().filter(inside).cloned().collect();
         let own = own_addresses(&members)?;
         let mut draft = Draft { addresses: Addresses::new(&own), ..Draft::empty() };
-        draft.add_own(&members, &own)?;
+        draft.add_own(&members, &own);
         drafts.push(draft);
     }
     let own: Vec<Addresses> = drafts.iter().map(|draft| draft.addresses.clone()).collect();
@@ -350,8 +362,9 @@ fn drafts(spec: &Spec, interfaces: &[Interface], vrf_of: &[VrfId]) -> Result<Vec
         for Route { to, target } in routes {
             let find = Find { interfaces, vrf_of, vrf: VrfId(number as u16), own: &own, to: *to };
             let wanted = find.target(target)?;
-            draft.push(*to, wanted, false)?;
+            draft.push(*to, wanted, false);
         }
+        draft.settle()?;
     }
     Ok(drafts)
 }

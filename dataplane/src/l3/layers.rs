@@ -80,30 +80,25 @@ impl<R: Rib> Layers<R> {
         let same_order = self.learnt_wins == learnt_wins;
         self.learnt_wins = learnt_wins;
         let before = core::mem::replace(&mut self.given, given);
-        let mut changed: Vec<R::Net> =
-            before.iter().filter(|(net, hop)| self.given.get(net) != Some(hop)).map(|(net, _)| *net).collect();
-        changed.extend(self.given.keys().filter(|net| !before.contains_key(net)));
+        let changed: Vec<Change<R::Net>> = changes(&before, &self.given).collect();
         if !same_order {
-            let same = |net: &&R::Net| self.given.get(net).is_some_and(|hop| before.get(net) == Some(hop));
-            changed.extend(self.both.keys().filter(same));
+            let same = |net: &R::Net| self.given.get(net).is_some_and(|hop| before.get(net) == Some(hop));
+            let both: Vec<R::Net> = self.both.keys().copied().filter(same).collect();
+            self.rib.expect(changed.len() + both.len());
+            both.into_iter().for_each(|net| self.choose(net));
         }
         self.rib.expect(changed.len());
-        for net in changed {
-            match (before.contains_key(&net), self.given.contains_key(&net)) {
-                // Until now only learnt, if at all.
-                (false, true) => {
-                    if let Some(learnt) = self.rib.route(net) {
-                        self.both.insert(net, learnt);
-                    }
-                }
-                (true, false) => {
-                    let learnt = self.both.remove(&net);
-                    self.rib.set(net, learnt);
-                    continue;
-                }
-                _ => {}
+        for Change { net, was_given, given } in changed {
+            let Some(given) = given else {
+                let learnt = self.both.remove(&net);
+                self.rib.set(net, learnt);
+                continue;
+            };
+            // Until now only learnt, if at all.
+            if !was_given && let Some(learnt) = self.rib.route(net) {
+                self.both.insert(net, learnt);
             }
-            self.choose(net);
+            self.choose_of(net, given);
         }
         before.into_values().map(|hop| hop & !FIRM).collect()
     }
@@ -143,10 +138,45 @@ impl<R: Rib> Layers<R> {
 
     /// Uses what is to be used for a prefix that is given.
     fn choose(&mut self, net: R::Net) {
-        let (Some(given), learnt) = (self.given.get(&net), self.both.get(&net)) else { return };
-        let chosen = learnt.filter(|_| self.learnt_wins && given & FIRM == 0).copied().unwrap_or(given & !FIRM);
+        if let Some(given) = self.given.get(&net).copied() {
+            self.choose_of(net, given);
+        }
+    }
+
+    fn choose_of(&mut self, net: R::Net, given: u32) {
+        let learnt = self.both.get(&net).filter(|_| self.learnt_wins && given & FIRM == 0);
+        let chosen = learnt.copied().unwrap_or(given & !FIRM);
         self.rib.set(net, Some(chosen));
     }
+}
+
+/// A prefix that another configuration gives otherwise.
+struct Change<N> {
+    net: N,
+    was_given: bool,
+    given: Option<u32>,
+}
+
+/// What differs between two configurations, in order: one pass over both, since there may be a million of each.
+fn changes<'a, N: Copy + Ord>(
+    before: &'a BTreeMap<N, u32>,
+    after: &'a BTreeMap<N, u32>,
+) -> impl Iterator<Item = Change<N>> + 'a {
+    let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
+    core::iter::from_fn(move || {
+        loop {
+            let net = match (before.peek(), after.peek()) {
+                (None, None) => return None,
+                (Some((net, _)), None) | (None, Some((net, _))) => **net,
+                (Some((was, _)), Some((is, _))) => **was.min(is),
+            };
+            let was = before.next_if(|(other, _)| **other == net).map(|(_, hop)| *hop);
+            let given = after.next_if(|(other, _)| **other == net).map(|(_, hop)| *hop);
+            if was != given {
+                return Some(Change { net, was_given: was.is_some(), given });
+            }
+        }
+    })
 }
 
 #[cfg(test)]
