@@ -12,8 +12,8 @@ use tidegate_dataplane::l2::Conflict;
 
 use crate::compile::{CompileError, Inputs};
 use crate::config::model::Name;
-use crate::config::{self, Config, Loaded, Places};
-use crate::diagnostic::{Code, Diagnostic, Report, Span};
+use crate::config::{self, Config, Disk, Files as _, Loaded, Places};
+use crate::diagnostic::{Code, Diagnostic, Report, Source, Span};
 use crate::probation::Probation;
 use crate::publish::Publication;
 
@@ -23,6 +23,8 @@ pub struct Reloader {
     path: PathBuf,
     publication: Publication,
     probation: Probation,
+    /// Of the text that was taken last, if this has read it.
+    digest: Option<u64>,
 }
 
 /// A reload that was taken.
@@ -51,7 +53,7 @@ pub type Own<'a> = &'a mut dyn FnMut(usize, &[ipnet::IpNet]) -> Result<(), PortE
 impl Reloader {
     /// Starts from what was loaded and published; `probation` said which addresses are withheld in it.
     pub fn new(path: PathBuf, publication: Publication, probation: Probation) -> Self {
-        Self { path, publication, probation }
+        Self { path, publication, probation, digest: None }
     }
 
     /// Another station uses one of our addresses.
@@ -115,13 +117,25 @@ impl Reloader {
         &self.publication.inputs().config
     }
 
+    /// Whether the file is the one in use, and there is no other that it depends on.
+    fn is_the_same(&self) -> bool {
+        let text = || Disk.read(&self.path).ok();
+        self.publication.inputs().config.paths().next().is_none()
+            && self.digest.is_some_and(|known| text().is_some_and(|text| config::digest(&text) == known))
+    }
+
     /// Loads the file and publishes what it says.
     ///
     /// # Errors
     /// What is wrong with it; the running generation is untouched.
     pub fn reload(&mut self, occasion: Occasion, now: SystemTime, own: Own<'_>) -> Result<Taken, Box<Report>> {
+        // Who changes the file and asks for a reload has it noticed as well; a large one need not be read twice.
+        if occasion == Occasion::Noticed && self.is_the_same() {
+            let report = Report::new(Source::new(self.path.display().to_string(), ""), Vec::new());
+            return Ok(Taken { generation: self.publication.generation(), changed: false, report });
+        }
         let loaded = config::load(&self.path, now)?;
-        let Loaded { config, certs, places, report, .. } = loaded;
+        let Loaded { config, certs, places, report, digest, .. } = loaded;
         let running = self.publication.inputs();
         let refused = needs_restart(&running.config, &config, &places);
         if !refused.is_empty() {
@@ -144,6 +158,7 @@ impl Reloader {
         match self.publication.publish(inputs) {
             Ok(generation) => {
                 self.probation = probation;
+                self.digest = Some(digest);
                 for at in moved {
                     if let Err(error) = own(at, &config.interfaces[at].owned()) {
                         tracing::error!("{error}; the port's new addresses may not receive packets");

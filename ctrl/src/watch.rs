@@ -5,14 +5,13 @@
 //! a file being written is not taken half.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
-use crate::config::{Disk, Files as _};
+use crate::config::{Disk, Files as _, digest};
 
 /// How long content must stay the same before it is taken.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -37,12 +36,7 @@ struct Fingerprint(BTreeMap<PathBuf, Option<u64>>);
 
 impl Fingerprint {
     fn of(files: &BTreeSet<PathBuf>) -> Self {
-        let content = |path: &PathBuf| {
-            let bytes = Disk.read(path).ok()?;
-            let mut hasher = DefaultHasher::new();
-            bytes.hash(&mut hasher);
-            Some(hasher.finish())
-        };
+        let content = |path: &PathBuf| Some(digest(&Disk.read(path).ok()?));
         Self(files.iter().map(|path| (path.clone(), content(path))).collect())
     }
 }

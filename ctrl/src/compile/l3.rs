@@ -183,11 +183,20 @@ fn bridges(config: &Config, ids: &[InterfaceId]) -> Vec<l2::Bridge> {
 
 fn target(target: &RouteTarget, ids: &[InterfaceId]) -> Target {
     match target {
-        RouteTarget::NextHops(hops) => Target::Spread(
-            hops.iter()
-                .map(|hop| Hop { gateway: hop.via, interface: Some(ids[hop.interface.index]), weight: hop.weight })
-                .collect(),
-        ),
+        RouteTarget::NextHops(hops) => {
+            let id = |hop: &model::NextHop| ids[hop.interface.index];
+            match &hops[..] {
+                // Without a list, which a million routes would have each.
+                [hop] => hop
+                    .via
+                    .map_or_else(|| Target::Link(id(hop)), |gateway| Target::Via { gateway, interface: Some(id(hop)) }),
+                hops => {
+                    let hop =
+                        |hop: &model::NextHop| Hop { gateway: hop.via, interface: Some(id(hop)), weight: hop.weight };
+                    Target::Spread(hops.iter().map(hop).collect())
+                }
+            }
+        }
         RouteTarget::Prohibit => Target::Prohibit,
         RouteTarget::Blackhole => Target::Blackhole,
         RouteTarget::Unreachable => Target::Unreachable,

@@ -4,6 +4,7 @@
 //! not reported as well.
 
 pub mod decode;
+mod bulk;
 mod files;
 pub mod model;
 pub mod pem;
@@ -19,10 +20,12 @@ mod table;
 
 mod check;
 
+use std::hash::BuildHasher as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use foldhash::quality::FixedState;
 use toml::de::DeTable;
 
 pub use model::Config;
@@ -30,6 +33,7 @@ pub use reference::manual;
 pub use schema::of_file as json_schema;
 
 use crate::diagnostic::{Code, Diagnostic, Report, Source, Span};
+use bulk::Bulk;
 use decode::Decoder;
 use pem::Certs;
 use syntax::Mended;
@@ -86,6 +90,14 @@ pub struct Loaded {
     pub places: Places,
     /// Warnings; no errors.
     pub report: Report,
+    /// What [`digest`] says of the text.
+    pub digest: u64,
+}
+
+/// A number by which a text is known again.
+pub fn digest(text: &[u8]) -> u64 {
+    // Nobody gains by another file with the same number: whoever writes these files has all there is to have.
+    FixedState::with_seed(0).hash_one(text)
 }
 
 /// Where parts of the file stand.
@@ -130,11 +142,12 @@ pub fn load_with(path: &Path, surroundings: &Surroundings<'_>) -> Result<Loaded,
     let text = String::from_utf8(bytes).map_err(|error| {
         unreadable(format!("the file is not UTF-8: byte {} is wrong", error.utf8_error().valid_up_to()))
     })?;
+    let digest = digest(text.as_bytes());
     let checked = check(Source::new(name.as_str(), text), surroundings);
     match checked.config {
         Some(config) => {
             let (certs, places, report) = (checked.certs, checked.places, checked.report);
-            Ok(Loaded { path: path.to_owned(), config, certs, places, report })
+            Ok(Loaded { path: path.to_owned(), config, certs, places, report, digest })
         }
         None => Err(Box::new(checked.report)),
     }
@@ -155,10 +168,20 @@ pub struct Checked {
 
 /// Checks a text.
 pub fn check(source: Source, surroundings: &Surroundings<'_>) -> Checked {
-    let mended = Mended::of(source.text());
-    let (document, syntax) = DeTable::parse_recoverable(&mended.text);
+    let mut bulk = Bulk::of(source.text());
+    let rest = bulk.rest(source.text());
+    let (mut document, mut syntax) = DeTable::parse_recoverable(&rest);
+    if !syntax.is_empty() && !bulk.is_empty() {
+        bulk = Bulk::default();
+        (document, syntax) = DeTable::parse_recoverable(source.text());
+    }
+    let mended = Mended::of(source.text(), &syntax);
+    if mended.is_changed() {
+        (document, syntax) = DeTable::parse_recoverable(&mended.text);
+    }
     let mut decoder = Decoder::default();
     let raw = raw::Raw::decode(document.get_ref(), &mut decoder);
+    drop(document);
     let places = Places {
         runtime: raw.runtime.span,
         admin: raw.admin.span,
@@ -167,7 +190,7 @@ pub fn check(source: Source, surroundings: &Surroundings<'_>) -> Checked {
         ports: raw.port.0.iter().map(|port| port.span).collect(),
         interfaces: spans(&raw),
     };
-    let (config, certs, mut diagnostics) = raw.check(surroundings, decoder.diagnostics);
+    let (config, certs, mut diagnostics) = raw.check(&bulk, surroundings, decoder.diagnostics);
     let broken = mended.errors(&syntax, &source);
     if !broken.is_empty() {
         let lines: Vec<usize> = broken.iter().map(|d| source.position(d.span.start).line).collect();

@@ -9,6 +9,7 @@ mod port;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
@@ -163,8 +164,8 @@ pub struct Route {
     pub to: IpNet,
     /// The routing domain whose packets it is for; `None` for the main one.
     pub vrf: Option<Reference>,
-    /// What happens to packets for them.
-    pub target: RouteTarget,
+    /// What happens to packets for them. Many routes have the same.
+    pub target: Arc<RouteTarget>,
 }
 
 /// What happens to packets of a route.

@@ -3,6 +3,8 @@
 //! The parser recovers by itself, except behind a `[` that is never closed: then the rest of the file looks like a broken list. Such
 //! a list is closed in a copy of the text, at the end of the line before the next `key =` or `[table]`, and parsed again.
 
+use std::borrow::Cow;
+
 use toml::de::{DeTable, Error};
 
 use crate::diagnostic::{Code, Diagnostic, Source, Span};
@@ -12,27 +14,36 @@ const MAX_MENDED: usize = 16;
 
 /// A text in which every list is closed, and what was wrong with the original.
 #[derive(Debug)]
-pub(super) struct Mended {
+pub(super) struct Mended<'a> {
     /// The text to decode.
-    pub(super) text: String,
+    pub(super) text: Cow<'a, str>,
     /// Where a `]` was put in, as offsets of `text`, in rising order.
     inserted: Vec<usize>,
 }
 
-impl Mended {
-    pub(super) fn of(text: &str) -> Self {
-        let mut mended = Self { text: text.to_owned(), inserted: Vec::new() };
-        while mended.inserted.len() < MAX_MENDED {
-            let (_, errors) = DeTable::parse_recoverable(&mended.text);
-            let Some(at) = end_of_open_list(&mended.text, &errors) else { break };
-            mended.text.insert(at, ']');
+impl<'a> Mended<'a> {
+    /// Mends a text in which the parser has found `errors`.
+    pub(super) fn of(text: &'a str, errors: &[Error]) -> Self {
+        let mut mended = Self { text: Cow::Borrowed(text), inserted: Vec::new() };
+        let mut next = end_of_open_list(text, errors);
+        while let Some(at) = next {
+            mended.text.to_mut().insert(at, ']');
             for earlier in mended.inserted.iter_mut().filter(|earlier| **earlier >= at) {
                 *earlier += 1;
             }
             mended.inserted.push(at);
             mended.inserted.sort_unstable();
+            if mended.inserted.len() == MAX_MENDED {
+                break;
+            }
+            next = end_of_open_list(&mended.text, &DeTable::parse_recoverable(&mended.text).1);
         }
         mended
+    }
+
+    /// Whether it is another text than the original.
+    pub(super) fn is_changed(&self) -> bool {
+        !self.inserted.is_empty()
     }
 
     /// A span of `text` as one of the original.
@@ -118,6 +129,10 @@ fn without_equals(diagnostic: Diagnostic, line: &str) -> Diagnostic {
 mod tests {
     use super::*;
 
+    fn mended(text: &str) -> Mended<'_> {
+        Mended::of(text, &DeTable::parse_recoverable(text).1)
+    }
+
     #[test]
     fn an_open_list_ends_before_the_next_key_or_table() {
         for (text, expected) in [
@@ -127,14 +142,13 @@ mod tests {
             ("a = [1]\n", "a = [1]\n"),
             ("= [\n", "= [\n"),
         ] {
-            let mended = Mended::of(text);
-            assert_eq!(mended.text, expected);
+            assert_eq!(mended(text).text, expected);
         }
     }
 
     #[test]
     fn spans_lead_back_to_the_original() {
-        let mended = Mended::of("a = [1\nb = [2\nc = 3");
+        let mended = mended("a = [1\nb = [2\nc = 3");
         let at = mended.text.find("c =").expect("there");
         assert_eq!(mended.original(Span { start: at, end: at + 1 }), Span { start: 14, end: 15 });
         assert_eq!(mended.original(Span { start: 0, end: 1 }), Span { start: 0, end: 1 });

@@ -26,9 +26,12 @@ macro_rules! table {
 
         impl $name {
             /// Every key.
-            pub(crate) fn keys() -> Vec<&'static str> {
-                let own: &[&'static str] = &[$(stringify!($key)),*];
-                [own, $( &<$table>::keys() )?].concat()
+            pub(crate) fn keys() -> &'static [&'static str] {
+                static KEYS: std::sync::OnceLock<Vec<&'static str>> = std::sync::OnceLock::new();
+                KEYS.get_or_init(|| {
+                    let own: &[&'static str] = &[$(stringify!($key)),*];
+                    [own, $( <$table>::keys() )?].concat()
+                })
             }
 
             fn from_table(
@@ -37,8 +40,8 @@ macro_rules! table {
                 cx: &mut $crate::config::decode::Decoder,
             ) -> Self {
                 let known = Self::keys();
-                $crate::config::slot::refuse_unknown(table, &known, $title, cx);
-                Self::read(table, $crate::config::slot::Head { span: head, title: $title, known: &known }, cx)
+                $crate::config::slot::refuse_unknown(table, known, $title, cx);
+                Self::read(table, $crate::config::slot::Head { span: head, title: $title, known }, cx)
             }
 
             /// The values of a table whose keys are known.

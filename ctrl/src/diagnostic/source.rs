@@ -1,5 +1,7 @@
 //! The text of a file and where its lines begin.
 
+use std::sync::OnceLock;
+
 use super::Span;
 
 /// A place as people and editors count it: both from 1, the column in characters.
@@ -16,16 +18,19 @@ pub struct Position {
 pub struct Source {
     name: String,
     text: String,
-    /// Offset of the first byte of each line.
-    lines: Vec<usize>,
+    /// Offset of the first byte of each line; found when a place is asked for, which in a file without mistakes is never.
+    lines: OnceLock<Vec<usize>>,
 }
 
 impl Source {
     /// `name` is what a report shows before the line number.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        let text = text.into();
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { name: name.into(), text, lines }
+        Self { name: name.into(), text: text.into(), lines: OnceLock::new() }
+    }
+
+    fn lines(&self) -> &[usize] {
+        let begin = || std::iter::once(0).chain(self.text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        self.lines.get_or_init(begin)
     }
 
     /// The name given.
@@ -41,16 +46,16 @@ impl Source {
     /// Where a byte offset is. An offset beyond the end, or inside a character, counts as the place before it.
     pub fn position(&self, offset: usize) -> Position {
         let offset = floor_char(&self.text, offset);
-        let line = self.lines.partition_point(|&start| start <= offset).saturating_sub(1);
-        let start = self.lines.get(line).copied().unwrap_or(0);
+        let line = self.lines().partition_point(|&start| start <= offset).saturating_sub(1);
+        let start = self.lines().get(line).copied().unwrap_or(0);
         let column = self.text.get(start..offset).map_or(0, |before| before.chars().count());
         Position { line: line + 1, column: column + 1 }
     }
 
     /// The text of a line (from 1) without its line end.
     pub fn line(&self, line: usize) -> &str {
-        let Some(&start) = self.lines.get(line.wrapping_sub(1)) else { return "" };
-        let end = self.lines.get(line).map_or(self.text.len(), |next| next - 1);
+        let Some(&start) = self.lines().get(line.wrapping_sub(1)) else { return "" };
+        let end = self.lines().get(line).map_or(self.text.len(), |next| next - 1);
         self.text.get(start..end).unwrap_or("").trim_end_matches('\r')
     }
 

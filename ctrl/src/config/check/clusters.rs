@@ -2,18 +2,19 @@
 
 use std::net::SocketAddr;
 
+use super::forwarding::Routes;
 use super::listeners::alpn;
 use super::network::{Domain, Network};
 use super::{Checker, certificates, tls};
 use crate::config::model;
-use crate::config::raw::{Cluster, Route, UpstreamTls};
+use crate::config::raw::{Cluster, UpstreamTls};
 use crate::config::slot::At;
 use crate::diagnostic::{Code, Diagnostic, Span};
 
 pub(super) fn check(
     raw: &[At<Cluster>],
     network: &Network,
-    routes: &[At<Route>],
+    routes: &Routes,
     cx: &mut Checker<'_>,
 ) -> Vec<model::Cluster> {
     let mut clusters = Vec::new();
@@ -35,7 +36,7 @@ pub(super) fn check(
     clusters
 }
 
-fn endpoints(cluster: &Cluster, network: &Network, routes: &[At<Route>], cx: &mut Checker<'_>) -> Vec<SocketAddr> {
+fn endpoints(cluster: &Cluster, network: &Network, routes: &Routes, cx: &mut Checker<'_>) -> Vec<SocketAddr> {
     let Some(list) = cluster.endpoints.ok() else { return Vec::new() };
     if list.is_empty() && !cx.broken(list.span) {
         let none = Diagnostic::error(Code::InvalidValue, list.span, "a cluster needs at least one endpoint");
@@ -59,7 +60,7 @@ fn endpoints(cluster: &Cluster, network: &Network, routes: &[At<Route>], cx: &mu
 }
 
 /// An endpoint that no packet can reach would only ever answer 503.
-fn reachable(endpoint: &At<SocketAddr>, network: &Network, routes: &[At<Route>], cx: &mut Checker<'_>) {
+fn reachable(endpoint: &At<SocketAddr>, network: &Network, routes: &Routes, cx: &mut Checker<'_>) {
     let ip = endpoint.ip();
     if ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() {
         let nowhere = format!("{ip} cannot be a backend: packets go out through the ports, not through the host");
@@ -80,9 +81,7 @@ fn reachable(endpoint: &At<SocketAddr>, network: &Network, routes: &[At<Route>],
         let none = format!("no port has an {family} address to connect to {ip} from");
         cx.push(Diagnostic::error(Code::Unreachable, endpoint.span, none).help(network.addresses()));
     } else {
-        let mut onward = routes.iter().filter(|route| route.vrf.is_absent() && !route.way.is_end());
-        let routed = onward.any(|route| route.to.ok().is_none_or(|to| to.0.contains(&ip)));
-        if network.interface_to(&Domain::Main, ip).is_none() && !routed {
+        if network.interface_to(&Domain::Main, ip).is_none() && !routes.may_lead_to(ip) {
             let far = format!("no subnet and no route leads to {ip}");
             cx.push(
                 Diagnostic::error(Code::Unreachable, endpoint.span, far).help("add a `[[route]]` with `to` and `via`"),

@@ -1,55 +1,152 @@
 //! `[[route]]`: where prefixes lead.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
 use ipnet::IpNet;
 
 use super::network::{Domain, Network};
 use super::{Checker, Names};
+use crate::config::bulk::Bulk;
+use crate::config::decode::Decoder;
 use crate::config::model::{self, NextHop, Reference, RouteTarget};
 use crate::config::raw::{Route, RouteHop, TargetKeys};
 use crate::config::scalar::{Name, Prefix};
 use crate::config::slot::{At, List, Optional};
 use crate::diagnostic::{Code, Diagnostic, Span};
 
+/// The operator chooses the keys: they need no secret.
+const FIXED: FixedState = FixedState::with_seed(0);
 /// Next hops of a route: beyond this the table of 2048 buckets divides the flows too coarsely.
 const MOST_HOPS: usize = 64;
 const NOWHERE: &str = "add `via` (the next router, or several), `interface` (neighbours on it), `next_hops`, `blackhole = true`, \
                        `unreachable = true` or `prohibit = true`";
 
-pub(super) fn routes(raw: &[At<Route>], network: &Network, names: &Names, cx: &mut Checker<'_>) -> Vec<model::Route> {
+/// All routes of a file.
+#[derive(Default)]
+pub(super) struct Routes {
+    /// Those that can be used.
+    pub(super) list: Vec<model::Route>,
+    /// Destinations in the main domain of those with mistakes, if they could be read.
+    broken: Vec<Option<IpNet>>,
+}
+
+impl Routes {
+    /// Whether packets to an address have, or may be meant to have, a route in the main domain.
+    pub(super) fn may_lead_to(&self, ip: IpAddr) -> bool {
+        let leads = |route: &model::Route| {
+            route.vrf.is_none() && matches!(*route.target, RouteTarget::NextHops(_)) && route.to.contains(&ip)
+        };
+        self.list.iter().any(leads) || self.broken.iter().any(|to| to.is_none_or(|to| to.contains(&ip)))
+    }
+}
+
+/// Checks the routes that the parser has read and those of `bulk`, in the order of the file.
+pub(super) fn routes(
+    raw: &[At<Route>],
+    bulk: &Bulk<'_>,
+    network: &Network,
+    names: &Names,
+    cx: &mut Checker<'_>,
+) -> Routes {
     network.overlaps(cx);
-    let mut seen: HashMap<(Option<usize>, IpNet), Span> = HashMap::new();
-    let mut routes = Vec::new();
-    for route in raw {
-        let domain = Domain::of(&route.vrf, names, cx);
+    let mut reading = Reading { network, names, routes: Routes::default(), places: Vec::new(), seen: HashTable::new() };
+    let mut known = Known::default();
+    let mut raw = raw.iter().peekable();
+    bulk.each(&mut Decoder::default(), |route, decoder| {
+        while let Some(earlier) = raw.next_if(|earlier| earlier.span < route.span) {
+            reading.add(earlier, &mut known, cx);
+        }
+        cx.diagnostics.append(&mut decoder.diagnostics);
+        reading.add(&route, &mut known, cx);
+    });
+    raw.for_each(|route| reading.add(route, &mut known, cx));
+    reading.routes
+}
+
+/// Routes while they are checked one after the other.
+struct Reading<'a> {
+    network: &'a Network,
+    names: &'a Names,
+    routes: Routes,
+    /// Where the destinations of all routes stand, with the number of their domain.
+    places: Vec<(Option<usize>, IpNet, Span)>,
+    /// Numbers of `places`.
+    seen: HashTable<u32>,
+}
+
+/// Where a router of the main domain leads, for destinations of its family: known once it has been found without a mistake.
+#[derive(Default)]
+struct Known(HashMap<IpAddr, Arc<RouteTarget>>);
+
+impl Known {
+    /// The key, for a route that says nothing else.
+    fn key(route: &Route) -> Option<IpAddr> {
+        let Route { to, vrf, way, .. } = route;
+        let [via] = &way.via.ok()?.value.0[..] else { return None };
+        let plain = vrf.is_absent() && way.interface.is_absent() && way.next_hops.is_absent() && !way.is_end();
+        (plain && to.ok()?.0.addr().is_ipv4() == via.is_ipv4()).then_some(via.value)
+    }
+}
+
+impl Reading<'_> {
+    fn add(&mut self, route: &Route, known: &mut Known, cx: &mut Checker<'_>) {
+        let domain = Domain::of(&route.vrf, self.names, cx);
         let vrf = if let Domain::Vrf(vrf) = &domain { Some(vrf.clone()) } else { None };
         if let Some(to) = route.to.ok().filter(|_| domain != Domain::Unknown) {
-            if let Some(first) = seen.insert((vrf.as_ref().map(|vrf| vrf.index), to.0), to.span) {
-                let twice =
-                    Diagnostic::error(Code::Duplicate, to.span, format!("there is already a route to {}", to.0));
-                cx.push(twice.related(first, "the first is here"));
-            }
-            if let Some((interface, span)) = network.has_subnet(&domain, to.0) {
+            self.note(vrf.as_ref().map(|vrf| vrf.index), to, cx);
+            if let Some((interface, span)) = self.network.has_subnet(&domain, to.0) {
                 let message =
                     format!("{} is the subnet of `{}`: it is reached without a route", to.0, interface.name.0);
                 cx.push(Diagnostic::error(Code::Conflict, to.span, message).related(span, "its address"));
-            } else if let Some((what, interface, span)) = network.reserved(&domain, to.0) {
+            } else if let Some((what, interface, span)) = self.network.reserved(&domain, to.0) {
                 let message =
                     format!("{} is {what} of `{}`: what is sent there ends here", to.0.addr(), interface.name.0);
                 cx.push(Diagnostic::error(Code::Conflict, to.span, message).related(span, "its address"));
             }
         }
         let to = route.to.ok();
-        let head = to.map_or(route.head, |to| to.span);
-        let target =
-            target(&route.way, &Place { kind: "route", help: NOWHERE, head, to, domain: &domain, network, names }, cx);
-        if let (Some(to), Some(target)) = (route.to.ok(), target) {
-            routes.push(model::Route { to: to.0, vrf, target });
+        let key = Known::key(route);
+        let target = key.and_then(|key| known.0.get(&key)).cloned().or_else(|| {
+            let Self { network, names, .. } = *self;
+            let head = to.map_or(route.head, |to| to.span);
+            let place = Place { kind: "route", help: NOWHERE, head, to, domain: &domain, network, names };
+            let target = Arc::new(target(&route.way, &place, cx)?);
+            if let Some(key) = key {
+                known.0.insert(key, Arc::clone(&target));
+            }
+            Some(target)
+        });
+        match (to, target) {
+            (Some(to), Some(target)) => self.routes.list.push(model::Route { to: to.0, vrf, target }),
+            _ if vrf.is_none() && !route.way.is_end() => self.routes.broken.push(to.map(|to| to.0)),
+            _ => {}
         }
     }
-    routes
+
+    /// Notes a destination; one that is there already is recorded.
+    fn note(&mut self, vrf: Option<usize>, to: &At<Prefix>, cx: &mut Checker<'_>) {
+        let Self { places, seen, .. } = self;
+        let hash = |key: (Option<usize>, IpNet)| FIXED.hash_one(key);
+        let same = |place: &u32| {
+            let (other, net, _) = places[*place as usize];
+            (other, net) == (vrf, to.0)
+        };
+        if let Some(first) = seen.find(hash((vrf, to.0)), same) {
+            let twice = Diagnostic::error(Code::Duplicate, to.span, format!("there is already a route to {}", to.0));
+            cx.push(twice.related(places[*first as usize].2, "the first is here"));
+            return;
+        }
+        seen.insert_unique(hash((vrf, to.0)), places.len() as u32, |place| {
+            let (vrf, net, _) = places[*place as usize];
+            hash((vrf, net))
+        });
+        places.push((vrf, to.0, to.span));
+    }
 }
 
 /// A route, or something else that leads somewhere.

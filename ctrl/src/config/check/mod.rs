@@ -18,6 +18,7 @@ mod vlans;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::bulk::Bulk;
 use super::model::{Config, Reference};
 use super::pem::Certs;
 use super::raw::Raw;
@@ -27,9 +28,11 @@ use super::{Surroundings, slot::Required};
 use crate::diagnostic::{Code, Diagnostic, Span, nearest};
 
 impl Raw {
-    /// Checks the whole file, given what its decoding found. There is a configuration if nothing found is an error.
+    /// Checks the whole file, of which `bulk` has the routes that are not in here, given what its decoding found. There is a
+    /// configuration if nothing found is an error.
     pub(super) fn check(
         self,
+        bulk: &Bulk<'_>,
         surroundings: &Surroundings<'_>,
         found: Vec<Diagnostic>,
     ) -> (Option<Config>, Certs, Vec<Diagnostic>) {
@@ -45,11 +48,11 @@ impl Raw {
         let domains = network::domains(&self, &names, &mut cx);
         let interfaces = interfaces::check(&self, &domains, &names, &mut cx);
         let network = network::Network::of(&self, domains, &cx);
-        let routes = forwarding::routes(&self.route.0, &network, &names, &mut cx);
+        let routes = forwarding::routes(&self.route.0, bulk, &network, &names, &mut cx);
         let policies = policies::check(&self, &network, &names, &mut cx);
         let neighbors = network::neighbors(&self.neighbor.0, &network, &names, &mut cx);
         let listeners = listeners::check(&self.listener.0, &network, &mut cx);
-        let clusters = clusters::check(&self.cluster.0, &network, &self.route.0, &mut cx);
+        let clusters = clusters::check(&self.cluster.0, &network, &routes, &mut cx);
         let http_routes = routes::check(&self, &names, &mut cx);
         let config = Config {
             runtime,
@@ -61,7 +64,7 @@ impl Raw {
             ports,
             interfaces,
             vrfs: self.vrf.0.iter().filter_map(|vrf| Some(vrf.name.ok()?.value.clone())).collect(),
-            routes,
+            routes: routes.list,
             policies,
             kernel_routes: process::kernel_routes(&self, &mut cx),
             neighbors,
