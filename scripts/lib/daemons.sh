@@ -134,7 +134,7 @@ cut_follows_kernel() {
   local host=$1 lost watcher kernel
   kernel_moves >"$STATE/kernel" 9>&- &
   watcher=$!
-  lost=$(lost_during "$FEED_ANSWERS" 6 cut_wire "$host")
+  lost=$(lost_during "$FEED_ANSWERS" 9 cut_wire "$host")
   mend_wire "$host"
   wait "$watcher"
   kernel=$(awk 'NR == 1 { for (i = 2; i <= NF; i++) first[i] = $i }
@@ -153,7 +153,7 @@ kernel_moves() {
   # As late as lost_during lets the cut be.
   sleep 1
   began=$(milliseconds)
-  while (($(milliseconds) - began < 4500)); do
+  while (($(milliseconds) - began < 7500)); do
     now=$(ns gw ip -o -batch "$STATE/ask" | awk '{printf " %s", $3}')
     [[ $now == "$before" ]] || echo "$(($(milliseconds) - began))$now"
     before=$now

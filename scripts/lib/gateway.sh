@@ -120,6 +120,14 @@ dropped() { admin "$STATE" /metrics | sed -n "s/^tidegate_drops_total{reason=\"$
 ways() { "$PYTHON" "$ROOT/tests/e2e/ways.py" "$@"; }
 # shellcheck disable=SC2016 # the dollar is awk's
 pinged() { ns "$1" awk '/^Icmp: [0-9]/ {print $10}' /proc/net/snmp; } # pinged NAMESPACE — the echo requests its kernel has seen
+# An echo server of the gateway's kernel, which closes when the client does and stays until the network goes: kernel_serves ADDRESS PORT
+kernel_serves() {
+  spawn gw "$STATE/echo.$2" "$PYTHON" "$ROOT/tests/e2e/echo.py" "$1" "$2"
+  disown "$SPAWNED"
+  await 5 listens gw "$1" "$2" || { cat "$STATE/echo.$2"; return 1; }
+}
+# That very address: another scenario's server may have the port on another one.
+listens() { [[ -n $(ns "$1" ss -Hltn "src [$2] and sport = :$3") ]]; } # listens HOST ADDRESS PORT
 
 # under_load URL COMMAND… — the command runs while wrk does, from a second before to half a second after; nothing may fail
 under_load() {

@@ -2,13 +2,6 @@
 # scripts/test: config=host.toml
 # The host path: what Tidegate does not serve is the kernel's, on the gateway's own addresses, in both directions.
 
-# An echo server of the gateway's kernel, which closes when the client does.
-kernel_serves() { # kernel_serves ADDRESS PORT
-  spawn gw "$STATE/echo.$2" "$PYTHON" "$ROOT/tests/e2e/echo.py" "$1" "$2"
-  disown "$SPAWNED"
-  await 5 kernel_listens "$2"
-}
-kernel_listens() { [[ -n $(ns gw ss -Hltn "sport = :$1") ]]; }
 echoes() { ns client "$PYTHON" "$ROOT/tests/e2e/echo.py" "$1" "$2" --ask "$3"; } # echoes ADDRESS PORT BYTES
 tcp_v4() { kernel_serves 10.0.1.1 2222; echoes 10.0.1.1 2222 300000; }
 tcp_v6() { kernel_serves fd00:1::1 2223; echoes fd00:1::1 2223 300000; }

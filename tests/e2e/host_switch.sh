@@ -32,15 +32,12 @@ looks_like_the_interface() {
 
 # A service of the gateway's kernel, asked from HOST: kernel_answers HOST ADDRESS PORT
 kernel_answers() {
-  spawn gw "$STATE/echo.$3" "$PYTHON" "$ROOT/tests/e2e/echo.py" "$2" "$3"
-  disown "$SPAWNED"
-  await 5 kernel_listens "$3" || { cat "$STATE/echo.$3"; return 1; }
+  kernel_serves "$2" "$3" || return 1
   local host
   for host in $1; do
     ns "$host" timeout 20 "$PYTHON" "$ROOT/tests/e2e/echo.py" "$2" "$3" --ask 200000 || { echo "asked by $host"; return 1; }
   done
 }
-kernel_listens() { [[ -n $(ns gw ss -Hltn "sport = :$1") ]]; }
 
 pings() {
   local size

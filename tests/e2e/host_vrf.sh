@@ -107,7 +107,6 @@ stays_out_without_devices() {
   expect 'routes of the kernel' "$(ns gw ip route show dev host-red)" ''
 }
 
-listens() { [[ -n $(ns gw ss -Hltn sport = :2222) ]]; }
 belongs_to_the_device() {
   local output
   expect 'master' "$(ns gw cat /sys/class/net/host-red/master/ifindex)" "$(ns gw cat /sys/class/net/red/ifindex)" || return 1
@@ -117,7 +116,7 @@ belongs_to_the_device() {
 import socket
 server = socket.create_server(("10.60.0.1", 2222))
 server.accept()[0].sendall(b"from red")'
-  await 3 listens
+  await 3 listens gw '10.60.0.1%red' 2222
   output=$(ns b1 timeout 3 bash -c 'cat </dev/tcp/10.60.0.1/2222')
   expect 'a program in the domain' "$output" 'from red'
 }
