@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tidegate_dataplane::io::{MacAddr, PortInfo};
-use tidegate_dataplane::l2::{self, Presence, StaticNeighbor, Tags, tag};
+use tidegate_dataplane::l2::{self, Bounds, Presence, StaticNeighbor, Tags, tag};
 use tidegate_dataplane::l3::{
     self, Advertise, Hop, IcmpLimits, InterfaceSpec, Learnt, LearntTarget, Match, PolicySpec, Prefix, Route, Shared,
     Spec, Table, Target, Then, VrfId, VrfSpec,
@@ -30,6 +30,7 @@ pub(super) fn same(a: &Inputs, b: &Inputs) -> bool {
         && a.config.kernel_routes.override_static == b.config.kernel_routes.override_static
         && a.config.neighbors == b.config.neighbors
         && a.config.icmp == b.config.icmp
+        && a.config.neighbor_table == b.config.neighbor_table
 }
 
 /// What the configuration says.
@@ -65,6 +66,10 @@ pub(super) fn spec(inputs: &Inputs, previous: Option<&Table>) -> Spec {
             errors: config.icmp.errors_per_second,
             errors_at_once: config.icmp.errors_at_once,
             replies: config.icmp.replies_per_second,
+        },
+        neighbor_bounds: Bounds {
+            entries: config.neighbor_table.entries as usize,
+            questions: config.neighbor_table.questions_per_second,
         },
         learnt_wins: config.kernel_routes.override_static,
         vrfs: (0..config.vrfs.len()).map(vrf).collect(),

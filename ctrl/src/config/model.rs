@@ -44,6 +44,8 @@ pub struct Config {
     pub tcp: Tcp,
     /// `[icmp]`.
     pub icmp: Icmp,
+    /// `[neighbor_table]`.
+    pub neighbor_table: NeighborTable,
     /// `[[port]]`, in the order of the file; a port's place here is its number.
     pub ports: Vec<Port>,
     /// What IP sees: the ports in their order, then everything else that has addresses. References to interfaces count here.
@@ -155,6 +157,15 @@ pub struct Icmp {
     pub errors_at_once: u32,
     /// Echo replies per second.
     pub replies_per_second: u32,
+}
+
+/// Bounds of each core's table of neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct NeighborTable {
+    /// Neighbours beside the static ones.
+    pub entries: u32,
+    /// New ones asked for per second.
+    pub questions_per_second: u32,
 }
 
 /// A route.

@@ -12,6 +12,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[dpdk]", "Dpdk"),
     ("[tcp]", "Tcp"),
     ("[icmp]", "Icmp"),
+    ("[neighbor_table]", "NeighborTable"),
     ("[[port]]", "Port"),
     ("[[vlan]]", "Vlan"),
     ("[[bridge]]", "Bridge"),

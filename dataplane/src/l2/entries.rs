@@ -20,11 +20,24 @@ const SWEEP: usize = 64;
 /// No slot.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// Bounds of one core's neighbour table.
+/// What the operator says of one core's neighbour table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// Entries beside the static ones. 100 bytes each.
+    pub entries: usize,
+    /// New neighbours asked for per second, a quarter of it at once: a scan of our links must not become a broadcast storm.
+    pub questions: u32,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { entries: 4096, questions: 1_000 }
+    }
+}
+
+/// Bounds of what waits in one core for neighbours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Entries beside the static ones. 100 bytes each.
-    pub neighbors: usize,
     /// Packets that wait for one neighbour: as many connections as a proxy opens at once to an endpoint nobody has spoken to.
     pub waiting_per_neighbor: usize,
     /// Packets that wait in total. Each holds a frame.
@@ -33,7 +46,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { neighbors: 4096, waiting_per_neighbor: 64, waiting: 512 }
+        Self { waiting_per_neighbor: 64, waiting: 512 }
     }
 }
 
@@ -157,18 +170,29 @@ impl IndexMut<u32> for Entries {
 }
 
 impl Entries {
-    /// Room for `capacity` entries; more can be had, at the price of an allocation.
-    pub(super) fn new(capacity: usize, seed: u64) -> Self {
+    /// No entries, and room for none: see [`Entries::expect`].
+    pub(super) const fn new(seed: u64) -> Self {
         Self {
-            slots: Vec::with_capacity(capacity),
-            free: Vec::with_capacity(capacity),
-            index: HashTable::with_capacity(capacity),
+            slots: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
             hasher: FixedState::with_seed(seed),
             dynamic: 0,
             oldest: NONE,
             newest: NONE,
             hand: 0,
         }
+    }
+
+    /// Makes room for so many entries in all, so that none of them costs an allocation.
+    pub(super) fn expect(&mut self, entries: usize) {
+        self.slots.reserve(entries.saturating_sub(self.slots.len()));
+        self.free.reserve(entries.saturating_sub(self.free.len()));
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.index.reserve(entries.saturating_sub(self.index.len()), |slot: &u32| {
+            let entry = &slots[*slot as usize];
+            hash(hasher, entry.interface, entry.address)
+        });
     }
 
     /// The entry in a slot, live or not.
@@ -349,7 +373,7 @@ mod tests {
         #[test]
         fn behaves_as_a_map_with_a_queue_of_incomplete_entries(ops in prop::collection::vec(op(), 0..120)) {
             let address = |n: u8| IpAddr::from([10, 0, 0, n]);
-            let mut entries = Entries::new(4, 1);
+            let mut entries = Entries::new(1);
             let mut model: Vec<(u8, Phase)> = Vec::new();
             let mut incomplete = VecDeque::new();
             for op in ops {

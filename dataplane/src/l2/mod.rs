@@ -22,7 +22,7 @@ pub mod output; // next hop to Ethernet header
 pub mod table; // what the configuration says about links
 
 pub use bucket::Bucket;
-pub use entries::{Limits, Neighbor, Phase};
+pub use entries::{Bounds, Limits, Neighbor, Phase};
 pub use header::Header;
 pub use neighbor::{
     State,

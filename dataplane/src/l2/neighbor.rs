@@ -5,6 +5,7 @@
 //! When the table is full, the oldest entry that still waits for an answer gives way (it is the one least likely to get it), then one
 //! that was confirmed long ago and not used since.
 
+mod bounds; // of the table and of the questions
 mod look; // at the table, without touching it
 pub mod vigil; // gateways that share traffic
 
@@ -14,11 +15,12 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 use super::{
     Adjacency, Header, News, Table, Turn, arp,
     bucket::Bucket,
-    entries::{Entries, Limits, NONE, Phase},
+    entries::{Bounds, Entries, Limits, NONE, Phase},
     pending::Pending,
     presence::{Announcer, Conflict},
     solicit,
     stations::Stations,
+    table::StaticNeighbor,
 };
 use crate::{
     clock::Instant,
@@ -39,8 +41,6 @@ pub const RETRANSMIT: Duration = Duration::from_secs(1);
 pub const TRIES: u8 = 3;
 /// Timers handled per turn: bounds the length of a turn.
 const EXPIRIES_PER_TURN: usize = 64;
-/// New neighbours asked for per second and core, and at once: a scan of our links must not become a broadcast storm.
-const QUESTIONS: Bucket = Bucket::per_second(1_000, 250);
 
 /// What a message says about a neighbour.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +67,7 @@ pub struct State {
     timers: BinaryHeap<Reverse<(Instant, u32)>>,
     pending: Pending,
     failed: Vec<(Frame, Meta)>,
-    limits: Limits,
+    bounds: Bounds,
     questions: Bucket,
     /// When an address of ours was last defended, by interface.
     defended: Vec<Option<Instant>>,
@@ -86,13 +86,13 @@ impl State {
     /// An empty table. `seed` should be random: it keeps a sender from choosing addresses that collide.
     pub fn new(limits: Limits, seed: u64) -> Self {
         Self {
-            entries: Entries::new(limits.neighbors, seed),
+            entries: Entries::new(seed),
             adjacent: Vec::new(),
-            timers: BinaryHeap::with_capacity(limits.neighbors),
+            timers: BinaryHeap::new(),
             pending: Pending::new(limits.waiting_per_neighbor, limits.waiting),
             failed: Vec::with_capacity(limits.waiting),
-            limits,
-            questions: QUESTIONS,
+            bounds: Bounds::default(),
+            questions: bounds::questions(Bounds::default()),
             defended: Vec::new(),
             announcer: Announcer::new(seed),
             vigil: Vigil::new(),
@@ -110,13 +110,15 @@ impl State {
     /// Takes over a new generation of tables: static neighbours, our own addresses, next hops. What was learnt stays. To be called
     /// before the first packet of the generation.
     pub fn adopt(&mut self, table: &Table) {
+        self.bound(table);
         for slot in 0..self.entries.slots() {
             let entry = &mut self.entries[slot];
             let (to, interface) = (entry.mac(), table.interface(entry.interface));
             let elsewhere = !entry.header.is_by(interface);
             entry.lead(interface, to);
-            let kept = table.neighbors().iter().any(|n| n.interface == entry.interface && n.address == entry.address);
-            if entry.live && (elsewhere || (entry.phase == Phase::Static && !kept)) {
+            let same = |n: &StaticNeighbor| n.interface == entry.interface && n.address == entry.address;
+            let is_unsaid = || entry.phase == Phase::Static && !table.neighbors().iter().any(same);
+            if entry.live && (elsewhere || is_unsaid()) {
                 self.give_up(slot);
             }
         }
@@ -375,18 +377,5 @@ impl State {
             entry.timer = Some(at);
             self.timers.push(Reverse((at, slot)));
         }
-    }
-
-    /// Makes an entry within the limits, evicting another if need be.
-    fn create(&mut self, table: &Table, turn: &mut Turn<'_>, interface: InterfaceId, address: IpAddr) -> Option<u32> {
-        if self.entries.dynamic() >= self.limits.neighbors {
-            let victim = self.entries.victim(turn.now)?;
-            let entry = &mut self.entries[victim];
-            while self.pending.pop(&mut entry.waiting).is_some() {
-                turn.stats.drops(DropReason::NeighborTableFull).add(1);
-            }
-            self.entries.remove(victim);
-        }
-        Some(self.entries.insert(interface, table.interface(interface), address))
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::{HEADER, Presence, Tags, Watched, header::retag, tag::Vlans};
+use super::{Bounds, HEADER, Presence, Tags, Watched, header::retag, tag::Vlans};
 use crate::{
     frame::Frame,
     io::MacAddr,
@@ -242,6 +242,7 @@ pub struct Table {
     interfaces: Box<[Interface]>,
     adjacencies: Box<[Adjacency]>,
     neighbors: Box<[StaticNeighbor]>,
+    bounds: Bounds,
     /// By port.
     vlans: Box<[Vlans]>,
     no_vlans: Vlans,
@@ -262,6 +263,7 @@ impl Table {
             interfaces: interfaces.into(),
             adjacencies: adjacencies.into(),
             neighbors: neighbors.into(),
+            bounds: Bounds::default(),
             vlans,
             no_vlans: Vlans::default(),
             bridges: Box::default(),
@@ -296,6 +298,18 @@ impl Table {
         }
         (self.bridges, self.bridge_of) = (bridges.into(), bridge_of.into());
         self
+    }
+
+    /// The same with other bounds of what a core knows of neighbours.
+    #[must_use]
+    pub const fn with_bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
+    /// Bounds of what a core knows of neighbours.
+    pub const fn bounds(&self) -> Bounds {
+        self.bounds
     }
 
     /// The same with gateways to be watched, whose changes are counted by `changes`.

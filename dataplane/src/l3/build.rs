@@ -13,7 +13,7 @@ use super::{
     advertise::Advertise,
     clamp::SegmentLimit,
     icmp::IcmpLimits,
-    interfaces::{advertise_by_interface, is_known, link_interfaces, where_set},
+    interfaces::{advertise_by_interface, is_known, link_interfaces, vrf_of, where_set},
     layers::{FIRM, Layers},
     own::{nets, own_addresses},
     policy::{self, Policies},
@@ -30,9 +30,6 @@ use crate::{
     meta::{InterfaceId, VrfId},
 };
 
-/// Most routing domains beside the main one.
-const MAX_VRFS: usize = 4095;
-
 /// All routes, and what else a table is made of.
 #[derive(Debug)]
 pub struct Builder {
@@ -41,6 +38,7 @@ pub struct Builder {
     domains: Vec<Domain>,
     interfaces: Vec<Interface>,
     neighbors: Vec<StaticNeighbor>,
+    bounds: l2::Bounds,
     bridges: Vec<l2::Bridge>,
     reverse_paths: Box<[ReversePath]>,
     segment_limits: Box<[SegmentLimit]>,
@@ -117,6 +115,7 @@ impl Default for Builder {
             domains: vec![Domain::default()],
             interfaces: Vec::new(),
             neighbors: Vec::new(),
+            bounds: l2::Bounds::default(),
             bridges: Vec::new(),
             reverse_paths: Box::default(),
             segment_limits: Box::default(),
@@ -161,6 +160,7 @@ impl Builder {
         self.segment_limits = where_set(&spec.interfaces, |interface| interface.segments);
         self.icmp = spec.icmp;
         self.neighbors = spec.neighbors;
+        self.bounds = spec.neighbor_bounds;
         self.bridges = spec.bridges;
         self.vrf_of = vrf_of;
         let policies = Policies::new(&spec.policies, &rules, &self.vrf_of, &mut self.ways, &self.policies);
@@ -281,7 +281,7 @@ impl Builder {
     }
 
     fn make(&mut self) -> Made {
-        let Self { ways, domains, interfaces, vrf_of, neighbors, bridges, .. } = self;
+        let Self { ways, domains, interfaces, vrf_of, neighbors, bounds, bridges, .. } = self;
         let own = |interface: InterfaceId, address: IpAddr| {
             let vrf = vrf_of.get(interface.index()).copied().unwrap_or_default();
             domains.get(vrf.index()).is_some_and(|domain| domain.addresses.contains(address))
@@ -289,7 +289,9 @@ impl Builder {
         let tables = ways.tables(interfaces, own);
         let link = l2::Table::new(interfaces.clone(), tables.adjacencies, neighbors.clone());
         Made {
-            link: Arc::new(link.with_bridges(bridges.clone()).with_watched(tables.watched, tables.changes)),
+            link: Arc::new(
+                link.with_bounds(*bounds).with_bridges(bridges.clone()).with_watched(tables.watched, tables.changes),
+            ),
             next_hops: tables.next_hops.into(),
             groups: tables.groups.into(),
         }
@@ -379,21 +381,4 @@ fn rules(
     let own: Vec<Addresses> = drafts.iter().map(|draft| draft.addresses.clone()).collect();
     let to = Ipv4Net::default().into();
     policy::drafts(&spec.policies, &Find { interfaces, vrf_of, vrf: VrfId::MAIN, own: &own, to })
-}
-
-/// The domain of each interface.
-fn vrf_of(spec: &Spec, interfaces: &[Interface]) -> Result<Box<[VrfId]>, BuildError> {
-    let mut vrf_of = vec![VrfId::MAIN; interfaces.len()];
-    for (at, vrf) in spec.vrfs.iter().enumerate().take(MAX_VRFS) {
-        for interface in &vrf.interfaces {
-            if !is_known(interfaces, *interface) {
-                return Err(BuildError::UnknownInterface(*interface));
-            }
-            if vrf_of[interface.index()] != VrfId::MAIN {
-                return Err(BuildError::BadInterface(*interface));
-            }
-            vrf_of[interface.index()] = VrfId(at as u16 + 1);
-        }
-    }
-    if spec.vrfs.len() > MAX_VRFS { Err(BuildError::TooManyVrfs) } else { Ok(vrf_of.into()) }
 }

@@ -2,12 +2,15 @@
 
 use super::{
     advertise::Advertise,
-    spec::{BuildError, InterfaceSpec},
+    spec::{BuildError, InterfaceSpec, Spec},
 };
 use crate::{
     l2::{Interface, table::link_local_of},
-    meta::InterfaceId,
+    meta::{InterfaceId, VrfId},
 };
+
+/// Most routing domains beside the main one.
+const MAX_VRFS: usize = 4095;
 
 /// What each interface advertises, by index.
 pub(super) fn advertise_by_interface(interfaces: &[InterfaceSpec]) -> Box<[Option<Advertise>]> {
@@ -60,4 +63,21 @@ pub(super) fn link_interfaces(interfaces: &[InterfaceSpec]) -> Result<Vec<Interf
 
 pub(super) fn is_known(interfaces: &[Interface], interface: InterfaceId) -> bool {
     interfaces.get(interface.index()).is_some_and(|interface| interface.mtu != 0)
+}
+
+/// The domain of each interface.
+pub(super) fn vrf_of(spec: &Spec, interfaces: &[Interface]) -> Result<Box<[VrfId]>, BuildError> {
+    let mut vrf_of = vec![VrfId::MAIN; interfaces.len()];
+    for (at, vrf) in spec.vrfs.iter().enumerate().take(MAX_VRFS) {
+        for interface in &vrf.interfaces {
+            if !is_known(interfaces, *interface) {
+                return Err(BuildError::UnknownInterface(*interface));
+            }
+            if vrf_of[interface.index()] != VrfId::MAIN {
+                return Err(BuildError::BadInterface(*interface));
+            }
+            vrf_of[interface.index()] = VrfId(at as u16 + 1);
+        }
+    }
+    if spec.vrfs.len() > MAX_VRFS { Err(BuildError::TooManyVrfs) } else { Ok(vrf_of.into()) }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     io::MacAddr,
-    l2::{Bridge, Link, Presence, StaticNeighbor},
+    l2::{Bounds, Bridge, Link, Presence, StaticNeighbor},
     meta::{InterfaceId, VrfId},
 };
 
@@ -95,6 +95,8 @@ pub struct Spec {
     pub bridges: Vec<Bridge>,
     /// How many ICMP messages are sent.
     pub icmp: IcmpLimits,
+    /// How many neighbours a core knows and asks for.
+    pub neighbor_bounds: Bounds,
     /// Whether a learnt route wins over a static one with the same prefix.
     pub learnt_wins: bool,
     /// Routing domains beside the main one; the first is [`VrfId`] 1.

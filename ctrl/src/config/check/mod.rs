@@ -61,6 +61,7 @@ impl Raw {
             dpdk: process::dpdk(&self.dpdk, &self.port.0, &mut cx),
             tcp: process::tcp(&self.tcp),
             icmp: process::icmp(&self.icmp),
+            neighbor_table: process::neighbor_table(&self.neighbor_table),
             ports,
             interfaces,
             vrfs: self.vrf.0.iter().filter_map(|vrf| Some(vrf.name.ok()?.value.clone())).collect(),

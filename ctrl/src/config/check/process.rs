@@ -1,10 +1,10 @@
-//! `[runtime]`, `[admin]`, `[log]`, `[dpdk]` and `[tcp]`.
+//! `[runtime]`, `[admin]`, `[log]`, `[dpdk]`, `[tcp]`, `[icmp]` and `[neighbor_table]`.
 
 use std::collections::BTreeMap;
 
 use super::Checker;
 use crate::config::model;
-use crate::config::raw::{AccessLog, Admin, Dpdk, Driver, Icmp, Log, Port, Raw, Runtime, Tcp};
+use crate::config::raw::{AccessLog, Admin, Dpdk, Driver, Icmp, Log, NeighborTable, Port, Raw, Runtime, Tcp};
 use crate::config::slot::At;
 use crate::diagnostic::{Code, Diagnostic, Span};
 
@@ -124,6 +124,10 @@ pub(super) fn icmp(raw: &Icmp) -> model::Icmp {
         errors_at_once: raw.errors_at_once.to(),
         replies_per_second: raw.replies_per_second.to(),
     }
+}
+
+pub(super) fn neighbor_table(raw: &NeighborTable) -> model::NeighborTable {
+    model::NeighborTable { entries: raw.entries.to(), questions_per_second: raw.questions_per_second.to() }
 }
 
 pub(super) fn tcp(raw: &Tcp) -> model::Tcp {

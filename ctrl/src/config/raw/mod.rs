@@ -23,7 +23,9 @@ pub use kernel::{KernelRoutes, RouteProtocol};
 pub use listener::{Alpn, CertifiedKey, ClientAuth, ForwardedField, Listener, ListenerTls, Protocol, TlsVersion};
 pub use policy::Policy;
 pub use port::{Capture, Driver, Neighbor, Port, Route, XdpMode, ZeroCopy};
-pub use process::{AccessLog, Admin, Congestion, Dpdk, Icmp, Idle, Log, LogLevel, Runtime, SynCookies, Tcp};
+pub use process::{
+    AccessLog, Admin, Congestion, Dpdk, Icmp, Idle, Log, LogLevel, NeighborTable, Runtime, SynCookies, Tcp,
+};
 pub use route::{BackendRef, HttpMatch, HttpRoute, Retry, RetryOn, Timeouts};
 pub use target::{RouteHop, TargetKeys};
 pub use vlan::{TagProtocol, Vlan};
@@ -50,6 +52,8 @@ table! {
         tcp: At<Tcp>;
         /// How many ICMP messages are sent.
         icmp: At<Icmp>;
+        /// How many neighbours are known and asked for.
+        neighbor_table: At<NeighborTable>;
         /// The network ports the gateway owns.
         port: Tables<Port>;
         /// Interfaces made of frames with VLAN tags.

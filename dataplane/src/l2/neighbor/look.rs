@@ -18,7 +18,7 @@ impl State {
             timers: BinaryHeap::new(),
             pending: self.pending.rehearsal(),
             failed: Vec::new(),
-            limits: self.limits,
+            bounds: self.bounds,
             questions: self.questions,
             defended: self.defended.clone(),
             announcer: Announcer::new(0),

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     io::MacAddr,
-    l2::{self, Limits, Neighbor, Phase},
+    l2::{self, Bounds, Limits, Neighbor, Phase},
+    l3::Spec,
     meta::{InterfaceId, PortId},
     verdict::DropReason,
 };
@@ -112,7 +113,7 @@ fn nobody_answers() {
 
 #[test]
 fn only_a_few_packets_wait() {
-    let limits = Limits { neighbors: 8, waiting_per_neighbor: 2, waiting: 100 };
+    let limits = Limits { waiting_per_neighbor: 2, waiting: 100 };
     let mut router = Router::with_limits(spec(), limits);
     for size in 0..5 {
         router.receive(0, &udp4("10.77.11.50", 64, size));
@@ -260,10 +261,14 @@ fn a_reload_changes_static_neighbours_and_keeps_learnt_ones() {
     assert_eq!((router.drops(DropReason::NeighborUnreachable), router.leaked()), (1, 0));
 }
 
+/// Neighbours that are there for good, and so many beside them.
+fn room_for(entries: usize) -> Spec {
+    Spec { neighbor_bounds: Bounds { entries, ..Bounds::default() }, ..spec() }
+}
+
 #[test]
 fn a_full_table_gives_up_the_oldest_unanswered_question_first() {
-    let limits = Limits { neighbors: 3, waiting_per_neighbor: 4, waiting: 100 };
-    let mut router = Router::with_limits(spec(), limits);
+    let mut router = Router::new(room_for(3));
     router.receive(0, &udp4("10.77.11.50", 64, 20));
     router.receive(1, &answer());
     router.receive(0, &udp4("10.77.11.60", 64, 20));
@@ -278,8 +283,7 @@ fn a_full_table_gives_up_the_oldest_unanswered_question_first() {
 
 #[test]
 fn a_table_full_of_fresh_neighbours_takes_no_other_until_one_is_stale() {
-    let limits = Limits { neighbors: 1, waiting_per_neighbor: 4, waiting: 100 };
-    let mut router = Router::with_limits(spec(), limits);
+    let mut router = Router::new(room_for(1));
     router.receive(0, &udp4("10.77.11.50", 64, 20));
     router.receive(1, &answer());
     assert!(router.receive(0, &udp4("10.77.11.60", 64, 20)).is_empty());
@@ -290,14 +294,38 @@ fn a_table_full_of_fresh_neighbours_takes_no_other_until_one_is_stale() {
 }
 
 #[test]
+fn a_lower_bound_is_reached_as_new_neighbours_come() {
+    let mut router = Router::new(room_for(6));
+    for last in 50..56 {
+        router.receive(0, &udp4(&format!("10.77.11.{last}"), 64, 20));
+    }
+    let known = |router: &Router| router.link.neighbors().filter(|neighbor| neighbor.phase != Phase::Static).count();
+    assert_eq!(known(&router), 6);
+    router.reload(room_for(4));
+    assert_eq!(known(&router), 6, "nobody is forgotten for it at once");
+    for (last, left) in [(70, 5), (71, 4), (72, 4)] {
+        router.receive(0, &udp4(&format!("10.77.11.{last}"), 64, 20));
+        assert_eq!(known(&router), left);
+    }
+    let fixed = router.link.neighbors().filter(|neighbor| neighbor.phase == Phase::Static).count();
+    assert_eq!((fixed, router.leaked()), (6, 0), "static ones stay");
+}
+
+#[test]
 fn a_scan_does_not_become_a_broadcast_storm() {
     let mut wide = spec();
     wide.interfaces[1].v4 = vec!["10.78.0.1/16".parse().unwrap()];
     wide.routes.retain(|route| route.to.to_string().starts_with("fd"));
     wide.neighbors.clear();
-    let mut router = Router::new(wide);
-    let asked: usize = (0..1000u32)
-        .map(|i| router.receive(0, &udp4(&format!("10.78.{}.{}", 1 + i / 200, 1 + i % 200), 64, 0)).len())
-        .sum();
+    let mut router = Router::new(wide.clone());
+    let scan = |router: &mut Router, from: u32| -> usize {
+        let each = (from..from + 1000).map(|i| format!("10.78.{}.{}", 1 + i / 200, 1 + i % 200));
+        each.map(|address| router.receive(0, &udp4(&address, 64, 0)).len()).sum()
+    };
+    let asked = scan(&mut router, 0);
     assert_eq!((asked, router.drops(DropReason::NeighborRateLimited)), (250, 750));
+    // The operator may want fewer.
+    wide.neighbor_bounds.questions = 40;
+    router.reload(wide);
+    assert_eq!(scan(&mut router, 1000), 10);
 }
