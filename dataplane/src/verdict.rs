@@ -151,8 +151,15 @@ drop_reasons! {
     /// A multicast or broadcast packet, or one with an address that counts on its link only: no router forwards it without multicast
     /// routing (RFC 1812 §5.3.5, RFC 3927 §2.7, RFC 4291 §2.5.6).
     NotForwardable = "not_forwardable",
-    /// A fragment addressed to this host: nothing here reassembles.
+    /// A fragment for this host that nothing here puts together: to a group, or of a packet that is longer than a frame and no echo
+    /// request.
     FragmentForHost = "fragment_for_host",
+    /// A fragment for this host overlaps or contradicts another, so that its packet is lost as a whole (RFC 5722); or it repeats one.
+    FragmentOverlap = "fragment_overlap",
+    /// Fragments for this host whose other fragments did not come within a minute.
+    FragmentTimeout = "fragment_timeout",
+    /// Fragments for this host that gave way to newer ones: 64 packets and 512 fragments wait at most in each core.
+    FragmentTableFull = "fragment_table_full",
     /// A protocol or port that nothing on this host serves; the sender is told by ICMP.
     NoListener = "no_listener",
     /// A malformed ICMP or ND message, or one with a wrong checksum.

@@ -189,15 +189,17 @@ def option_cases(case):
     case("an unknown option", "forwarded", options(b"\x9e\x04\x00\x00"))
 
 
-def piece(offset, payload, more=True, protocol=17, dst=FAR, **fields):
-    return IP(src=ME, dst=dst, id=77, flags="MF" if more else 0, frag=offset, proto=protocol, **fields) / Raw(payload)
+def piece(offset, payload, more=True, protocol=17, dst=FAR, number=77, **fields):
+    return IP(src=ME, dst=dst, id=number, flags="MF" if more else 0, frag=offset, proto=protocol, **fields) / Raw(payload)
 
 
 def fragment_cases(case):
     case("overlapping fragments pass a router, which puts nothing together", "forwarded", piece(0, b"a" * 64), piece(4, b"b" * 64, more=False))
-    case("overlapping fragments to us", "fragment_for_host", piece(0, b"a" * 64, dst=GW), piece(4, b"b" * 64, more=False, dst=GW))
-    case("the same fragment twice to us", "fragment_for_host", *[piece(0, b"a" * 64, dst=GW)] * 2)
-    case("fragments of a whole ping to us", "fragment_for_host", *fragment(IP(src=ME, dst=GW) / ICMP() / Raw(b"p" * 2000), 1000))
+    case("overlapping fragments to us (RFC 1858)", "fragment_overlap", piece(0, b"a" * 64, dst=GW), piece(4, b"b" * 64, more=False, dst=GW))
+    case("the same of several fragments twice to us, and one that contradicts it", "fragment_overlap", *(piece(0, part * 64, dst=GW, number=78) for part in (b"a", b"a", b"b")))
+    case("fragments of a ping to all", "fragment_for_host", *fragment(IP(src=ME, dst="10.0.1.255") / ICMP() / Raw(b"p" * 2000), 1000))
+    case("fragments of a ping with a wrong checksum", "icmp_malformed", *fragment(IP(src=ME, dst=GW, id=2) / ICMP(chksum=0x1234) / Raw(b"p" * 2000), 1000))
+    case("fragments of a whole ping to us", "answered", *fragment(IP(src=ME, dst=GW) / ICMP() / Raw(b"p" * 2000), 1000))
     case("the ping of death: an end beyond 65535", "bad_fragment", piece(8189, b"x" * 64, more=False), piece(8191, b"x" * 8, more=False, dst=GW))
     case("a piece in the middle that leaves a gap", "bad_fragment", piece(1, b"x" * 13), piece(0, b"x" * 65, dst=GW))
     case("an empty piece", "bad_fragment", piece(0, b""), piece(8, b"", more=False))
@@ -310,11 +312,14 @@ def extension_cases(case):
     case("a header that is cut off", "ipv6_bad_extension", *(IPv6(src=ME6, dst=GW6, nh=0) / Raw(b"\x11\x01\x01\x0c" + bytes(n)) for n in range(0, 12)))
     case("an option that runs over its header", "ipv6_bad_extension", IPv6(src=ME6, dst=GW6, nh=60) / Raw(b"\x11\x00\x01\x09" + bytes(12)), answer="icmp6:4/0@41")
     case("more headers than anybody needs", "ipv6_bad_extension", base / chain(20) / end)
-    case("a fragment to us", "fragment_for_host", base / IPv6ExtHdrFragment(m=1, id=1) / Raw(bytes(64)), base / IPv6ExtHdrFragment(offset=4, id=1) / Raw(bytes(64)))
-    case("overlapping IPv6 fragments to us", "fragment_for_host", *(base / IPv6ExtHdrFragment(m=1, offset=o, id=2) / Raw(bytes(64)) for o in (0, 4, 0)))
+    case("two IPv6 fragments to us that overlap (RFC 5722)", "fragment_overlap", base / IPv6ExtHdrFragment(m=1, id=1) / Raw(bytes(64)), base / IPv6ExtHdrFragment(offset=4, id=1) / Raw(bytes(64)))
+    case("overlapping IPv6 fragments to us, and one that comes later", "fragment_overlap", *(base / IPv6ExtHdrFragment(m=1, offset=o, id=2) / Raw(bytes(64)) for o in (0, 4, 0)))
     case("the first fragment without its transport header (RFC 7112)", "ipv6_bad_extension", base / IPv6ExtHdrFragment(m=1, id=3, nh=60) / Raw(b"\x11\x04" + bytes(6)))
     case("IPv6 fragments in transit", "forwarded", far / IPv6ExtHdrFragment(m=1, id=4) / Raw(bytes(64)), far / IPv6ExtHdrFragment(offset=4, id=4) / Raw(bytes(64)))
     case("an atomic fragment is a whole packet (RFC 6946)", "no_listener", base / IPv6ExtHdrFragment(id=5) / end, answer="icmp6:1/4")
+    case("an IPv6 fragment of a length that leaves a gap", "bad_fragment", base / IPv6ExtHdrFragment(m=1, id=7, nh=17) / Raw(bytes(61)), answer="icmp6:4/0@4")
+    case("IPv6 fragments beyond 65535 bytes", "bad_fragment", base / IPv6ExtHdrFragment(offset=8191, id=8, nh=17) / Raw(bytes(16)), answer="icmp6:4/0@42")
+    case("the first IPv6 fragment with half a transport header (RFC 7112)", "bad_fragment", base / IPv6ExtHdrFragment(m=1, id=9, nh=6) / Raw(bytes(16)), answer="icmp6:4/3@0")
     case("a jumbo payload in a small frame", "ipv6_bad_extension", jumbo())
 
 
@@ -356,7 +361,8 @@ def discovery_cases(case, gateway, me):
     case("a duplicate check by unicast", "ip_martian", ns(src="::", dst=GW6, to=gateway, options=None))
     case("a solicitation from a group", "ip_martian", ns(src="ff02::1"))
     case("a solicitation for somebody else in our group", "icmp_ignored", ns(target="fd00:99::1"))
-    case("a solicitation in fragments (RFC 6980)", "fragment_for_host", Ether(src=me, dst=gateway) / IPv6(src=ME6, dst=GW6, hlim=255) / IPv6ExtHdrFragment(m=1, id=6, nh=58) / bytes_of(ns()))
+    whole, in_fragments = bytes(bytes_of(ns(dst=GW6, to=gateway))), Ether(src=me, dst=gateway) / IPv6(src=ME6, dst=GW6, hlim=255)
+    case("a solicitation in fragments (RFC 6980)", "icmp_malformed", in_fragments / IPv6ExtHdrFragment(m=1, id=6, nh=58) / Raw(whole[:16]), in_fragments / IPv6ExtHdrFragment(offset=2, id=6, nh=58) / Raw(whole[16:]))
     case("a solicitation in one fragment (RFC 6980)", "icmp_malformed", Ether(src=me, dst=gateway) / IPv6(src=ME6, dst=GW6, hlim=255) / IPv6ExtHdrFragment(id=6, nh=58) / bytes_of(ns(dst=GW6, to=gateway)))
     case("an advertisement to all that claims to be asked for", "icmp_malformed", na(dst="ff02::1", to="33:33:00:00:00:01", S=1))
     case("an advertisement nobody asked for", "icmp_ignored", na(target="fd00:1::77"))

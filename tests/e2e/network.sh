@@ -28,6 +28,13 @@ ping_sizes() { # ping_sizes ADDRESS LARGEST
     ns client ping -q -c2 -i 0.02 -W1 -M "do" -s "$size" "$1" || { echo "size $size"; return 1; }
   done
 }
+# In fragments that the gateway joins itself, and answers in fragments: ping compares what comes back.
+ping_in_fragments() { # ping_in_fragments ADDRESS LARGEST
+  local size
+  for size in 1500 4000 "$2"; do
+    ns client ping -q -c3 -i 0.05 -W2 -M dont -s "$size" "$1" || { echo "size $size"; return 1; }
+  done
+}
 said() { # said PATTERN COMMAND… — the command may fail, its output must match
   local pattern=$1 output
   shift
@@ -64,6 +71,9 @@ check nd-is-answered nd_is_answered
 check anycast-is-answered anycast_is_answered
 check ping-gateway-v4 ping_sizes 10.0.1.1 1472
 check ping-gateway-v6 ping_sizes fd00:1::1 1452
+check ping-gateway-in-fragments-v4 ping_in_fragments 10.0.1.1 65507
+check ping-gateway-in-fragments-v6 ping_in_fragments fd00:1::1 65487
+check ping-far-address-in-fragments ping_in_fragments 10.0.3.1 20000
 check ping-far-address-of-gateway ping_sizes 10.0.3.1 1472
 check ping-through-v4 ping_sizes 10.0.2.11 1472
 check ping-through-v6 ping_sizes fd00:3::11 1452

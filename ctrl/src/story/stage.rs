@@ -101,6 +101,7 @@ fn local(step: &Step) -> Vec<String> {
     let note = match step.verdict {
         Verdict::Continue => "an echo request: turned into its reply, which is routed like any packet",
         Verdict::Deliver => "left to TCP",
+        Verdict::Taken => "a fragment: kept until the others of its packet are here",
         Verdict::Consumed => "understood and used up",
         _ => "",
     };

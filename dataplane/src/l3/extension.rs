@@ -12,7 +12,7 @@ const MAX_HEADERS: usize = 8;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
+pub(super) const FRAGMENT: u8 = 44;
 const DESTINATION: u8 = 60;
 
 /// What is wrong with a packet, and what its sender is told.
@@ -78,6 +78,22 @@ pub(super) fn upper(packet: &[u8]) -> Option<(u8, usize)> {
             protocol => return Some((protocol, at)),
         };
         (next, at) = (packet[at], at + len);
+    }
+    None
+}
+
+/// Where the fragment header of an IPv6 packet is, behind the field that names it.
+pub(super) fn fragment_header(packet: &[u8]) -> Option<(usize, usize)> {
+    let (mut next, mut named_at, mut at) = (*packet.get(6)?, 6, 40);
+    for _ in 0..=MAX_HEADERS {
+        match next {
+            FRAGMENT => return Some((named_at, at)),
+            HOP_BY_HOP | ROUTING | DESTINATION => {
+                let len = (usize::from(*packet.get(at + 1)?) + 1) * 8;
+                (next, named_at, at) = (*packet.get(at)?, at, at + len);
+            }
+            _ => return None,
+        }
     }
     None
 }

@@ -2,7 +2,9 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-use super::{Table, advertise::Advertiser, extension::Fault, icmp4, icmp6, input::addresses_of, listener::Listener};
+use super::{
+    Table, advertise::Advertiser, extension::Fault, icmp4, icmp6, input::addresses_of, join::Joiner, listener::Listener,
+};
 use crate::{
     clock::Instant,
     frame::Frame,
@@ -36,7 +38,8 @@ impl IcmpLimits {
     }
 }
 
-/// What a core keeps for `l3`: how many ICMP messages may still be sent, when it advertises itself, and which gateways are silent.
+/// What a core keeps for `l3`: how many ICMP messages may still be sent, when it advertises itself, fragments that wait for others,
+/// and which gateways are silent.
 #[derive(Debug)]
 pub struct State {
     limits: IcmpLimits,
@@ -45,6 +48,7 @@ pub struct State {
     identification: u16,
     pub(super) advertiser: Advertiser,
     pub(super) listener: Listener,
+    pub(super) joiner: Joiner,
     pub(super) silent: Silent,
 }
 
@@ -60,6 +64,7 @@ impl State {
             identification: 0,
             advertiser: Advertiser::new(),
             listener: Listener::new(),
+            joiner: Joiner::default(),
             silent: Silent::default(),
         }
     }
@@ -75,6 +80,7 @@ impl State {
             identification,
             advertiser: Advertiser::new(),
             listener: Listener::new(),
+            joiner: Joiner::default(),
             silent,
         }
     }
@@ -99,7 +105,8 @@ impl State {
 
     /// When [`super::tick`] next has something to do for this state.
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.advertiser.next_deadline(), self.listener.next_deadline()].into_iter().flatten().min()
+        let deadlines = [self.advertiser.next_deadline(), self.listener.next_deadline(), self.joiner.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     pub(super) fn may_reply(&mut self, now: Instant) -> bool {
@@ -145,8 +152,16 @@ pub enum Unreachable {
 pub(super) enum Complaint {
     Unreachable(Unreachable),
     TimeExceeded,
-    TooBig { mtu: u16 },
-    Problem { code: u8, pointer: u32, even_to_groups: bool },
+    /// The other fragments did not come (RFC 1122 §3.3.2, RFC 8200 §4.5).
+    JoinTimeExceeded,
+    TooBig {
+        mtu: u16,
+    },
+    Problem {
+        code: u8,
+        pointer: u32,
+        even_to_groups: bool,
+    },
 }
 
 /// Tells the sender that its packet did not arrive.
@@ -189,9 +204,12 @@ pub(super) fn complain(
     let Some((source, destination)) = addresses_of(packet) else { return };
     let to_group = meta.flags.intersects(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST) || destination.is_multicast();
     let even_to_groups = matches!(complaint, Complaint::Problem { even_to_groups: true, .. });
+    // Fragments of IPv6 that cannot be joined are told of, later ones too (RFC 8200 §4.5).
+    let even_later = source.is_ipv6() && matches!(complaint, Complaint::Problem { .. });
     // RFC 1122 §3.2.2, RFC 4443 §2.4 (e): nothing about groups, later fragments, our own packets, or from nobody.
     if (to_group && !even_to_groups)
-        || meta.flags.intersects(Flags::LATER_FRAGMENT | Flags::ORIGINATED)
+        || (meta.flags.contains(Flags::LATER_FRAGMENT) && !even_later)
+        || meta.flags.contains(Flags::ORIGINATED)
         || source.is_unspecified()
     {
         return;

@@ -14,9 +14,9 @@ use crate::{
     verdict::{DropReason, Verdict},
 };
 
-const ECHO_REPLY: u8 = 0;
+pub(super) const ECHO_REPLY: u8 = 0;
 const UNREACHABLE: u8 = 3;
-const ECHO_REQUEST: u8 = 8;
+pub(super) const ECHO_REQUEST: u8 = 8;
 const TIME_EXCEEDED: u8 = 11;
 const PARAMETER_PROBLEM: u8 = 12;
 /// Longest error, IP header included (RFC 1812 §4.3.2.3).
@@ -109,6 +109,7 @@ pub(super) fn complain(
         Complaint::Unreachable(Unreachable::Port) => (UNREACHABLE, 3, 0),
         Complaint::TooBig { mtu } => (UNREACHABLE, 4, u32::from(mtu)), // RFC 1191 §4
         Complaint::TimeExceeded => (TIME_EXCEEDED, 0, 0),
+        Complaint::JoinTimeExceeded => (TIME_EXCEEDED, 1, 0),
         Complaint::Problem { pointer, .. } => (PARAMETER_PROBLEM, 0, pointer << 24),
     };
     if is_error(packet) {

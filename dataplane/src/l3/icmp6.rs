@@ -20,9 +20,9 @@ const UNREACHABLE: u8 = 1;
 const TOO_BIG: u8 = 2;
 const TIME_EXCEEDED: u8 = 3;
 const PARAMETER_PROBLEM: u8 = 4;
-const ECHO_REQUEST: u8 = 128;
-const ECHO_REPLY: u8 = 129;
-const REDIRECT: u8 = 137;
+pub(super) const ECHO_REQUEST: u8 = 128;
+pub(super) const ECHO_REPLY: u8 = 129;
+pub(super) const REDIRECT: u8 = 137;
 /// Longest error, IPv6 header included: the minimum MTU (RFC 4443 §2.4 (c)).
 const LONGEST_ERROR: usize = 1280;
 /// Least MTU of a link (RFC 8200 §5).
@@ -123,6 +123,7 @@ pub(super) fn complain(
         Complaint::Unreachable(Unreachable::Port) => (UNREACHABLE, 4, 0),
         Complaint::TooBig { mtu } => (TOO_BIG, 0, u32::from(mtu)),
         Complaint::TimeExceeded => (TIME_EXCEEDED, 0, 0),
+        Complaint::JoinTimeExceeded => (TIME_EXCEEDED, 1, 0),
         Complaint::Problem { code, pointer, .. } => (PARAMETER_PROBLEM, code, pointer),
     };
     if is_error(packet) {
@@ -147,7 +148,7 @@ pub(super) fn complain(
 }
 
 /// RFC 4443 §2.2: the address that was spoken to if it is ours alone, else one of the port that the message leaves by.
-fn source(table: &Table, meta: &Meta, to: Ipv6Addr, about: Ipv6Addr) -> Option<Ipv6Addr> {
+pub(super) fn source(table: &Table, meta: &Meta, to: Ipv6Addr, about: Ipv6Addr) -> Option<Ipv6Addr> {
     let link = table.link().interface(meta.interface);
     if table.vrf(meta.vrf).addresses.contains(IpAddr::V6(about)) || about == link.link_local {
         return Some(about);

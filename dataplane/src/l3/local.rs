@@ -5,7 +5,7 @@
 use super::{
     State, Table, extension,
     icmp::{self, Unreachable},
-    icmp4, icmp6,
+    icmp4, icmp6, join,
 };
 use crate::{
     batch::Batch,
@@ -16,14 +16,15 @@ use crate::{
 };
 
 const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
 /// "No next header" (RFC 8200 §4.7): there is nothing to deliver.
 const NOTHING: u8 = 59;
 
 /// Handles every packet for this host that is not TCP.
 #[inline]
 pub fn run(table: &Table, state: &mut State, link: &mut l2::State, turn: &mut Turn<'_>, batch: &mut Batch) {
+    join::run(table, state, turn, batch);
     batch.each(Verdict::Deliver, |frame, meta| {
         if meta.protocol == TCP
             && !meta.flags.intersects(Flags::FRAGMENT | Flags::LINK_BROADCAST | Flags::LINK_MULTICAST | Flags::ANYCAST)

@@ -4,12 +4,12 @@
 //! calls [`tick`] once per turn and [`learn`] with the neighbour messages that other cores received. What the configuration says is in the
 //! immutable [`Table`], what a core counts and limits in its [`State`].
 //!
-//! Deliberately absent: reassembly of fragments addressed to this host, processing of IPv4 options (see [`option`]), ICMP redirects,
-//! and the forwarding of multicast.
+//! Deliberately absent: processing of IPv4 options (see [`option`]), ICMP redirects, and the forwarding of multicast.
 
 pub mod input; // RFC 1812 §5.2.2, RFC 8200: may this packet be here, and is it ours?
 mod option; // IPv4 options
 pub mod extension; // IPv6 extension headers of packets for us
+mod join; // fragments of packets for us
 pub mod local; // ICMP, ND, and what nobody serves
 pub mod icmp; // errors received about our flows, and limits on those we send
 pub mod icmp4; // RFC 792
@@ -79,6 +79,7 @@ pub fn tick(table: &Table, state: &mut State, link: &mut l2::State, turn: &mut T
     link.tick(table.link(), turn);
     state.advertiser.tick(table, turn);
     state.listener.tick(table, turn);
+    join::tick(table, state, turn);
 }
 
 /// A packet whose next hop did not answer; its sender is told (RFC 1812 §4.3.3.1, RFC 4443 §3.1).

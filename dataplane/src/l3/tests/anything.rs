@@ -72,5 +72,7 @@ proptest! {
         router.wait(Duration::from_secs(8));
         prop_assert_eq!(router.leaked(), 0);
         prop_assert_eq!(router.link.waiting(), 0, "whoever waited has been sent or given up");
+        router.wait(Duration::from_secs(61));
+        prop_assert_eq!(router.state.joiner.waiting(), 0, "and so have fragments");
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     verdict::DropReason,
 };
 
-fn echo4(destination: &str, payload: &[u8]) -> Vec<u8> {
+pub(super) fn echo4(destination: &str, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     PacketBuilder::ethernet2(peer_mac(0).0, our_mac(0).0)
         .ipv4([10, 77, 10, 2], v4(destination).octets(), 9)
@@ -201,18 +201,6 @@ fn no_errors_about_errors_groups_and_later_fragments() {
     assert_eq!(icmp(&router.receive(0, &first)).kind, (11, 0));
     // A group is not told either.
     assert!(router.receive(0, &udp4_from("0.0.0.0", "255.255.255.255", 64, 20)).is_empty());
-}
-
-#[test]
-fn a_fragment_for_us_is_not_put_together() {
-    let mut router = Router::new(spec());
-    let mut packet = udp4("10.77.10.1", 64, 24);
-    packet[20] = 0x20;
-    fix_header(&mut packet);
-    assert!(router.receive(0, &packet).is_empty());
-    let packet = with_extensions(&udp6("fd77:10::1", 64, 20), 44, &[17, 0, 0, 1, 0, 0, 0, 1]);
-    assert!(router.receive(0, &packet).is_empty());
-    assert_eq!(router.drops(DropReason::FragmentForHost), 2);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod packets; // packets to send, and how to read what comes back
 mod forwarding; // what a router does with packets in transit
 mod reverse_path; // whether sources lie where packets come from
 mod local; // ICMP and what is for the router itself
+mod join; // fragments for the router itself
 mod anycast; // the address that every router of a prefix has
 mod neighbors; // ARP and the neighbour table
 mod discovery; // ND

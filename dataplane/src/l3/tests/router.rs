@@ -163,9 +163,9 @@ impl Router {
         self.stats.drops(reason).value()
     }
 
-    /// Frames that are neither free nor waiting for a neighbour: none, after every call.
+    /// Frames that are neither free nor waiting for a neighbour or for other fragments: none, after every call.
     pub(crate) fn leaked(&self) -> usize {
-        self.arena.capacity() - self.arena.available() - self.link.waiting()
+        self.arena.capacity() - self.arena.available() - self.link.waiting() - self.state.joiner.waiting()
     }
 
     fn originate(&mut self, sent: &mut Vec<Sent>) {
