@@ -24,9 +24,10 @@ use piece::{Key, Place};
 
 /// How long fragments wait for the others (RFC 8200 §4.5, RFC 1122 §3.3.2).
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Packets of which fragments are kept, and fragments in all: each holds a frame.
+/// Packets of which fragments are kept, and fragments in all: each holds a frame, of which they get an eighth at most.
 const PACKETS: usize = 64;
 const FRAGMENTS: usize = 512;
+const SHARE: usize = 8;
 /// Fragments of one packet: as many as 65535 bytes make on a link of 576.
 const PIECES: usize = 128;
 
@@ -117,14 +118,15 @@ impl Joiner {
 
     /// Keeps a fragment. Returns the packet that it makes whole.
     fn keep(&mut self, slot: &mut Slot, key: Key, place: Place, turn: &mut Turn<'_>) -> Option<Partial> {
-        if self.fragments >= FRAGMENTS {
+        let most = FRAGMENTS.min(turn.arena.capacity() / SHARE);
+        if self.fragments >= most {
             self.make_room(Some(key), turn);
         }
         let index = self.of(key, turn);
         let partial = &mut self.partial[index];
         let fit = if partial.spoilt { Err(Misfit::Overlaps) } else { partial.fit(slot, place) };
         match fit {
-            Ok(into) if partial.pieces.len() < PIECES && self.fragments < FRAGMENTS => {
+            Ok(into) if partial.pieces.len() < PIECES && self.fragments < most => {
                 if place.offset == 0 {
                     partial.first = Some(slot.meta);
                 }

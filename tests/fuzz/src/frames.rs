@@ -245,8 +245,8 @@ pub(crate) fn sound(frame: &[u8]) {
     }
 }
 
-/// Whatever waited is sent or given up, and every buffer is home.
+/// Whatever waited is sent or given up, fragments for the gateway last of all, and every buffer is home.
 pub(crate) fn end(gateway: &mut Gateway) {
-    gateway.wait(Duration::from_secs(10));
+    gateway.wait(Duration::from_secs(61));
     assert_eq!(gateway.worker.arena().available(), FRAMES, "a frame is lost");
 }
