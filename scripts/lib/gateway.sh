@@ -71,7 +71,9 @@ gateway_gone() { ! gateway_lives "$1"; }
 generation() {
   admin "$1" /metrics | sed -n 's/^tidegate_generation\({[^}]*}\)\? //p' | head -1
 }
-generation_above() { (($(generation "$1") > $2)); }
+# Configurations that it has taken. A generation is also published for a route that the kernel tells of.
+accepted() { admin "$1" /metrics | sed -n 's/^tidegate_config_reloads_total{result="accepted"} //p'; }
+accepted_above() { (($(accepted "$1") > $2)); }
 
 # Prefixes whose way was learnt from the kernel.
 learnt() { admin "$1" /metrics | sed -n 's/^tidegate_learnt_routes //p'; }
@@ -105,9 +107,9 @@ extend() {
 taken() {
   local state=$1 before
   shift
-  before=$(generation "$state" </dev/null)
+  before=$(accepted "$state" </dev/null)
   "$@" || return 1
-  await 3 generation_above "$state" "$before" || { echo "the edit was not taken"; tail -n 12 "$state/gateway.log"; return 1; }
+  await 5 accepted_above "$state" "$before" || { echo "the edit was not taken"; tail -n 12 "$state/gateway.log"; return 1; }
 }
 # For scenarios: an edit by sed, or what comes by standard input added, that is taken.
 # shellcheck disable=SC2153 # STATE is the directory of the script that sources this

@@ -12,12 +12,10 @@ moves_traffic() {
   reloaded 's/^endpoints = \["10\.0\.2\.11:80", "10\.0\.3\.11:80"\]/endpoints = ["10.0.3.11:80"]/' || return 1
   only_backend 2
 }
-by_signal() {
-  local before
-  before=$(generation "$STATE")
+by_signal() { taken "$STATE" changed_and_signalled; }
+changed_and_signalled() {
   edit "$STATE" 's/^endpoints = \["10\.0\.3\.11:80"\]/endpoints = ["10.0.2.11:80", "10.0.3.11:80"]/'
   kill -HUP "$(cat "$STATE/gateway.pid")"
-  await 3 generation_above "$STATE" "$before"
 }
 a_hundred() {
   local before round
