@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # The program's CPU is the program's. Kernel threads that may run elsewhere (memory's reclaimers, the callbacks of RCU, unbound work)
-# do so for the length of a race: one that takes 1 % of a CPU, in bursts of a tick, is all that a p99 then tells of.
+# do so for the length of a race; and those that only tidy memory run when nobody else wants to. One that takes 1 % of a CPU, in bursts
+# of a tick, is all that a p99 then tells of, on the program's CPU as on the load's.
 
 UNBOUND_WORK=/sys/devices/virtual/workqueue/cpumask
 
@@ -9,6 +10,7 @@ cpus_clear() {
   local pid allowed
   [[ $EUID -eq 0 ]] || return 0
   : >"$STATE/moved"
+  : >"$STATE/idle"
   if [[ -w $UNBOUND_WORK ]]; then
     cat "$UNBOUND_WORK" >"$STATE/unbound"
     printf '%x\n' $((1 << LOAD_CPU)) 2>/dev/null >"$UNBOUND_WORK" || true
@@ -20,6 +22,11 @@ cpus_clear() {
     if [[ $allowed == *[,-]* ]] && taskset -cp "$LOAD_CPU" "$pid" >/dev/null 2>&1; then
       echo "$pid $allowed" >>"$STATE/moved"
     fi
+    case $(cat "/proc/$pid/comm" 2>/dev/null) in
+      kdamond* | kcompactd* | khugepaged | ksmd)
+        if chrt --idle --pid 0 "$pid" 2>/dev/null; then echo "$pid" >>"$STATE/idle"; fi
+        ;;
+    esac
   done
 }
 
@@ -28,5 +35,6 @@ cpus_restore() {
   [[ ! -s $STATE/unbound ]] || cat "$STATE/unbound" 2>/dev/null >"$UNBOUND_WORK" || true
   [[ -f $STATE/moved ]] || return 0
   while read -r pid allowed; do taskset -cp "$allowed" "$pid" >/dev/null 2>&1 || true; done <"$STATE/moved"
-  rm -f "$STATE/moved" "$STATE/unbound"
+  while read -r pid; do chrt --other --pid 0 "$pid" 2>/dev/null || true; done <"$STATE/idle"
+  rm -f "$STATE"/{moved,idle,unbound}
 }
