@@ -137,8 +137,11 @@ everything_is_listed() {
     for name in "$ROOT/scripts/bench.d/$kind"/*.sh; do
       name=$(basename "$name" .sh)
       [[ $kind/$name == peers/tidegate ]] || grep -qE "^  $name +[^ ]" <<<"$said" || { echo "$kind/$name has no sentence"; return 1; }
+      [[ $kind == scenarios ]] || continue
+      grep -qE '^  cases +[^ ]|^usage: scripts/bench' <<<"$(bench "$name" --help 2>&1)" || { echo "$name --help says nothing"; return 1; }
     done
   done
+  [[ $(bench all --help) == "$said" ]] || { echo "all --help says something else"; return 1; }
 }
 
 # shellcheck disable=SC2034 # read by check

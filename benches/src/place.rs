@@ -51,10 +51,13 @@ impl Place {
 
     /// Where and when, in one line.
     pub(crate) fn line(&self) -> String {
-        let Self { machine, processors, counter_mhz, kernel, revision, date, .. } = self;
-        format!(
-            "{machine}, {processors} processors, counter at {counter_mhz} MHz; Linux {kernel}; revision {revision}; {date}"
-        )
+        format!("{}; {}", self.setting(), self.date)
+    }
+
+    /// Where, and of which revision.
+    pub(crate) fn setting(&self) -> String {
+        let Self { machine, processors, counter_mhz, kernel, revision, .. } = self;
+        format!("{machine}, {processors} processors, counter at {counter_mhz} MHz; Linux {kernel}; revision {revision}")
     }
 }
 

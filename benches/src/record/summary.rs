@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use super::{
     html,
     judge::{Record, Row},
-    text::number,
+    text::{WEAKLY_MET, number},
 };
 
 /// As Markdown. A record comes with its name.
@@ -17,9 +17,10 @@ pub(crate) fn text(records: &[(String, Record)]) -> String {
 }
 
 fn write_text(out: &mut String, records: &[(String, Record)]) -> fmt::Result {
-    if let Some((_, first)) = records.first() {
-        writeln!(out, "{}\n", first.machine.line())?;
+    for (place, names) in places(records) {
+        writeln!(out, "- {place}: {}", names.join(", "))?;
     }
+    writeln!(out)?;
     writeln!(out, "| scenario | case | metric | tidegate | compared | bar | |\n|---|---|---|---:|---|---|---|")?;
     for (name, row) in judged(records) {
         let (case, metric, unit, met) = (&row.case, &row.metric, &row.unit, row.verdict());
@@ -27,15 +28,29 @@ fn write_text(out: &mut String, records: &[(String, Record)]) -> fmt::Result {
         writeln!(out, "| {name} | {case} | {metric}, {unit} | {} | {} | {bar} | {met} |", own(row), compared(row))?;
     }
     let failures: usize = records.iter().map(|(_, record)| record.failures.len()).sum();
-    let (met, all) = (judged(records).filter(|(_, row)| row.met == Some(true)).count(), judged(records).count());
-    writeln!(out, "\n{met} of {all} bars are met; {failures} runs failed or had errors.")
+    let count = |verdict: &str| judged(records).filter(|(_, row)| row.verdict() == verdict).count();
+    let (met, weak, all) = (count("met"), count(WEAKLY_MET), judged(records).count());
+    writeln!(out, "\n{met} of {all} bars are met, and {weak} {WEAKLY_MET}; {failures} runs failed or had errors.")
+}
+
+/// Where and at which revision each record was made: records that lie together need not have been made together.
+fn places(records: &[(String, Record)]) -> Vec<(String, Vec<&str>)> {
+    let mut places: Vec<(String, Vec<&str>)> = Vec::new();
+    for (name, record) in records {
+        let place = record.machine.setting();
+        match places.iter_mut().find(|(known, _)| *known == place) {
+            Some((_, names)) => names.push(name),
+            None => places.push((place, vec![name])),
+        }
+    }
+    places
 }
 
 /// A page that leads to those of the records.
 pub(crate) fn page(records: &[(String, Record)]) -> String {
     let mut body = String::from("<h1>Benchmarks</h1>");
-    if let Some((_, first)) = records.first() {
-        let _ = write!(body, "<p>{}</p>", html::escape(&first.machine.line()));
+    for (place, names) in places(records) {
+        let _ = write!(body, "<p>{}: {}</p>", html::escape(&place), html::escape(&names.join(", ")));
     }
     body.push_str(
         "<div class=\"wide\"><table><thead><tr><th>scenario</th><th>case</th><th>metric</th><th>tidegate</th>",
@@ -88,8 +103,12 @@ mod tests {
         let json = serde_json::to_string(&Record::of(head, &samples)).unwrap();
         let records = [("http-af_xdp".to_owned(), serde_json::from_str(&json).unwrap())];
         let table = text(&records);
-        let wanted = "| http-af_xdp | 1KiB | rate, requests/s | 30 | 1.50 × nginx | ≥ 2 × nginx | **missed** |\n\n0 of 1 bars are met; \
-                      1 runs failed";
+        let wanted = "| http-af_xdp | 1KiB | rate, requests/s | 30 | 1.50 × nginx | ≥ 2 × nginx | **missed** |\n\n0 of 1 bars are met, \
+                      and 0 met, in too few rounds for a claim; 1 runs failed";
+        assert!(
+            table.starts_with("- M, 2 processors, counter at 1 MHz; Linux k; revision r: http-af_xdp\n\n"),
+            "{table}"
+        );
         assert!(table.contains(wanted), "{table}");
         assert!(!table.contains("p50"), "{table}");
         let page = page(&records);

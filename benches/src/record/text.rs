@@ -88,6 +88,8 @@ impl Record {
 
 /// Rounds from which a median is quoted.
 const ENOUGH: u32 = 5;
+/// The verdict about fewer.
+pub(crate) const WEAKLY_MET: &str = "met, in too few rounds for a claim";
 /// Percent of its processor from which a load is taken for the limit: the rest is the kernel's part of it.
 const LOADED: f64 = 90.0;
 
@@ -100,7 +102,7 @@ impl Row {
             .filter_map(|(program, spread)| spread.filter(|s| s.median >= LOADED).map(|s| (program, s.median)))
             .map(|(program, median)| format!("{program} {median:.0} %"))
             .collect();
-        (self.metric == "load_busy" && !bound.is_empty()).then(|| {
+        (["load_busy", "generator_busy"].contains(&self.metric.as_str()) && !bound.is_empty()).then(|| {
             let (case, who) = (&self.case, bound.join(", "));
             format!("{case}: the load was the limit ({who} busy); these rates are lower bounds, and what a program spends on each piece of work is `program_cost`.")
         })
@@ -110,7 +112,7 @@ impl Row {
     pub(crate) fn verdict(&self) -> &'static str {
         match (self.bar.is_some(), self.met) {
             (false, _) => "",
-            (true, Some(true)) if self.rounds < ENOUGH => "met, in too few rounds for a claim",
+            (true, Some(true)) if self.rounds < ENOUGH => WEAKLY_MET,
             (true, Some(true)) => "met",
             (true, Some(false)) => "**missed**",
             (true, None) => "not measured",

@@ -5,12 +5,13 @@ PEERS=(nginx haproxy envoy)
 PORTS_KNOWN=(af_xdp)
 LOADS=(tidegate)
 ROUNDS=3
-# patience: seconds for all to be there; wake_rate: requests per second over all connections, so that each was idle before
-SETTING=([patience]=120 [wake_rate]=1000)
+# patience: seconds for every 100,000 to be there, and at least that; wake_rate: requests per second over all connections, so that each was idle before
+SETTING=([patience]=60 [wake_rate]=1000)
 BARS=("100k memory self <= 4096" "100k-tls memory self <= 12288")
 ALL=(
   "--rounds 1 --cases 10k,10k-tls"
-  "--rounds 1 --cases 100k,100k-tls --vs none"
+  "--rounds 5 --cases 100k,100k-tls"
+  "--rounds 1 --cases 1M,1M-tls"
   "--rounds 3 --cases wake_10k --seconds 3"
 )
 
@@ -51,17 +52,17 @@ scenario_measure() {
 
 # Memory with all idle, less that of the same program with none.
 conns_memory() {
-  local user kernel load status=0
+  local user kernel load status=0 patience=$((SETTING[patience] * ($3 > 100000 ? $3 / 100000 : 1)))
   user=$(conns_user "$1") kernel=$(conns_kernel "$1")
   SECONDS_EACH=600 load_run "$1" idle "$2" /1k "$3" '' >"$STATE/idle.line" 2>"$STATE/idle.log" &
   load=$!
-  if await "${SETTING[patience]}" conns_are "$1" "$3"; then
+  if await "$patience" conns_are "$1" "$3"; then
     # Until the last buffers are given back.
     sleep 6
     user=$(($(conns_user "$1") - user)) kernel=$(($(conns_kernel "$1") - kernel))
     conns_are "$1" "$3" || { echo "some of $3 connections did not stay" >&2; status=1; }
   else
-    echo "not all of $3 connections were there after ${SETTING[patience]} s, but $(conns_now "$1")" >&2
+    echo "not all of $3 connections were there after $patience s, but $(conns_now "$1")" >&2
     status=1
   fi
   conns_end "$1" "$load"

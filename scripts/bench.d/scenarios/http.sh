@@ -5,7 +5,8 @@ source "$ROOT/scripts/lib/bench/proxy.sh"
 proxy_defaults
 ALL=(
   "--seconds 2 --cases 1KiB,1KiB-256,half,new"
-  "--seconds 2 --cases 100MB --vs haproxy --load wrk"
+  "--seconds 1 --cases 0B,100KiB"
+  "--seconds 2 --cases 100MB --vs nginx,haproxy --load wrk"
   "--seconds 2 --cases 100MB --vs haproxy --load wrk --port tap"
 )
 

@@ -4,4 +4,4 @@
 source "$ROOT/scripts/lib/bench/proxy.sh"
 proxy_defaults
 BARS=("1KiB rate best >= 1.5" "half p99 best <= 0.7")
-ALL=("--seconds 2 --cases 1KiB")
+ALL=("--seconds 2 --cases 1KiB,half" "--seconds 1 --cases 0B,100KiB" "--seconds 2 --cases 100MB --vs nginx,haproxy")

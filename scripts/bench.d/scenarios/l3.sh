@@ -11,20 +11,23 @@ SETTING=([tolerance]=0.001 [resolution]=0.03)
 ALL=(
   "--port memory"
   "--port pcap --cases v4-64-*"
-  "--port af_xdp --vs testpmd_io,kernel --cases v4-64-1k"
-  "--port memif --vs testpmd_io,testpmd_macswap --cases v4-64-1k"
+  "--port af_xdp --vs testpmd_io,kernel --cases v4-64-1k,v4-imix-1k,v6-imix-1k"
+  "--port memif --vs testpmd_io,testpmd_macswap --cases v4-64-1k,v4-64-1M,v4-imix-1k,v6-imix-1k"
 )
 
 # On a veth what comes through under load, not what comes through without loss: that is decided by its 256 places and the scheduler,
 # see docs/bench/l3.md.
 scenario_bars() {
+  local metric
   case $PORT in
     memory) printf '%s\n' "v4-64-1M cycles self <= 100" "v4-64-1M allocations self <= 0" ;;
     pcap)
       echo "v4-64-1k above_io self <= 60"
       [[ " ${PROGRAMS[*]} " != *" l3fwd "* ]] || echo "v4-64-1k cycles l3fwd <= 1"
       ;;
-    af_xdp) printf '%s\n' "v4-64-1k flooded testpmd_io >= 1" "v4-64-1k flooded kernel >= 1.5" ;;
+    af_xdp)
+      for metric in flooded throughput; do printf '%s\n' "v4-64-1k $metric testpmd_io >= 1" "v4-64-1k $metric kernel >= 1.5"; done
+      ;;
   esac
 }
 

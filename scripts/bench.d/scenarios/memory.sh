@@ -11,7 +11,7 @@ BARS=(
   "conns 100000-connections:resident-per-connection self <= 4096"
   "conns-tls 100000-connections:resident-per-connection self <= 12288"
 )
-ALL=("--rounds 1 --set rounds=31")
+ALL=("--rounds 5")
 
 # Forwarding is in l3 --port memory.
 scenario_cases() { printf '%s\n' lpm segments http https handshakes conns conns-tls; }

@@ -7,7 +7,7 @@ LOADS=(tidegate wrk)
 SECONDS_EACH=5
 SETTING=([connections]=64 [rate]=5000 [per_second]=10)
 BARS=("changing failures self <= 0" "1M_routes failures self <= 0")
-ALL=("--rounds 1 --cases still,changing" "--rounds 1 --cases 1M_routes --vs none --seconds 10")
+ALL=("--cases still,changing" "--cases 1M_routes --seconds 10")
 
 # `still` is the same load without changes: what is not due to them.
 scenario_cases() { printf '%s\n' still changing 1M_routes; }

@@ -10,6 +10,7 @@ all_options() {
       --only) ONLY=$2; shift ;;
       --fresh) FRESH=yes ;;
       --save) SAVE=yes ;;
+      -h | --help) bench_usage; exit 0 ;;
       *) wrong "unknown option '$1' of all" ;;
     esac
     shift

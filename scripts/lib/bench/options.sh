@@ -50,7 +50,7 @@ race_options() {
       --html) HTML=$2 ;;
       --text) TEXT=$2 ;;
       --samples) SAMPLES=$2 ;;
-      -h | --help) scenario_usage; exit 0 ;;
+      -h | --help) PORT=$port; scenario_usage; exit 0 ;;
       *) wrong "unknown option '$1'" ;;
     esac
     shift 2
