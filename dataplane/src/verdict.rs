@@ -158,7 +158,7 @@ drop_reasons! {
     FragmentOverlap = "fragment_overlap",
     /// Fragments for this host whose other fragments did not come within a minute.
     FragmentTimeout = "fragment_timeout",
-    /// Fragments for this host that gave way to newer ones: 64 packets and 512 fragments wait at most in each core.
+    /// Fragments for this host that gave way to newer ones: 64 packets and 512 fragments wait at most in each core, and no more than an eighth of its frames.
     FragmentTableFull = "fragment_table_full",
     /// A protocol or port that nothing on this host serves; the sender is told by ICMP.
     NoListener = "no_listener",
