@@ -10,7 +10,7 @@ use crate::{
 
 /// Set on options that go into every fragment.
 const COPIED: u8 = 0x80;
-const MORE_FRAGMENTS: u16 = 0x2000;
+pub(super) const MORE_FRAGMENTS: u16 = 0x2000;
 const TCP: u8 = 6;
 /// Bytes of a TCP header without options.
 const TCP_HEADER: usize = 20;
@@ -70,7 +70,7 @@ pub(super) fn split(frame: &mut Frame, meta: &mut Meta, mtu: usize, turn: &mut T
 }
 
 /// Length, fragment field and checksum of a header whose other fields are in place.
-fn finish_header(header: &mut [u8], payload: usize, fragment: u16) {
+pub(super) fn finish_header(header: &mut [u8], payload: usize, fragment: u16) {
     let total = (header.len() + payload) as u16;
     header[2..4].copy_from_slice(&total.to_be_bytes());
     header[6..8].copy_from_slice(&fragment.to_be_bytes());

@@ -28,7 +28,7 @@ const LONGEST_ERROR: usize = 1280;
 /// Least MTU of a link (RFC 8200 §5).
 const LEAST_MTU: u32 = 1280;
 /// Hop limit of what we send, where no RFC asks for 255.
-const HOP_LIMIT: u8 = 64;
+pub(super) const HOP_LIMIT: u8 = 64;
 /// Protocol number.
 pub(super) const PROTOCOL: u8 = 58;
 

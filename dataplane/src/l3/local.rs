@@ -15,7 +15,7 @@ use crate::{
     verdict::{DropReason, Verdict},
 };
 
-const ICMP: u8 = 1;
+pub(super) const ICMP: u8 = 1;
 pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
 /// "No next header" (RFC 8200 §4.7): there is nothing to deliver.

@@ -8,9 +8,10 @@ use core::net::{IpAddr, Ipv6Addr};
 use super::{
     super::{
         State, Table, extension,
+        fragment::{MORE_FRAGMENTS, finish_header},
         icmp::{self, Unreachable},
         icmp4, icmp6,
-        local::UDP,
+        local::{ICMP, UDP},
         nd,
     },
     Partial, Piece,
@@ -24,11 +25,8 @@ use crate::{
     verdict::{DropReason, Verdict},
 };
 
-const ICMP: u8 = 1;
-/// Flag of IPv4 and of IPv6: other fragments follow.
-const MORE4: u16 = 0x2000;
+/// Of IPv6: other fragments follow.
 const MORE6: u16 = 1;
-const HOP_LIMIT: u8 = 64;
 /// Bytes of the headers of a reply's fragment.
 const HEADER4: usize = 20;
 const HEADER6: usize = 48;
@@ -77,10 +75,9 @@ fn put_together(turn: &mut Turn<'_>, partial: &Partial, mut meta: Meta) -> Optio
     let named = first.frame.data().get(usize::from(first.place.head)).copied();
     let packet = frame.data_mut().get_mut(at..)?;
     if meta.network == Network::Ipv4 {
+        u16::try_from(total).ok()?;
         let header = packet.get_mut(..head.len() - at)?;
-        header[2..4].copy_from_slice(&u16::try_from(total).ok()?.to_be_bytes());
-        header[6..8].fill(0);
-        close(header);
+        finish_header(header, total - header.len(), 0);
     } else {
         packet[4..6].copy_from_slice(&u16::try_from(total - 40).ok()?.to_be_bytes());
         *packet.get_mut(usize::from(first.place.named_at) - at)? = named?;
@@ -164,21 +161,19 @@ fn fragment(
     match (own, to) {
         (IpAddr::V4(own), IpAddr::V4(to)) => {
             let service = partial.pieces[0].frame.data().get(usize::from(asked.l3) + 1).copied().unwrap_or_default();
-            let field = (offset / 8) as u16 | if more { MORE4 } else { 0 };
+            let field = (offset / 8) as u16 | if more { MORE_FRAGMENTS } else { 0 };
             header[..2].copy_from_slice(&[0x45, service]);
-            header[2..4].copy_from_slice(&((l4 + part.len()) as u16).to_be_bytes());
             header[4..6].copy_from_slice(&(identification as u16).to_be_bytes());
-            header[6..8].copy_from_slice(&field.to_be_bytes());
-            header[8..12].copy_from_slice(&[HOP_LIMIT, ICMP, 0, 0]);
+            header[8..10].copy_from_slice(&[icmp6::HOP_LIMIT, ICMP]);
             header[12..16].copy_from_slice(&own.octets());
             header[16..20].copy_from_slice(&to.octets());
-            close(header);
+            finish_header(header, part.len(), field);
         }
         (IpAddr::V6(own), IpAddr::V6(to)) => {
             let field = offset as u16 | if more { MORE6 } else { 0 };
             header[..4].copy_from_slice(&[0x60, 0, 0, 0]);
             header[4..6].copy_from_slice(&((l4 - 40 + part.len()) as u16).to_be_bytes());
-            header[6..8].copy_from_slice(&[extension::FRAGMENT, HOP_LIMIT]);
+            header[6..8].copy_from_slice(&[extension::FRAGMENT, icmp6::HOP_LIMIT]);
             header[8..24].copy_from_slice(&own.octets());
             header[24..40].copy_from_slice(&to.octets());
             header[40..42].copy_from_slice(&[icmp6::PROTOCOL, 0]);
@@ -229,11 +224,4 @@ fn sum(a: IpAddr, b: IpAddr, meta: &Meta, pieces: &[Piece]) -> Sum {
         _ => Sum::new(),
     };
     pieces.iter().fold(start, |sum, piece| sum.add(piece.payload()))
-}
-
-/// The checksum of an IPv4 header whose other fields are in place.
-fn close(header: &mut [u8]) {
-    header[10..12].fill(0);
-    let sum = Sum::new().add(header).finish();
-    header[10..12].copy_from_slice(&sum.to_be_bytes());
 }
