@@ -31,6 +31,11 @@ def marked(dscp, v6):
     return link + head + bytes([10, 0, 1, 100, 10, 0, 2, 11]) + udp
 
 
+def join(v6, kind, length, cuts):
+    """Two packets for the gateway, cut into fragments: offset and length in units of eight bytes, and what is wrong."""
+    return bytes([0x80 | kind << 1 | v6, length]) + b"".join(bytes(cut) for cut in cuts)
+
+
 def main():
     ends = {}
     for case in cases():
@@ -50,6 +55,17 @@ def main():
     write("fragments", "seed-plain", bytes([0, 0, 0]) + bytes(200) + bytes([180]))
     write("fragments", "seed-options", bytes([3, 0x20, 9]) + bytes.fromhex("070704000000000194040000") + bytes(100) + bytes([200]))
     write("fragments", "seed-later", bytes([0, 0x20, 100]) + bytes(64) + bytes([200]))
+    for number, kind in enumerate(["echo", "tcp", "udp"]):
+        for v6 in (0, 1):
+            # Two packets at a time: one in order, the other from its end, with a repetition.
+            first = [(0, 40, 0), (40, 40, 0), (80, 255, 0)]
+            second = [(100, 255, 1), (50, 50, 1), (50, 50, 1), (0, 50, 1)]
+            mixed = [cut for pair in zip(first, second) for cut in pair] + second[3:]
+            write("fragments", f"seed-join-{kind}{4 + 2 * v6}", join(v6, number, 70, mixed))
+    overlap = [(0, 40, 0), (39, 255, 0), (40, 255, 0), (0, 40, 1), (40, 255, 1)]
+    write("fragments", "seed-join-overlap", join(0, 0, 70, overlap))
+    lies = [(0, 40, 4), (40, 40, 4), (0, 40, 8), (80, 255, 17), (0, 79, 1)]
+    write("fragments", "seed-join-never", join(1, 2, 70, lies))
     write("segments", "seed-data", piece(0x18, bytes([0, 0, 0]) + b"hello") + piece(0x11, bytes([5, 5, 0])))
     write("segments", "seed-options", piece(0x10, bytes([0, 0, 3]) + bytes.fromhex("0101080a0000000100000000")) + piece(0x10, bytes([8, 0, 3]) + bytes.fromhex("0101050a0000000100000009") + b"late"))
     write("segments", "seed-reset", piece(0x98, bytes([0, 0, 0]) + b"x" * 100) + piece(4, bytes([100, 0, 0])))

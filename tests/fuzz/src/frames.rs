@@ -6,19 +6,20 @@ use tidegate_dataplane::io::checksum::Sum;
 
 use crate::{
     gateway::{FRAMES, Gateway},
+    joined::joined,
     pieces,
 };
 
 /// Ethernet header from the neighbour on a port to us.
-fn link(port: usize, ethertype: u16) -> Vec<u8> {
+pub(crate) fn link(port: usize, ethertype: u16) -> Vec<u8> {
     let port = port as u8;
     [&[2, 0, 0, 0, port, 1, 2, 0, 0, 0, port, 2][..], &ethertype.to_be_bytes()].concat()
 }
 
 /// Bytes that fit into a buffer of the worker.
 const LONGEST: usize = 1700;
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
+pub(crate) const IPV4: u16 = 0x0800;
+pub(crate) const IPV6: u16 = 0x86dd;
 const ARP: u16 = 0x0806;
 const ME: [u8; 4] = [10, 0, 1, 100];
 const GATEWAY: [u8; 4] = [10, 0, 1, 1];
@@ -114,8 +115,17 @@ fn discovery(port: usize, choice: u8, rest: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A packet that is longer than the way out: its pieces make the packet that came in.
+/// With the first bit set fragments for the gateway itself, see [`joined`], else a packet through it.
 pub fn fragments(data: &[u8]) {
+    if data.first().is_some_and(|first| first & 0x80 != 0) {
+        joined(data);
+    } else {
+        cut(data);
+    }
+}
+
+/// A packet that is longer than the way out: its pieces make the packet that came in.
+fn cut(data: &[u8]) {
     let [words, high, low, sizes @ .., last] = data else { return };
     let (options, sizes) = sizes.split_at(sizes.len().min(usize::from(words % 11) * 4));
     let options = &options[..options.len() & !3];

@@ -5,6 +5,7 @@
 
 mod explain; // packets that do not exist, and then do
 mod frames; // raw frames through a worker
+mod joined; // fragments for the gateway itself
 mod text; // HTTP/1.1, netlink, the configuration
 
 #[path = "../../../dataplane/tests/gateway/mod.rs"]
