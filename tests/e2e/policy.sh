@@ -70,6 +70,12 @@ to = "fd88::/32"
 dscp = "ef"
 via = "fd00:3::21"
 
+# IPv4 by a router that is known by its IPv6 address (RFC 8950).
+[[policy]]
+name = "by-v6-router"
+to = "10.88.7.0/24"
+via = "fd00:3::21"
+
 [[policy]]
 name = "far"
 dscp = "af11"
@@ -119,6 +125,7 @@ each_rule_takes_its_packets() {
   takes 02:00:00:00:03:21 10.88.0.1 port=7800 && takes 02:00:00:00:03:21 10.88.0.1 port=9000 || return 1
   takes b1 10.88.0.1 port=7900 || return 1
   takes 02:00:00:00:06:31 fd88::1 dscp=46 && takes b1 fd88::1 dscp=44 || return 1
+  takes 02:00:00:00:06:31 10.88.7.1 || return 1
   takes 02:00:00:00:08:92 10.88.0.1 dscp=10
 }
 the_first_rule_wins() {

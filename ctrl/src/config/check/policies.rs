@@ -206,17 +206,23 @@ fn families(rule: &Policy, action: Option<&PolicyAction>, cx: &mut Checker<'_>) 
         return;
     }
     let Some(PolicyAction::Target(RouteTarget::NextHops(hops))) = action else { return };
+    // A router's IPv6 address is as good for IPv4 (RFC 8950).
     let routers: Vec<IpAddr> = hops.iter().filter_map(|hop| hop.via).collect();
-    let Some(router) = routers.first() else { return };
+    let Some(router) = routers.iter().find(|router| router.is_ipv4()) else { return };
     let spans = || rule.way.spans().find(|(key, _)| ["via", "next_hops"].contains(key)).map(|(_, span)| span);
-    if let (Some(other), Some(span)) = (routers.iter().find(|other| other.is_ipv4() != router.is_ipv4()), spans()) {
-        let message = format!("{router} and {other} are of different families");
-        cx.push(Diagnostic::error(Code::Conflict, span, message).help("make a rule for each family"));
+    if from.is_empty()
+        && to.is_empty()
+        && let (Some(other), Some(span)) = (routers.iter().find(|other| other.is_ipv6()), spans())
+    {
+        let message = format!("{other} takes IPv6 packets as well, and {router} does not");
+        let help = "make a rule for each family, or say by `from` or `to` that this one is for IPv4";
+        cx.push(Diagnostic::error(Code::Conflict, span, message).help(help));
         return;
     }
-    for prefix in from.iter().chain(&to).filter(|prefix| v4(prefix) != router.is_ipv4()) {
-        let message = format!("{} and {router} are of different families", prefix.0);
-        cx.push(Diagnostic::error(Code::Conflict, prefix.span, message).help("make a rule for each family"));
+    for prefix in from.iter().chain(&to).filter(|prefix| !v4(prefix)) {
+        let message = format!("{} is IPv6, and {router} is not", prefix.0);
+        let help = "make a rule for each family; one by a router's IPv6 address can be for both";
+        cx.push(Diagnostic::error(Code::Conflict, prefix.span, message).help(help));
     }
 }
 
@@ -244,12 +250,14 @@ fn covers(earlier: &model::Policy, later: &model::Policy) -> bool {
 
 /// Whether IPv4 and whether IPv6 packets may fit.
 fn fitting_families(policy: &model::Policy) -> [bool; 2] {
-    let router = match &policy.action {
-        PolicyAction::Target(RouteTarget::NextHops(hops)) => hops.iter().find_map(|hop| hop.via),
-        PolicyAction::Target(_) | PolicyAction::Lookup(_) => None,
+    let only_v4 = match &policy.action {
+        PolicyAction::Target(RouteTarget::NextHops(hops)) => {
+            hops.iter().any(|hop| hop.via.is_some_and(|via| via.is_ipv4()))
+        }
+        PolicyAction::Target(_) | PolicyAction::Lookup(_) => false,
     };
     [true, false].map(|v4| {
         let some = |nets: &[IpNet]| nets.is_empty() || nets.iter().any(|net| net.addr().is_ipv4() == v4);
-        some(&policy.from) && some(&policy.to) && router.is_none_or(|router| router.is_ipv4() == v4)
+        some(&policy.from) && some(&policy.to) && (v4 || !only_v4)
     })
 }

@@ -10,7 +10,7 @@ table! {
     /// Next hops, or an end.
     pub struct TargetKeys("[[route]]") {
         /// Next router, which must be in the subnet of an interface, unless `interface` is said too; or a list of routers, among which
-        /// flows are spread evenly. An IPv4 route may lead to a router's IPv6 address, also a link-local one (RFC 8950).
+        /// flows are spread evenly. IPv4 packets, too, may be sent to a router's IPv6 address, also a link-local one (RFC 8950).
         via: Optional<OneOrMany<IpAddr>>;
         /// Next hops among which flows are spread, up to 64; in place of `via` and `interface`.
         next_hops: Optional<List<RouteHop>>;

@@ -273,7 +273,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::l3::{Target, Then};
+    use crate::l3::{Hop, Target, Then};
 
     /// A small world, so that rules and packets meet.
     fn net() -> impl Strategy<Value = IpNet> {
@@ -288,7 +288,7 @@ mod tests {
 
     prop_compose! {
         fn some_rule()(
-            (vrf, own, target) in (0u16..2, prop::bool::weighted(0.2), 0u8..3),
+            (vrf, own, target) in (0u16..2, prop::bool::weighted(0.2), 0u8..4),
             (incoming, from, to) in (few((0u16..4).prop_map(InterfaceId)), few(net()), few(net())),
             (protocols, dscp) in (few(prop::sample::select(vec![1u8, 6, 17])), few(0u8..3)),
             (source, destination) in (few((0u16..8, 0u16..8)), few((65530u16..=65535, 65530u16..=65535))),
@@ -297,10 +297,12 @@ mod tests {
                 [source, destination].map(|list| list.into_iter().map(|(a, b)| a.min(b)..=a.max(b)).collect());
             let matches = Match { incoming, from, to, protocols, source_ports, destination_ports, dscp };
             let via = |gateway: &str| Then::Target(Target::Via { gateway: gateway.parse().unwrap(), interface: None });
+            let hop = |gateway: &str| Hop { gateway: Some(gateway.parse().unwrap()), interface: None, weight: 1 };
             let then = match target {
                 0 => Then::Target(Target::Blackhole),
                 1 => via("10.0.0.1"),
-                _ => via("fd00::1"),
+                2 => via("fd00::1"),
+                _ => Then::Target(Target::Spread(["fd00::1", "10.0.0.1"].map(hop).to_vec())),
             };
             PolicySpec { name: String::new(), vrf: VrfId(vrf), own, matches, then }
         }
@@ -336,7 +338,10 @@ mod tests {
             list.is_empty() || port.is_some_and(|port| list.iter().any(|range| range.contains(&port)))
         };
         let served = match &spec.then {
-            Then::Target(Target::Via { gateway, .. }) => gateway.is_ipv4() == from.is_ipv4(),
+            Then::Target(Target::Via { gateway, .. }) => gateway.is_ipv6() || from.is_ipv4(),
+            Then::Target(Target::Spread(hops)) => {
+                from.is_ipv4() || hops.iter().filter_map(|hop| hop.gateway).all(|gateway| gateway.is_ipv6())
+            }
             _ => true,
         };
         served

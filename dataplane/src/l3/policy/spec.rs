@@ -1,11 +1,11 @@
 //! Rules as the operator says them.
 
-use core::ops::RangeInclusive;
+use core::{net::IpAddr, ops::RangeInclusive};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::{
-    l3::spec::Target,
+    l3::spec::{Hop, Target},
     meta::{InterfaceId, VrfId},
 };
 
@@ -33,7 +33,8 @@ pub struct Match {
 pub enum Then {
     /// Where the routes of this domain lead; their own domain is one as well.
     Lookup(VrfId),
-    /// There, whatever the routes say. Packets of another family than its gateways do not fit the rule.
+    /// There, whatever the routes say. IPv6 packets do not fit the rule if a gateway of it has an IPv4 address; those of IPv4 go by either
+    /// (RFC 8950).
     Target(Target),
 }
 
@@ -52,7 +53,7 @@ pub struct PolicySpec {
     pub then: Then,
 }
 
-/// The family of addresses that a rule's next hops can serve.
+/// The family of packets that a rule's next hops can serve.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Family {
     V4,
@@ -62,23 +63,21 @@ pub(super) enum Family {
 
 impl Then {
     pub(super) fn family(&self) -> Family {
-        let gateway = match self {
-            Self::Target(Target::Via { gateway, .. }) => Some(*gateway),
-            Self::Target(Target::Spread(hops)) => hops.iter().find_map(|hop| hop.gateway),
-            Self::Lookup(_) | Self::Target(_) => None,
-        };
-        match gateway {
-            Some(gateway) if gateway.is_ipv4() => Family::V4,
-            Some(_) => Family::V6,
-            None => Family::Any,
-        }
+        if self.gateways().any(|gateway| gateway.is_ipv4()) { Family::V4 } else { Family::Any }
     }
 
-    /// All addresses of that family, which a route to the same next hops would be for.
+    /// All addresses that a route to the same next hops would be for.
     pub(super) fn destinations(&self) -> IpNet {
-        match self.family() {
-            Family::V6 => Ipv6Net::default().into(),
-            Family::V4 | Family::Any => Ipv4Net::default().into(),
-        }
+        let only_v6 = self.gateways().next().is_some() && self.family() == Family::Any;
+        if only_v6 { Ipv6Net::default().into() } else { Ipv4Net::default().into() }
+    }
+
+    fn gateways(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let (one, many): (_, &[Hop]) = match self {
+            Self::Target(Target::Via { gateway, .. }) => (Some(*gateway), &[]),
+            Self::Target(Target::Spread(hops)) => (None, hops),
+            Self::Lookup(_) | Self::Target(_) => (None, &[]),
+        };
+        one.into_iter().chain(many.iter().filter_map(|hop| hop.gateway))
     }
 }

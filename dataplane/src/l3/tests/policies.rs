@@ -123,11 +123,22 @@ fn the_first_rule_wins_and_may_leave_it_to_the_routes() {
 }
 
 #[test]
-fn a_gateway_serves_its_family_only() {
+fn a_gateway_of_ipv4_serves_ipv4_only_and_one_of_ipv6_both() {
     let mut router = Router::new(ruled(vec![rule(Match::default(), via("10.77.12.2"))]));
     assert_eq!((way(&mut router, &udp4(FAR, 64, 40)), way(&mut router, &udp6(FAR6, 64, 40))), (2, 1));
     let mut router = Router::new(ruled(vec![rule(Match::default(), via("fd77:12::2"))]));
+    let packet = udp4(FAR, 64, 40);
+    // RFC 8950: found by neighbour discovery, the packet stays what it is.
+    assert_eq!(router.receive(0, &packet), [forwarded(packet, 2)]);
+    assert_eq!(way(&mut router, &udp6(FAR6, 64, 40)), 2);
+    let only_v6 = Match { to: nets("::/0"), ..Match::default() };
+    let mut router = Router::new(ruled(vec![rule(only_v6, via("fd77:12::2"))]));
     assert_eq!((way(&mut router, &udp4(FAR, 64, 40)), way(&mut router, &udp6(FAR6, 64, 40))), (1, 2));
+    // Flows are spread over both.
+    let hop = |gateway: &str| Hop { gateway: Some(gateway.parse().unwrap()), interface: None, weight: 1 };
+    let mixed = Then::Target(Target::Spread(["10.77.12.2", "fd77:12::2"].map(hop).to_vec()));
+    let mut router = Router::new(ruled(vec![rule(Match::default(), mixed)]));
+    assert_eq!((way(&mut router, &udp4(FAR, 64, 40)), way(&mut router, &udp6(FAR6, 64, 40))), (2, 1));
 }
 
 #[test]
