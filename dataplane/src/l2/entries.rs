@@ -25,7 +25,8 @@ pub(super) const NONE: u32 = u32::MAX;
 pub struct Bounds {
     /// Entries beside the static ones. 100 bytes each.
     pub entries: usize,
-    /// New neighbours asked for per second, a quarter of it at once: a scan of our links must not become a broadcast storm.
+    /// New neighbours asked for per second on each interface, a quarter of it at once: a scan of a link must not become a broadcast
+    /// storm.
     pub questions: u32,
 }
 

@@ -68,7 +68,8 @@ pub struct State {
     pending: Pending,
     failed: Vec<(Frame, Meta)>,
     bounds: Bounds,
-    questions: Bucket,
+    /// About new neighbours, by interface.
+    questions: Vec<Bucket>,
     /// When an address of ours was last defended, by interface.
     defended: Vec<Option<Instant>>,
     announcer: Announcer,
@@ -92,7 +93,7 @@ impl State {
             pending: Pending::new(limits.waiting_per_neighbor, limits.waiting),
             failed: Vec::with_capacity(limits.waiting),
             bounds: Bounds::default(),
-            questions: bounds::questions(Bounds::default()),
+            questions: Vec::new(),
             defended: Vec::new(),
             announcer: Announcer::new(seed),
             vigil: Vigil::new(),
@@ -188,7 +189,7 @@ impl State {
     ) -> Option<DropReason> {
         let slot = match self.entries.find(meta.out, target) {
             Some(slot) => slot,
-            None if !self.questions.take(turn.now) => return Some(DropReason::NeighborRateLimited),
+            None if !self.may_ask(meta.out, turn.now) => return Some(DropReason::NeighborRateLimited),
             None => {
                 let Some(slot) = self.create(table, turn, meta.out, target) else {
                     return Some(DropReason::NeighborTableFull);

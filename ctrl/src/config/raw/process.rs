@@ -187,8 +187,9 @@ table! {
         /// gives way to a new one, else one that has been silent for long; if all were confirmed lately, what is for the new one is lost as
         /// `neighbor_table_full`. More than the largest links have stations is right: a scan of a link costs only itself.
         entries: At<Int<64, 65_536>> = Int::new(4096), "4096";
-        /// New neighbours that are asked for per second, a quarter of it at once; packets for more are lost as `neighbor_rate_limited`. A
-        /// scan from afar makes no more questions on the link than this; neighbours that are known do not count.
+        /// New neighbours that each core asks for per second on each interface, a quarter of it at once; packets for more are lost as
+        /// `neighbor_rate_limited`. A scan from afar makes no more questions on a link than this, and takes nothing from other links;
+        /// neighbours that are known do not count.
         questions_per_second: At<Int<4, 1_000_000>> = Int::new(1000), "1000";
     }
 }

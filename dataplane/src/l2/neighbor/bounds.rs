@@ -4,6 +4,7 @@ use core::net::IpAddr;
 
 use super::State;
 use crate::{
+    clock::Instant,
     l2::{Bounds, Bucket, Table, Turn},
     meta::InterfaceId,
     verdict::DropReason,
@@ -20,9 +21,15 @@ impl State {
         self.timers.reserve(bounds.entries.saturating_sub(self.timers.len()));
         // A reload that says the same gives nobody a full bucket.
         if bounds.questions != self.bounds.questions {
-            self.questions = questions(bounds);
+            self.questions.clear();
         }
+        self.questions.resize(table.interfaces().len(), questions(bounds));
         self.bounds = bounds;
+    }
+
+    /// Whether a new neighbour on `interface` may be asked for: a scan of one link takes nothing from the others.
+    pub(super) fn may_ask(&mut self, interface: InterfaceId, now: Instant) -> bool {
+        self.questions.get_mut(interface.index()).is_some_and(|questions| questions.take(now))
     }
 
     /// Makes an entry within the limits, evicting another if need be.
@@ -48,8 +55,8 @@ impl State {
     }
 }
 
-/// How many new neighbours may be asked for.
-pub(super) const fn questions(bounds: Bounds) -> Bucket {
+/// How many new neighbours may be asked for on a link.
+const fn questions(bounds: Bounds) -> Bucket {
     let at_once = bounds.questions / QUESTIONS_AT_ONCE;
     Bucket::per_second(bounds.questions, if at_once == 0 { 1 } else { at_once })
 }

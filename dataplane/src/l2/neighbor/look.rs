@@ -19,7 +19,7 @@ impl State {
             pending: self.pending.rehearsal(),
             failed: Vec::new(),
             bounds: self.bounds,
-            questions: self.questions,
+            questions: self.questions.clone(),
             defended: self.defended.clone(),
             announcer: Announcer::new(0),
             vigil: self.vigil.rehearsal(),

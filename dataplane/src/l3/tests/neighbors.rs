@@ -324,6 +324,8 @@ fn a_scan_does_not_become_a_broadcast_storm() {
     };
     let asked = scan(&mut router, 0);
     assert_eq!((asked, router.drops(DropReason::NeighborRateLimited)), (250, 750));
+    // Those who want a new neighbour on another link do not notice.
+    assert_eq!(router.receive(0, &udp4("10.77.12.50", 64, 0)).len(), 1);
     // The operator may want fewer.
     wide.neighbor_bounds.questions = 40;
     router.reload(wide);
