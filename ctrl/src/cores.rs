@@ -16,7 +16,6 @@ use tidegate_dataplane::{
     clock::Clock,
     frame::{Arena, ArenaError},
     io::{Device, Port, PortError, PortInfo, affinity, park::Waker},
-    l2::Conflict,
     l4::{Secrets, Stats as TcpStats, TcpOptions},
     l7::app::{App, Host},
     stats::CoreStats,
@@ -24,7 +23,7 @@ use tidegate_dataplane::{
     tables::Tables,
     worker::{
         HostLink, Spec, Worker,
-        handover::{self, Links},
+        handover::{self, Links, Notice},
         idle::Idle,
     },
 };
@@ -112,7 +111,7 @@ pub struct Cores {
     threads: Vec<JoinHandle<()>>,
     observed: Vec<Observed>,
     devices: Arc<Mutex<Vec<Device>>>,
-    notices: Vec<Consumer<Conflict>>,
+    notices: Vec<Consumer<Notice>>,
     lines: Arc<Lines>,
 }
 
@@ -123,9 +122,9 @@ impl Cores {
     }
 
     /// What the cores have noticed since the last call.
-    pub fn conflicts(&mut self) -> Vec<Conflict> {
+    pub fn notices(&mut self) -> Vec<Notice> {
         let rings = self.notices.iter_mut();
-        rings.flat_map(|ring| std::iter::from_fn(|| ring.pop_with(|conflict| *conflict))).collect()
+        rings.flat_map(|ring| std::iter::from_fn(|| ring.pop_with(|notice| *notice))).collect()
     }
 
     /// What can be seen of each core.

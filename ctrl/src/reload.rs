@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tidegate_dataplane::io::PortError;
 use tidegate_dataplane::l2::Conflict;
+use tidegate_dataplane::l3::Disagreement;
 
 use crate::compile::{CompileError, Inputs};
 use crate::config::model::Name;
@@ -75,6 +76,19 @@ impl Reloader {
                 "another station uses our address, and it is defended: give one of the two another address"
             );
         }
+    }
+
+    /// Another router of a link tells its hosts something else than we do.
+    pub fn disagreement(&self, disagreement: Disagreement) {
+        let Disagreement { interface: id, router, variable, theirs, ours } = disagreement;
+        tracing::warn!(
+            interface = self.publication.tables().l3.link().interface(id).name,
+            %router,
+            of = variable.key(),
+            theirs,
+            ours,
+            "another router advertises something else than this one, and hosts keep what they heard last: let both say the same"
+        );
     }
 
     /// Puts addresses to use that nobody has claimed in time.

@@ -166,6 +166,8 @@ drop_reasons! {
     IcmpMalformed = "icmp_malformed",
     /// An ICMP message this host does not act on.
     IcmpIgnored = "icmp_ignored",
+    /// Another router of the link advertises something else than we do (RFC 4861 §6.2.7): hosts keep what they heard last. The log says what.
+    RouterDisagrees = "router_disagrees",
     /// The limit on ICMP errors and echo replies per second was reached.
     IcmpRateLimited = "icmp_rate_limited",
     /// IPv6 extension headers in a wrong order, too many, or cut off (RFC 8200 §4).

@@ -95,6 +95,60 @@ farewell_at_the_end() {
   ns client sysctl -qw net.ipv6.conf.eth0.accept_ra=0
   gateway_start "$DRIVER" "$STATE"
 }
+# Switches that look (RFC 4541) bring solicitations only where they are listened to: the groups of new addresses are reported, those
+# of old ones left, and queriers of both versions answered (RFC 9777).
+mld() { ns client timeout 30 "$PYTHON" "$ROOT/tests/e2e/mld.py" eth0 "$@"; } # mld WHAT SECONDS GROUP…
+groups_are_reported() {
+  told_while reports 's|"10\.0\.1\.1/24"|"10.0.1.1/24", "fd00:1::7:9/64"|' && told_while left 's|, "fd00:1::7:9/64"||'
+}
+told_while() { # told_while WHAT EDIT
+  local heard status=0
+  mld "$1" 10 ff02::1:ff07:9 >"$STATE/mld" 2>&1 &
+  heard=$!
+  await 10 grep -q listening "$STATE/mld" || status=1
+  reloaded "$2" || status=1
+  wait "$heard" || status=1
+  cat "$STATE/mld"
+  return "$status"
+}
+queriers_are_answered() { mld query 5 ff02::1:ff00:1 ff02::2; }
+# For minutes after it the gateway speaks version 1, so that this comes last.
+queriers_of_version_1_are_answered() { mld query1 5 ff02::1:ff00:1 ff02::2; }
+# A Linux bridge that looks: the gateway's groups are in its table, and solicitations still come through.
+a_bridge_that_looks_knows_them() {
+  local status=0
+  [[ $DRIVER == tap ]] || return 0
+  ns gw ip link set br0 type bridge mcast_snooping 1 mcast_querier 1 || return 1
+  await 20 in_bridge ff02::1:ff00:1 || { ns gw bridge mdb show dev br0; status=1; }
+  ns client ip -6 neighbor flush dev eth0
+  ns client ping -q -c2 -i 0.2 -W2 fd00:1::1 || status=1
+  ns gw ip link set br0 type bridge mcast_querier 0
+  return "$status"
+}
+in_bridge() { ns gw bridge mdb show dev br0 | grep -q "grp $1 "; }
+
+# RFC 4861 §6.2.7: another router that tells hosts something else is named in the log, once, and counted.
+another_router_disagrees() {
+  local before status=0
+  reloaded '/^addresses = \["10\.0\.1\.1/a [port.router_advertisements]\ninterval_s = 600\nprefixes = [{ prefix = "fd00:1::/64", valid_lifetime_s = 86000, preferred_lifetime_s = 14000 }]' || return 1
+  before=$(dropped router_disagrees)
+  advertises 'chlim=64' && advertises 'chlim=32' && advertises 'chlim=32' || status=1
+  await 5 dropped_since router_disagrees "${before:-0}" 2 || { echo "counted: $(dropped router_disagrees)"; status=1; }
+  await 5 logged 'another router advertises.*fe80::abcd' || { echo "not logged"; status=1; }
+  grep 'another router' "$STATE/gateway.log"
+  expect "times in the log" "$(grep -c 'another router advertises' "$STATE/gateway.log")" 1 || status=1
+  logged 'another router advertises.*hop_limit.*theirs.*32.*ours.*64' || { echo "it does not say what"; status=1; }
+  reloaded '/^\[port\.router_advertisements\]/,/^prefixes = /d' || status=1
+  return "$status"
+}
+dropped_since() { (($(dropped "$1") - $2 == $3)); } # dropped_since REASON BEFORE COUNT
+advertises() { # advertises FIELDS — what an advertisement of another router says
+  ns client "$PYTHON" -c "
+from scapy.all import Ether, ICMPv6ND_RA, ICMPv6NDOptPrefixInfo, IPv6, get_if_hwaddr, sendp
+prefix = ICMPv6NDOptPrefixInfo(prefix='fd00:1::', prefixlen=64, validlifetime=86000, preferredlifetime=14000)
+sendp(Ether(src=get_if_hwaddr('eth0'), dst='33:33:00:00:00:01') / IPv6(src='fe80::abcd', dst='ff02::1', hlim=255)
+      / ICMPv6ND_RA(routerlifetime=1800, M=0, O=0, $1) / prefix, iface='eth0', verbose=0)"
+}
 said_by_kernel() { ns client ip -6 "${@:2}" | grep -qE "$1"; }
 gone_from_kernel() { ! said_by_kernel "$@"; }
 
@@ -102,4 +156,9 @@ check new-address-is-announced new_address_is_announced
 check conflict-is-reported conflict_is_reported
 check withheld-until-it-is-free withheld_until_it_is_free
 check hosts-configure-themselves hosts_configure_themselves
+check groups-are-reported groups_are_reported
+check queriers-are-answered queriers_are_answered
+check a-bridge-that-looks-knows-them a_bridge_that_looks_knows_them
+check another-router-disagrees another_router_disagrees
 check farewell-at-the-end farewell_at_the_end
+check queriers-of-version-1-are-answered queriers_of_version_1_are_answered

@@ -3,13 +3,20 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tidegate_dataplane::worker::handover::Notice;
+
 use super::Control;
 
 impl Control {
     pub(super) fn hear(&mut self) {
-        for conflict in self.parts.cores.conflicts() {
-            Arc::make_mut(&mut self.disputes).note(&conflict, SystemTime::now());
-            self.parts.reloader.conflict(conflict);
+        for notice in self.parts.cores.notices() {
+            match notice {
+                Notice::Conflict(conflict) => {
+                    Arc::make_mut(&mut self.disputes).note(&conflict, SystemTime::now());
+                    self.parts.reloader.conflict(conflict);
+                }
+                Notice::Disagreement(disagreement) => self.parts.reloader.disagreement(disagreement),
+            }
         }
         self.quiet.look(self.parts.reloader.publication().tables().l3.link());
     }

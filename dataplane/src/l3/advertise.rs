@@ -36,8 +36,8 @@ const MOST_WITHDRAWN: usize = 16;
 const ROUTER_ADVERTISEMENT: u8 = 134;
 const ON_LINK: u8 = 0x80;
 const AUTONOMOUS: u8 = 0x40;
-const MANAGED: u8 = 0x80;
-const OTHER: u8 = 0x40;
+pub(super) const MANAGED: u8 = 0x80;
+pub(super) const OTHER: u8 = 0x40;
 
 /// What an interface tells hosts (the names are those of RFC 4861 §6.2.1).
 #[derive(Clone, PartialEq, Eq, Debug)]

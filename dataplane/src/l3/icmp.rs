@@ -3,7 +3,14 @@
 use core::net::{IpAddr, SocketAddr};
 
 use super::{
-    Table, advertise::Advertiser, extension::Fault, icmp4, icmp6, input::addresses_of, join::Joiner, listener::Listener,
+    Table,
+    advertise::Advertiser,
+    consistency::{Consistency, Disagreement},
+    extension::Fault,
+    icmp4, icmp6,
+    input::addresses_of,
+    join::Joiner,
+    listener::Listener,
 };
 use crate::{
     clock::Instant,
@@ -47,6 +54,7 @@ pub struct State {
     replies: Bucket,
     identification: u16,
     pub(super) advertiser: Advertiser,
+    pub(super) consistency: Consistency,
     pub(super) listener: Listener,
     pub(super) joiner: Joiner,
     pub(super) silent: Silent,
@@ -63,6 +71,7 @@ impl State {
             replies,
             identification: 0,
             advertiser: Advertiser::new(),
+            consistency: Consistency::default(),
             listener: Listener::new(),
             joiner: Joiner::default(),
             silent: Silent::default(),
@@ -79,6 +88,7 @@ impl State {
             replies,
             identification,
             advertiser: Advertiser::new(),
+            consistency: Consistency::default(),
             listener: Listener::new(),
             joiner: Joiner::default(),
             silent,
@@ -94,6 +104,7 @@ impl State {
     /// Takes over a new generation of tables.
     pub fn adopt(&mut self, table: &Table) {
         self.advertiser.adopt(table);
+        self.consistency.adopt();
         self.listener.adopt(table);
         self.silent.read(table.link());
         // A reload that says the same gives nobody a full bucket.
@@ -107,6 +118,11 @@ impl State {
     pub fn next_deadline(&self) -> Option<Instant> {
         let deadlines = [self.advertiser.next_deadline(), self.listener.next_deadline(), self.joiner.next_deadline()];
         deadlines.into_iter().flatten().min()
+    }
+
+    /// Another router that tells hosts something else than we do, for the management thread.
+    pub fn take_disagreement(&mut self) -> Option<Disagreement> {
+        self.consistency.take()
     }
 
     pub(super) fn may_reply(&mut self, now: Instant) -> bool {

@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv6Addr};
 
 use super::{
-    State, Table, extension,
+    State, Table, consistency, extension,
     icmp::{self, Complaint, FlowError, QuotedFlow, Unreachable},
     input::addresses_of,
     listener, nd,
@@ -54,6 +54,9 @@ pub(super) fn receive(
         }
         nd::SOLICITATION | nd::ADVERTISEMENT => nd::receive(table, link, turn, frame, meta, source, destination),
         nd::ROUTER_SOLICITATION => nd::solicited(table, state, link, turn, frame, meta, source),
+        nd::ROUTER_ADVERTISEMENT => {
+            consistency::receive(table, &mut state.consistency, turn, (frame, meta), (source, message))
+        }
         listener::QUERY => listener::receive(&mut state.listener, frame, meta, (source, message), turn.now),
         UNREACHABLE..=PARAMETER_PROBLEM
             // Connections are in the main domain.

@@ -16,6 +16,7 @@ pub mod icmp4; // RFC 792
 pub mod icmp6; // RFC 4443
 pub mod nd; // RFC 4861: neighbour discovery
 pub mod advertise; // RFC 4861: what hosts are told about us as a router
+pub mod consistency; // RFC 4861 §6.2.7: what other routers tell them
 mod listener; // RFC 9777: the groups we listen to
 pub mod reverse_path; // RFC 3704: does the source lie where the packet came from?
 pub mod policy; // rules that come before the routes
@@ -50,6 +51,7 @@ pub use crate::meta::VrfId;
 pub use advertise::{Advertise, Prefix};
 pub use build::{Builder, Used};
 pub use clamp::SegmentLimit;
+pub use consistency::Disagreement;
 pub use group::Group;
 pub use icmp::{IcmpLimits, State};
 pub use policy::{Match, PolicySpec, Then};

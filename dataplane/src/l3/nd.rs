@@ -1,7 +1,8 @@
 //! Neighbour discovery (RFC 4861): solicitations answered in place, what neighbours say learnt. Router solicitations are answered by
 //! the next advertisement, see [`advertise`](super::advertise).
 //!
-//! Routers do not listen to router advertisements of others (§6.2.7 concerns their consistency only), nor to redirects (§8).
+//! Of the advertisements of other routers only their [consistency](super::consistency) with ours is looked at; redirects concern hosts
+//! alone (§8).
 
 use core::net::{IpAddr, Ipv6Addr};
 
@@ -20,6 +21,7 @@ use crate::{
 };
 
 pub(super) const ROUTER_SOLICITATION: u8 = 133;
+pub(super) const ROUTER_ADVERTISEMENT: u8 = 134;
 pub(super) const SOLICITATION: u8 = 135;
 pub(super) const ADVERTISEMENT: u8 = 136;
 /// Flags of an advertisement: we are a router; it answers a question; it replaces what was known.

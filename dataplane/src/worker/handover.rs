@@ -11,6 +11,7 @@ use crate::{
     frame::{Arena, Frame},
     io::park::Waker,
     l2::Conflict,
+    l3::Disagreement,
     meta::{Flags, Meta},
     see::order::{self, Desk, Letter, Line},
     sync::spsc::{self, Consumer, Producer},
@@ -26,14 +27,23 @@ struct Parcel {
     meta: Meta,
 }
 
-/// Conflicts that wait for the management thread.
+/// Notices that wait for the management thread.
 const NOTICES: usize = 16;
+
+/// What the management thread should know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// Another station uses an address of ours.
+    Conflict(Conflict),
+    /// Another router tells hosts something else than we do.
+    Disagreement(Disagreement),
+}
 
 /// One core's ends of all rings.
 #[derive(Default)]
 pub struct Links {
     /// To the management thread, if it listens.
-    notices: Option<Producer<Conflict>>,
+    notices: Option<Producer<Notice>>,
     /// By core; `None` for this core itself.
     to: Vec<Option<Outbox>>,
     from: Vec<Consumer<Parcel>>,
@@ -99,16 +109,16 @@ impl Links {
     }
 
     /// Opens the ring to the management thread; returns its end.
-    pub fn notices(&mut self) -> Consumer<Conflict> {
-        let (notices, reader) = spsc::channel(NOTICES, Conflict::default);
+    pub fn notices(&mut self) -> Consumer<Notice> {
+        let (notices, reader) = spsc::channel(NOTICES, || Notice::Conflict(Conflict::default()));
         self.notices = Some(notices);
         reader
     }
 
-    /// Tells the management thread, if it listens and is not far behind: the conflict is counted in any case.
-    pub(super) fn notify(&mut self, conflict: Conflict) {
+    /// Tells the management thread, if it listens and is not far behind: what it is about is counted in any case.
+    pub(super) fn notify(&mut self, notice: Notice) {
         if let Some(notices) = &mut self.notices {
-            let _ = notices.push_with(|slot| *slot = conflict);
+            let _ = notices.push_with(|slot| *slot = notice);
         }
     }
 

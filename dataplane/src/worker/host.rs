@@ -169,7 +169,9 @@ fn is_for_kernel(table: &l2::Table, slot: &Slot) -> bool {
         Verdict::Consumed => !meta.flags.contains(Flags::HANDED_OVER) && concerns_both(frame, meta),
         // An answer to a question of the kernel's.
         Verdict::Drop(DropReason::ArpIgnored) => is_arp_reply(frame, meta),
-        Verdict::Drop(DropReason::IcmpIgnored) => icmp_kind(frame, meta) != Some(SOLICITATION),
+        Verdict::Drop(DropReason::IcmpIgnored | DropReason::RouterDisagrees) => {
+            icmp_kind(frame, meta) != Some(SOLICITATION)
+        }
         // A whole TCP segment may be for a listener of ours, and the kernel would reset it.
         Verdict::Drop(DropReason::FragmentForHost) => meta.protocol != TCP,
         Verdict::Drop(DropReason::NotForwardable) => is_link_scope(frame, meta),

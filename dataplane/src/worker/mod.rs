@@ -38,7 +38,7 @@ use crate::{
     tables::{Current, Generation, Phase, Tables},
     verdict::DropReason,
 };
-use handover::Links;
+use handover::{Links, Notice};
 pub use host::HostLink;
 use host::Hosts;
 use idle::{Idle, Idler};
@@ -206,7 +206,10 @@ impl<A: App> Worker<A> {
         if work > 0 {
             self.meter.lap(Stage::Tx, 0);
             while let Some(conflict) = self.link.take_conflict() {
-                self.links.borrow_mut().notify(conflict);
+                self.links.borrow_mut().notify(Notice::Conflict(conflict));
+            }
+            while let Some(disagreement) = self.net.take_disagreement() {
+                self.links.borrow_mut().notify(Notice::Disagreement(disagreement));
             }
         }
         self.stats.free_frames.set(self.arena.available() as u64);

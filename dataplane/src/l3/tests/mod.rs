@@ -12,6 +12,7 @@ mod discovery; // ND
 mod states; // of a neighbour, one after the other
 mod listener; // the groups we listen to
 mod presence; // our own addresses on their links, and what hosts are told
+mod consistency; // with what other routers tell them
 mod errors; // what senders are told
 mod segments; // how long segments in transit may be
 mod vlans; // interfaces with tags

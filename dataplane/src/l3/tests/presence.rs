@@ -18,7 +18,7 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The router of the other tests, whose port 0 shows itself as given.
-fn showing(presence: Presence, advertise: Option<Advertise>) -> Spec {
+pub(super) fn showing(presence: Presence, advertise: Option<Advertise>) -> Spec {
     let mut spec = spec();
     (spec.interfaces[0].presence, spec.interfaces[0].advertise) = (presence, advertise);
     spec
@@ -28,7 +28,7 @@ fn announcing() -> Presence {
     Presence { announce: true, ..Presence::default() }
 }
 
-fn advertising() -> Advertise {
+pub(super) fn advertising() -> Advertise {
     Advertise {
         interval: Duration::from_secs(60),
         least_interval: Duration::from_secs(20),
