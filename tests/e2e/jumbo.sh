@@ -69,6 +69,27 @@ listener() {
   return "$status"
 }
 
+# A VLAN of a jumbo port carries as much as the port: the tag comes on top. The client's device is made in user space (tags.py).
+a_vlan_of_a_jumbo_port() {
+  local tags status=0
+  printf '%s\n' '[[vlan]]' 'name = "ten"' 'port = "lan"' 'id = 10' 'addresses = ["10.10.0.1/24", "fd10::1/64"]' | extended || return 1
+  spawn client "$STATE/tags.log" "$PYTHON" "$ROOT/tests/e2e/tags.py" eth0 v10=10
+  tags=$SPAWNED
+  await 5 grep -q ready "$STATE/tags.log" || { cat "$STATE/tags.log"; status=1; }
+  ns client ip link set v10 mtu 9000 up
+  ns client ip address add 10.10.0.100/24 dev v10
+  ns client ip address add fd10::100/64 dev v10 nodad
+  expect "MTU" "$(show ports --json | jq '.interfaces[] | select(.name == "ten") | .mtu')" 9000 || status=1
+  sizes 10.10.0.1 28 && sizes fd10::1 48 || status=1
+  # In with a tag, out without one, and back.
+  ns client ip route add 10.0.2.11/32 via 10.10.0.1 dev v10
+  sizes 10.0.2.11 28 || status=1
+  ns client ip route del 10.0.2.11/32 via 10.10.0.1 dev v10
+  kill "$tags"
+  wait "$tags" 2>/dev/null || true
+  return "$status"
+}
+
 # To a wire of 1500: in pieces where the sender allows it, else it is told.
 fragments() { ns client ping -q -c2 -i 0.05 -W2 -M dont -s 8000 10.0.3.11; }
 told() { # told PATTERN COMMAND…
@@ -102,6 +123,7 @@ check flood-ping-loses-nothing flood
 check no-port-lost-any no_port_lost_any
 check tcp-through tcp_through
 check listener listener
+check a-vlan-of-a-jumbo-port a_vlan_of_a_jumbo_port
 check to-1500-in-fragments fragments
 check to-1500-too-big-v4 told 'Frag needed and DF set \(mtu = 1500\)' ns client ping -c2 -i 0.2 -W1 -M "do" -s 8000 10.0.3.11
 check to-1500-too-big-v6 told 'Packet too big: mtu=1500' ns client ping -c2 -i 0.2 -W1 -M "do" -s 8000 fd00:3::11
