@@ -103,7 +103,7 @@ impl Whole {
             let header = [0x60, 0, 0, 0, length[0], length[1], 44, 64];
             return [&link(0, IPV6)[..], &header, &source, &destination, &fragment, part].concat();
         }
-        let field = (offset as u16 / 8 | if more { 0x2000 } else { 0 }).to_be_bytes();
+        let field = ((offset as u16 / 8) | if more { 0x2000 } else { 0 }).to_be_bytes();
         let length = (20 + part.len() as u16).to_be_bytes();
         let start =
             [0x45, 0, length[0], length[1], 0, self.identification, field[0], field[1], 64, self.protocol, 0, 0];
@@ -171,7 +171,7 @@ impl Whole {
 }
 
 /// Fragments of two packets for the gateway, as `data` cuts them; how many packets it joined and answered.
-pub fn joined(data: &[u8]) -> usize {
+pub(crate) fn joined(data: &[u8]) -> usize {
     let [how, length, rest @ ..] = data else { return 0 };
     let len = usize::from(*length) * 16;
     let mut wholes = [1, 2].map(|identification| Whole::new(how & 1 != 0, how >> 1 & 3, identification, len));
