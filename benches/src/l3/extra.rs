@@ -57,6 +57,11 @@ impl Extra {
         };
     }
 
+    /// Whether it can be measured with so many routes: a few may all lead the same way.
+    pub(super) const fn fits(self, routes: usize) -> bool {
+        !matches!(self, Self::Strict) || routes >= 16
+    }
+
     /// Where the route of this number leads.
     pub(super) fn target(self, number: usize, to: &IpNet) -> Target {
         let v6 = to.addr().is_ipv6();

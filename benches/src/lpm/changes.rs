@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use tidegate_dataplane::{
     clock::Clock,
-    l3::{Builder, Learnt, Table, Target, VrfId},
+    l3::{Builder, Learnt, ReversePath, Table, Target, VrfId},
     meta::InterfaceId,
 };
 
@@ -19,12 +19,20 @@ use crate::{
 /// Changes of each kind and family in a round.
 const CHANGES: usize = 500;
 
-/// Both families in one table, and single routes of it that go and come back.
+/// Both families in one table, and single routes of it that go and come back; then IPv4 alone where sources are asked for, too.
 pub(super) fn measure(shape: Shape, (routes, routes6): (usize, usize), rounds: usize, table: &mut report::Table) {
-    let before = memory::resident().now;
     let nets: [Vec<IpNet>; 2] = [routes::shaped(routes, false, shape), routes::shaped(routes6, true, shape)];
-    let mut full = Full::new(&nets);
+    rows(shape, &nets, ReversePath::Off, rounds, table);
+    // Only of IPv4 sources is there more to be kept.
+    let [v4, _] = nets;
+    rows(shape, &[v4, Vec::new()], ReversePath::Loose, rounds, table);
+}
+
+fn rows(shape: Shape, nets: &[Vec<IpNet>; 2], asked: ReversePath, rounds: usize, table: &mut report::Table) {
+    let before = memory::resident().now;
+    let mut full = Full::new(nets, asked);
     let memory = (memory::resident().now - before) as f64 / f64::from(1 << 20);
+    let asked = if asked == ReversePath::Off { "" } else { ", sources asked for" };
     for (nets, family) in nets.iter().zip([4, 6]).filter(|(nets, _)| !nets.is_empty()) {
         let (mut gone, mut back) = (Vec::new(), Vec::new());
         for _ in 0..rounds * CHANGES {
@@ -34,13 +42,13 @@ pub(super) fn measure(shape: Shape, (routes, routes6): (usize, usize), rounds: u
         }
         let [gone, back] = [gone, back].map(percentiles);
         table.row(
-            format!("IPv{family}, {} lengths", shape.name()),
+            format!("IPv{family}, {} lengths{asked}", shape.name()),
             vec![
                 ("withdrawn, median", gone[0].clone()),
                 ("withdrawn, 99 of 100 within", gone[1].clone()),
                 ("added, median", back[0].clone()),
                 ("added, 99 of 100 within", back[1].clone()),
-                ("both families, resident", Figure::once("MiB", memory)),
+                ("all routes, resident", Figure::once("MiB", memory)),
             ],
         );
     }
@@ -56,9 +64,10 @@ struct Full {
 }
 
 impl Full {
-    fn new(nets: &[Vec<IpNet>; 2]) -> Self {
-        let mut builder = Builder::default();
-        builder.configure(far::links()).unwrap_or_else(|error| panic!("{error}"));
+    fn new(nets: &[Vec<IpNet>; 2], asked: ReversePath) -> Self {
+        let (mut builder, mut links) = (Builder::default(), far::links());
+        links.interfaces[0].reverse_path = asked;
+        builder.configure(links).unwrap_or_else(|error| panic!("{error}"));
         let all: Vec<_> = nets
             .iter()
             .flat_map(|nets| nets.iter().enumerate().map(|(number, net)| learnt(*net, Some(number))))

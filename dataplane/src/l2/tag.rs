@@ -106,16 +106,23 @@ impl Vlans {
     #[inline]
     pub(super) fn find(&self, frame: &[u8], untagged: InterfaceId) -> Result<Tagged, DropReason> {
         let (kind, id, next) = tag(frame, HEADER - 2)?;
-        // Nearly all frames have one tag.
+        // Nearly all frames have one tag that names a VLAN, or two.
         if id != 0 && !is_tag(next) {
             return found(self.slot(kind, id).alone, HEADER + LENGTH, next);
         }
-        self.find_among_more(frame, untagged)
+        if id != 0 && next == CUSTOMER {
+            let (_, inner, last) = tag(frame, HEADER + LENGTH - 2)?;
+            if inner != 0 && !is_tag(last) {
+                let behind = self.behind.get(usize::from(self.slot(kind, id).behind));
+                return found(behind.map_or(NOTHING, |table| table[inner]), HEADER + 2 * LENGTH, last);
+            }
+        }
+        self.find_beside_priorities(frame, untagged)
     }
 
-    /// A priority, or two tags.
+    /// One tag or two, of which one at least names no VLAN; or what nobody asked for.
     #[inline(never)]
-    fn find_among_more(&self, frame: &[u8], untagged: InterfaceId) -> Result<Tagged, DropReason> {
+    fn find_beside_priorities(&self, frame: &[u8], untagged: InterfaceId) -> Result<Tagged, DropReason> {
         let (kind, id, next) = tag(frame, HEADER - 2)?;
         let at = HEADER + LENGTH;
         if !is_tag(next) {
@@ -130,12 +137,8 @@ impl Vlans {
             (0, 0) => Ok(Tagged { interface: untagged, at, ethertype: last }),
             // A priority in front of a tag.
             (0, _) => found(self.slot(inner_kind, inner).alone, at, last),
-            _ if inner_kind != CUSTOMER => Err(DropReason::VlanUnknown),
-            (_, 0) => found(self.slot(kind, id).alone, at, last),
-            _ => {
-                let behind = self.behind.get(usize::from(self.slot(kind, id).behind));
-                found(behind.map_or(NOTHING, |table| table[inner]), at, last)
-            }
+            (_, 0) if inner_kind == CUSTOMER => found(self.slot(kind, id).alone, at, last),
+            _ => Err(DropReason::VlanUnknown),
         }
     }
 

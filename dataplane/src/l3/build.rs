@@ -20,6 +20,7 @@ use super::{
     reverse_path::ReversePath,
     rib4::Rib4,
     rib6::Rib6,
+    sources::SourceMaps,
     spec::{BuildError, InterfaceSpec, Learnt, LearntTarget, Route, Shared, Spec},
     table::{Table, Vrf},
     target::{Find, learnt, shared},
@@ -41,6 +42,7 @@ pub struct Builder {
     bounds: l2::Bounds,
     bridges: Vec<l2::Bridge>,
     reverse_paths: Box<[ReversePath]>,
+    source_maps: SourceMaps,
     segment_limits: Box<[SegmentLimit]>,
     icmp: IcmpLimits,
     policies: Arc<Policies>,
@@ -118,6 +120,7 @@ impl Default for Builder {
             bounds: l2::Bounds::default(),
             bridges: Vec::new(),
             reverse_paths: Box::default(),
+            source_maps: SourceMaps::default(),
             segment_limits: Box::default(),
             icmp: IcmpLimits::default(),
             policies: Arc::default(),
@@ -234,7 +237,7 @@ impl Builder {
             fib6: domain.v6.rib.publish(),
         });
         let main = vrfs.next().unwrap_or_else(|| unreachable!("the main domain is always there"));
-        Table {
+        let mut table = Table {
             main,
             others: vrfs.collect(),
             vrf_of: self.vrf_of.clone(),
@@ -243,11 +246,14 @@ impl Builder {
             groups,
             on_link: self.on_link.clone().into(),
             reverse_paths: self.reverse_paths.clone(),
+            source_maps: Box::default(),
             segment_limits: self.segment_limits.clone(),
             icmp: self.icmp,
             policies: Arc::clone(&self.policies),
             advertise: self.advertise.clone(),
-        }
+        };
+        table.source_maps = self.source_maps.follow(&table).into();
+        table
     }
 
     /// The routes of a domain behind a prefix (or all), IPv4 first, in order; next hops are numbers of the table made last.

@@ -168,6 +168,48 @@ impl Fib4 {
         }
     }
 
+    /// The next hop of what no prefix contains but the shortest.
+    pub(super) const fn default_hop(&self) -> u32 {
+        self.default
+    }
+
+    /// The numbers of the pages of the root.
+    pub(super) fn pages(&self) -> core::ops::Range<u32> {
+        0..self.root.pages()
+    }
+
+    /// The pages that are not as in another version: all below them is equal in the others. `None` if they have nothing in common.
+    pub(super) fn changed_since(&self, other: &Self) -> Option<Vec<u32>> {
+        self.root.changed_since(&other.root)
+    }
+
+    /// What lies in a page of the root, as numbers for [`Self::blocks`].
+    pub(super) fn words(&self, page: u32) -> core::ops::Range<u32> {
+        let cells = Paged::cells_of(page);
+        let words = |cell: u32| cell << (self.shift - BELOW_24) >> 5;
+        words(cells.start)..words(cells.end)
+    }
+
+    /// A bit for each of 32 neighbouring /24s, by the first 19 bits of their addresses, lowest first: whether `passes` holds for all entries
+    /// that addresses in it lead to.
+    pub(super) fn blocks(&self, word: u32, passes: impl Fn(u32) -> bool) -> u32 {
+        let first = word << 5;
+        let whole = |entry: u32| match entry & GROUP {
+            0 => passes(entry),
+            _ => (0..256).all(|last| passes(self.groups[Self::cell(entry, last)].load(Relaxed))),
+        };
+        let bits = |entry: &dyn Fn(u32) -> u32| (0..32).fold(0, |bits, at| bits | u32::from(whole(entry(at))) << at);
+        if self.shift == BELOW_24 {
+            let slot = self.root.slot(first);
+            return bits(&|at| self.root.at(slot + at));
+        }
+        let entry = self.root.load(first >> (BELOW_16 - BELOW_24));
+        if entry & GROUP == 0 {
+            return if passes(entry) { u32::MAX } else { 0 };
+        }
+        bits(&|at| self.groups[Self::cell(entry, first + at)].load(Relaxed))
+    }
+
     /// The longest prefix that contains `address`, and its next hop: for people.
     pub fn matched(&self, address: u32) -> Option<Entry4> {
         let entry = self.below(self.root.load(address >> self.shift), address);

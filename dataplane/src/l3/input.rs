@@ -14,7 +14,7 @@ use super::{
     reverse_path::ReversePath,
 };
 use crate::{
-    batch::Batch,
+    batch::{Batch, Slot},
     frame::Frame,
     io::checksum::Sum,
     l2::{Turn, table::is_link_local},
@@ -47,18 +47,42 @@ const fn classes() -> [u8; 256] {
     classes
 }
 
-/// Checks every packet in transit and decides whether it is for this host. Returns whether any is.
+/// What there is among the packets of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Found {
+    /// Some are for this host.
+    pub ours: bool,
+    /// Sources of some are to be looked up, by [`reverse_path`](super::reverse_path).
+    pub doubted: bool,
+}
+
+/// Checks every packet in transit and decides whether it is for this host.
 #[inline]
-pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) -> bool {
+pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) -> Found {
     if table.checks_sources() {
+        look_ahead(table, batch);
         return select::<true>(table, state, turn, batch);
     }
     select::<false>(table, state, turn, batch)
 }
 
+/// Asks for what says that sources pass. Packets are not looked at closely: what is asked for in vain costs little.
+#[inline]
+fn look_ahead(table: &Table, batch: &Batch) {
+    for slot in batch.slots() {
+        let Slot { frame: Some(frame), meta, .. } = slot else { continue };
+        let at = usize::from(meta.l3) + 12;
+        if let Some(map) = table.source_map(meta.interface)
+            && let Some(source) = frame.data().get(at..).and_then(|octets| octets.first_chunk())
+        {
+            map.prefetch(u32::from_be_bytes(*source));
+        }
+    }
+}
+
 /// `SOURCES`: some interfaces ask where sources lie. Each of the loops has the checks in line: called for every packet they cost a fifth more.
 #[inline(always)]
-fn select<const SOURCES: bool>(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) -> bool {
+fn select<const SOURCES: bool>(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) -> Found {
     if table.others.is_empty() {
         // The usual case has a loop of its own: to choose the domain of each packet would hold up all that depends on it.
         return check::<SOURCES>(table, state, turn, batch, |_| &table.main);
@@ -76,8 +100,8 @@ fn check<'t, const SOURCES: bool>(
     turn: &mut Turn<'_>,
     batch: &mut Batch,
     domain: impl Fn(&mut Meta) -> &'t Vrf,
-) -> bool {
-    let mut ours = false;
+) -> Found {
+    let mut found = Found::default();
     batch.each(Verdict::Continue, |frame, meta| {
         let vrf = domain(meta);
         let verdict = match meta.network {
@@ -85,10 +109,11 @@ fn check<'t, const SOURCES: bool>(
             Network::Ipv6 => ipv6::<SOURCES>(table, vrf, state, turn, frame, meta),
             _ => Verdict::Drop(DropReason::L2UnknownType),
         };
-        ours |= verdict == Verdict::Deliver;
+        found.ours |= verdict == Verdict::Deliver;
+        found.doubted |= SOURCES && meta.flags.contains(Flags::SOURCE_DOUBTED);
         verdict
     });
-    ours
+    found
 }
 
 #[inline(always)]
@@ -133,11 +158,10 @@ fn ipv4<const SOURCES: bool>(
     if fragment & 0x3fff != 0 && !is_honest(fragment, header_len, total, meta) {
         return Verdict::Drop(DropReason::BadFragment);
     }
-    // A host that has no address yet asks for one.
-    let asked = SOURCES && table.reverse_path(meta.interface) != ReversePath::Off && !source.is_unspecified();
-    if asked {
+    let doubted = SOURCES && table.doubts(meta.interface, source);
+    if doubted {
         meta.source = vrf.fib4.prefetch(source.to_bits()).to_bits();
-        meta.flags |= Flags::SOURCE_ASKED;
+        meta.flags |= Flags::SOURCE_DOUBTED;
     }
     if from | to != 0
         && let Some(verdict) = unusual_v4(vrf, from, to, source, destination, meta)
@@ -147,7 +171,7 @@ fn ipv4<const SOURCES: bool>(
     // The packet will be routed, by a table that may be too large for a cache. One line at a time: the processor waits for some ten
     // together, and a stage that asks for more stands still. With its source looked up, that stage asks for this one.
     let ahead = vrf.fib4.slot(destination.to_bits());
-    if !asked {
+    if !doubted {
         vrf.fib4.prefetch_at(ahead);
     }
     let is_special = vrf.addresses.may_hold_v4(source, destination)
@@ -287,7 +311,7 @@ fn ipv6<const SOURCES: bool>(
     // On the link it came from, or of a host that has none yet: neighbour discovery speaks so.
     let exempt = || is_link_local(source) || source.is_unspecified();
     if SOURCES && table.reverse_path(meta.interface) != ReversePath::Off && !exempt() {
-        meta.flags |= Flags::SOURCE_ASKED;
+        meta.flags |= Flags::SOURCE_DOUBTED;
     }
     if plain
         && !vrf.addresses.may_hold_v6(source, destination)

@@ -19,6 +19,7 @@ pub mod advertise; // RFC 4861: what hosts are told about us as a router
 pub mod consistency; // RFC 4861 §6.2.7: what other routers tell them
 mod listener; // RFC 9777: the groups we listen to
 pub mod reverse_path; // RFC 3704: does the source lie where the packet came from?
+mod sources; // a bit for each /24 that does
 pub mod policy; // rules that come before the routes
 pub mod route; // longest-prefix match
 pub mod forward; // TTL, MTU

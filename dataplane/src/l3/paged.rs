@@ -37,6 +37,23 @@ impl Paged {
         self.at(self.slot(index))
     }
 
+    /// How many there are.
+    pub(super) fn pages(&self) -> u32 {
+        self.pages.len() as u32
+    }
+
+    /// The indices of the cells of a page.
+    pub(super) const fn cells_of(page: u32) -> core::ops::Range<u32> {
+        page << PAGE..(page + 1) << PAGE
+    }
+
+    /// The pages that are not the same as those of another version, both of which are held; `None` if it is of another array.
+    pub(super) fn changed_since(&self, other: &Self) -> Option<Vec<u32>> {
+        let is_same = core::ptr::eq(&*self.cells, &*other.cells);
+        let pairs = || self.pages.iter().zip(&other.pages);
+        is_same.then(|| (0..).zip(pairs()).filter(|(_, (new, old))| new != old).map(|(page, _)| page).collect())
+    }
+
     /// Asks for the cell at a slot.
     #[inline]
     pub(super) fn prefetch(&self, slot: u32) {

@@ -30,7 +30,7 @@ pub enum ReversePath {
     Strict,
 }
 
-/// Drops what comes from where its source is not. Not to be called when no interface asks (see [`Table::checks_sources`]).
+/// Drops what comes from where its source is not. To be called when [`input`](super::input) has found sources that are to be looked up.
 ///
 /// `l3::input` has flagged what is to be looked at, and asked for the lines that the look-ups of IPv4 sources read. Those of the
 /// destinations are asked for here.
@@ -49,7 +49,7 @@ fn check<'t>(table: &'t Table, batch: &mut Batch, domain: impl Fn(&Slot) -> &'t 
     let mut deeper = ArrayVec::<(u8, Group4), BATCH>::new();
     let mut v6 = false;
     for (index, slot) in slots.iter_mut().enumerate() {
-        if !is_asked(slot) {
+        if !is_doubted(slot) {
             continue;
         }
         if slot.meta.network != Network::Ipv4 {
@@ -76,15 +76,15 @@ fn check<'t>(table: &'t Table, batch: &mut Batch, domain: impl Fn(&Slot) -> &'t 
 }
 
 #[inline]
-fn is_asked(slot: &Slot) -> bool {
-    matches!(slot.verdict, Verdict::Continue | Verdict::Deliver) && slot.meta.flags.contains(Flags::SOURCE_ASKED)
+fn is_doubted(slot: &Slot) -> bool {
+    matches!(slot.verdict, Verdict::Continue | Verdict::Deliver) && slot.meta.flags.contains(Flags::SOURCE_DOUBTED)
 }
 
 #[inline(never)]
 fn check_v6(table: &Table, slots: &mut [Slot]) {
     let mut lookups = Lookups::new();
     for (index, slot) in slots.iter_mut().enumerate() {
-        if !is_asked(slot) || slot.meta.network != Network::Ipv6 {
+        if !is_doubted(slot) || slot.meta.network != Network::Ipv6 {
             continue;
         }
         if slot.meta.vrf == VrfId::MAIN {
@@ -124,7 +124,7 @@ fn judge(table: &Table, slot: &mut Slot, next_hop: u32) {
 
 /// Whether packets for a next hop go out, and `by` that interface if one is given.
 #[inline(never)]
-fn lies_there(table: &Table, next_hop: u32, by: Option<InterfaceId>) -> bool {
+pub(super) fn lies_there(table: &Table, next_hop: u32, by: Option<InterfaceId>) -> bool {
     let goes_out = || matches!(table.next_hop(next_hop).action, Action::Forward | Action::Spread(_));
     by.map_or_else(goes_out, |interface| table.leads_to(next_hop, interface))
 }

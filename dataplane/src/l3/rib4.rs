@@ -22,7 +22,7 @@ use super::{
 use crate::io::heap::Cells;
 
 /// Prefixes above which DIR-24-8 pays: its 64 MiB are then mostly in use. Below half of them the trie is taken again.
-const LARGE: usize = 20_000;
+pub(super) const LARGE: usize = 20_000;
 /// Least room for groups; what is not used costs nothing.
 const GROUPS: usize = 16 << 10;
 

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::{
     addresses::Addresses, advertise::Advertise, clamp::SegmentLimit, fib4::Fib4, fib6::Fib6, group::Group,
-    icmp::IcmpLimits, policy::Policies, reverse_path::ReversePath,
+    icmp::IcmpLimits, policy::Policies, reverse_path::ReversePath, sources::SourceMap,
 };
 use crate::{
     l2::{self, table::is_link_local},
@@ -94,6 +94,8 @@ pub struct Table {
     pub(super) on_link: Box<[u32]>,
     /// What each interface asks of sources; empty when none asks for anything.
     pub(super) reverse_paths: Box<[ReversePath]>,
+    /// By interface as above: IPv4 sources that are known to pass.
+    pub(super) source_maps: Box<[Option<Arc<SourceMap>>]>,
     /// What each interface makes of segments; empty when none limits them.
     pub(super) segment_limits: Box<[SegmentLimit]>,
     /// Rules that come before the routes.
@@ -183,6 +185,22 @@ impl Table {
     #[inline]
     pub fn reverse_path(&self, interface: InterfaceId) -> ReversePath {
         self.reverse_paths.get(interface.index()).copied().unwrap_or_default()
+    }
+
+    /// IPv4 sources that are known to pass where packets come in by `interface`.
+    #[inline]
+    pub(super) fn source_map(&self, interface: InterfaceId) -> Option<&SourceMap> {
+        self.source_maps.get(interface.index())?.as_deref()
+    }
+
+    /// Whether the IPv4 source of a packet that came in by `interface` is to be looked up: somebody asks, and it is not known to pass.
+    #[inline]
+    pub(super) fn doubts(&self, interface: InterfaceId, source: Ipv4Addr) -> bool {
+        match self.source_map(interface) {
+            // A host that has no address yet asks for one.
+            Some(map) => !map.contains(source.to_bits()) && !source.is_unspecified(),
+            _ => self.reverse_path(interface) != ReversePath::Off && !source.is_unspecified(),
+        }
     }
 
     /// Whether there are rules that come before the routes.

@@ -106,8 +106,8 @@ impl Way<'_> {
         owner::share_neighbor_messages(links, stats, batch);
         l2::input::run(table.link(), link, &mut turn, batch);
         probe.after(Stage::L2Input, n, batch);
-        let ours = l3::input::run(table, net, &mut turn, batch);
-        if table.checks_sources() {
+        let l3::input::Found { ours, doubted } = l3::input::run(table, net, &mut turn, batch);
+        if doubted {
             l3::reverse_path::run(table, batch);
         }
         probe.after(Stage::L3Input, n, batch);
