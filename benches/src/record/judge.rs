@@ -251,7 +251,7 @@ fn incidents(samples: &[Sample]) -> (Vec<Failure>, Vec<Failure>) {
         match &sample.outcome {
             Outcome::Failed { failed } => failures.push(incident(failed.clone())),
             Outcome::Measured(measured) if measured.errors > 0 => {
-                failures.push(incident(format!("{} errors", measured.errors)));
+                failures.push(incident(measured.blame()));
             }
             Outcome::Skipped { skipped }
                 if !skips.iter().any(|known| known.program == sample.program && known.case == sample.case) =>

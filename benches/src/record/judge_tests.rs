@@ -104,6 +104,10 @@ fn failing_rounds_are_reported_and_make_the_record_unsound() {
     measured.errors = 3;
     let record = Record::of(head(&[]), &samples[..1]);
     assert_eq!((record.is_sound(), record.failures[0].why.as_str()), (false, "3 errors"));
+    let Outcome::Measured(measured) = &mut samples[0].outcome else { unreachable!() };
+    measured.failures = [("status".to_owned(), 2), ("reset".to_owned(), 1)].into();
+    let record = Record::of(head(&[]), &samples[..1]);
+    assert_eq!(record.failures[0].why, "3 errors: 1 × reset, 2 × status");
     assert!(!Record::of(head(&[]), &[]).is_sound(), "a record of nothing is no success");
 }
 

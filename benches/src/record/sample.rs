@@ -1,6 +1,7 @@
 //! What the rounds of a scenario left behind: a file of JSON lines, the head first, then a line per run.
 
 use std::{
+    collections::BTreeMap,
     fmt, fs,
     io::{self, Write as _},
     path::Path,
@@ -63,11 +64,11 @@ impl Sample {
         match &self.outcome {
             Outcome::Failed { failed } => format!("failed: {failed}"),
             Outcome::Skipped { skipped } => format!("left out: {skipped}"),
-            Outcome::Measured(Measured { metrics, errors, .. }) => {
+            Outcome::Measured(measured) => {
                 let figure = |found: &Metric| format!("{} {} {}", found.metric, number(found.value), found.unit);
-                let mut line = metrics.iter().take(6).map(figure).collect::<Vec<_>>().join(", ");
-                if *errors > 0 {
-                    line += &format!(", {errors} ERRORS");
+                let mut line = measured.metrics.iter().take(6).map(figure).collect::<Vec<_>>().join(", ");
+                if measured.errors > 0 {
+                    line += &format!(", {}", measured.blame().replacen("errors", "ERRORS", 1));
                 }
                 line
             }
@@ -103,12 +104,22 @@ pub(crate) struct Measured {
     /// Requests, connections, packets… that failed, of those that must not.
     #[serde(default)]
     pub(crate) errors: u64,
+    /// The same by name, if the measuring program has names for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) failures: BTreeMap<String, u64>,
     /// Pieces of work done from the first connection to the last, warm-up included, if the measuring program has counted them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pieces: Option<u64>,
 }
 
 impl Measured {
+    /// How many errors there were, and of which kinds.
+    pub(crate) fn blame(&self) -> String {
+        let kinds: Vec<_> = self.failures.iter().map(|(name, count)| format!("{count} × {name}")).collect();
+        let colon = if kinds.is_empty() { "" } else { ": " };
+        format!("{} errors{colon}{}", self.errors, kinds.join(", "))
+    }
+
     /// Adds what the program under test has spent on each piece of work, as far as the pieces were counted. Beside a rate that the load
     /// limits, it says what the program itself would be limited by.
     pub(crate) fn spent(&mut self, cycles: f64) {
