@@ -1,8 +1,10 @@
 # shellcheck shell=bash
-# DPDK's example router l3fwd, built from Debian's source of the DPDK in use; a capture only, since it tells no rates itself
-# shellcheck disable=SC2034 # read by scripts/lib/bench
-peer_stack=own
+# DPDK's example router l3fwd, built from Debian's source of the DPDK in use
+# What is left behind by testpmd is by l3fwd too.
+# shellcheck source=scripts/bench.d/peers/testpmd_io.sh
+source "$CATALOGUE/peers/testpmd_io.sh"
 # socat: its counters are asked for at a socket that keeps messages apart.
+# shellcheck disable=SC2034 # read by scripts/lib/bench
 peer_packages=(dpdk libdpdk-dev dpkg-dev socat)
 
 L3FWD_HOME=${TIDEGATE_CACHE:-${XDG_CACHE_HOME:-/var/cache}/tidegate}/l3fwd-$(dpkg-query -W -f '${Version}' dpdk 2>/dev/null || true)
@@ -44,9 +46,9 @@ l3fwd_build() {
 peer_version() { echo "l3fwd, DPDK ${L3FWD_HOME##*l3fwd-}"; }
 
 l3fwd_lacks() { # l3fwd_lacks CASE
-  if [[ $PORT != pcap ]]; then
-    echo "it tells no rates"
-  elif [[ $1 == v6-* ]] || (($(l3_count "$1") > L3FWD_ROUTES)); then
+  if [[ $1 == v6-* ]]; then
+    echo "it does not lower the hop limit of IPv6, and so does less than a router"
+  elif (($(l3_count "$1") > L3FWD_ROUTES)); then
     echo "it has room for $L3FWD_ROUTES IPv4 routes"
   fi
 }
@@ -55,13 +57,22 @@ peer_start() {
   scenario_routes "$1" l3fwd >"$PROGRAM_DIR/v4"
   # It wants some of the other family too.
   echo 'R2001:db8::/32 1' >"$PROGRAM_DIR/v6"
-  program_exec "$L3FWD_HOME/l3fwd" --no-pci --in-memory --file-prefix=l3fwd -l "$PROGRAM_CPU" \
+  # shellcheck disable=SC2046 # options are words of their own
+  program_exec "$L3FWD_HOME/l3fwd" --no-pci $(packets_memory) --file-prefix=l3fwd -l "$PROGRAM_CPU" \
     --vdev "$(packets_device "$1" 0 lan0)" --vdev "$(packets_device "$1" 1 web0)" -- \
     -p 3 -P --config="(0,0,$PROGRAM_CPU),(1,0,$PROGRAM_CPU)" --lookup=lpm --rule_ipv4="$PROGRAM_DIR/v4" \
     --rule_ipv6="$PROGRAM_DIR/v6" --eth-dest=1,02:00:00:01:00:02 --parse-ptype
 }
 
-peer_ready() { [[ $(l3fwd_sent) -gt 0 ]]; }
+# On a wire of shared memory it begins when the generator is there.
+peer_ready() {
+  if [[ $PORT == pcap ]]; then
+    [[ $(l3fwd_sent) -gt 0 ]]
+  else
+    grep -q 'Checking link status' "$PROGRAM_DIR/log" || return 1
+    [[ $PORT != tap ]] || program_join_taps
+  fi
+}
 
 # Packets sent by the second port since the start.
 l3fwd_sent() {

@@ -2,19 +2,27 @@
 # DPDK's testpmd, which hands packets from port to port and looks at none
 # shellcheck disable=SC2034 # read by scripts/lib/bench
 peer_stack=own
-peer_packages=(dpdk)
+peer_packages=(dpdk-dev)
 testpmd_mode=io
 
-peer_version() { dpdk-testpmd --version 2>&1 | sed -n 's/.*\(DPDK [0-9.]*\).*/testpmd '"$testpmd_mode"', \1/p' | head -n 1 | grep . || echo "testpmd $testpmd_mode"; }
+# It says which DPDK it is of when it begins, and has no option to say only that.
+peer_version() {
+  local version
+  version=$(timeout 10 dpdk-testpmd -v --no-pci --in-memory --no-huge -m 64 --no-telemetry -- --help 2>&1 |
+    sed -n "s/.*RTE Version: '\(.*\)'.*/\1/p") || true
+  echo "testpmd $testpmd_mode, ${version:-DPDK of an unknown version}"
+}
 
 # One core forwards; the other thread of the program sleeps but to print statistics, without which it would wait for a key. Bursts
-# (32 packets) and rings are its own choice.
+# (32 packets) and rings are its own choice. A wire of shared memory is up when the generator comes, so it does not wait for that. What it
+# says is written line by line: it would keep its words until the first statistics, which are due an hour after the machine's start.
 peer_start() {
   local devices=(--vdev "$(packets_device "$1" 0 lan0)")
   # A program that looks at no packet sends what it reads from a capture back to where it came from.
   [[ $PORT == pcap ]] || devices+=(--vdev "$(packets_device "$1" 1 web0)")
-  program_exec dpdk-testpmd --no-pci --in-memory --lcores "0@$PROGRAM_CPU,1@$PROGRAM_CPU" "${devices[@]}" -- \
-    --forward-mode="$testpmd_mode" --nb-cores=1 --auto-start --stats-period 3600 --record-core-cycles
+  # shellcheck disable=SC2046 # options are words of their own
+  program_exec stdbuf -oL dpdk-testpmd --no-pci --file-prefix=testpmd $(packets_memory 1024) \
+    --lcores "0@$PROGRAM_CPU,1@$PROGRAM_CPU" "${devices[@]}" -- --forward-mode="$testpmd_mode" --nb-cores=1 --auto-start --disable-link-check --stats-period 3600 --record-core-cycles
 }
 
 peer_ready() {

@@ -11,8 +11,8 @@ SETTING=([tolerance]=0.001 [resolution]=0.03)
 ALL=(
   "--port memory"
   "--port pcap --cases v4-64-*"
-  "--port af_xdp --vs testpmd_io,kernel --cases v4-64-1k,v4-imix-1k,v6-imix-1k"
-  "--port memif --vs testpmd_io,testpmd_macswap --cases v4-64-1k,v4-64-1M,v4-imix-1k,v6-imix-1k"
+  "--port af_xdp --vs testpmd_io,l3fwd,kernel --cases v4-64-1k,v4-imix-1k,v6-imix-1k"
+  "--port memif --vs testpmd_io,testpmd_macswap,l3fwd --cases v4-64-1k,v4-64-1M,v4-imix-1k,v6-imix-1k"
 )
 
 # On a veth what comes through under load, not what comes through without loss: that is decided by its 256 places and the scheduler,
@@ -40,8 +40,10 @@ scenario_cases() {
   fi
 }
 
-# On memory ports there are no wires and nobody else; needs no root.
+# On memory ports there are no wires and nobody else; needs no root. With a capture testpmd tells what the driver costs, whoever races.
 scenario_chosen() {
+  [[ $PORT != pcap ]] || PACKAGES+=(dpdk-dev)
+  [[ $PORT == memory ]] || HUGE_PAGES=1024
   if [[ $PORT == memory ]]; then
     [[ ${#PROGRAMS[@]} -eq 1 || ${#PROGRAMS[@]} -gt ${#PEERS[@]} ]] || wrong "--vs: memory ports exist within one program only"
     TOPOLOGY=none PROGRAMS=(tidegate)
@@ -140,9 +142,7 @@ l3_throughput() {
 
 # The generator's options of DPDK: the same memory as the product's.
 l3_eal() {
-  local memory
-  memory=$(program tidegate tidegate_memory)
-  echo "--no-pci ${memory//[\",]/}"
+  echo "--no-pci $(packets_memory)"
 }
 
 # The whole way from memory port to memory port, in a process that does nothing else.

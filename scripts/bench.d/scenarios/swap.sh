@@ -3,7 +3,7 @@
 # shellcheck source=scripts/bench.d/scenarios/l3.sh
 source "$CATALOGUE/scenarios/l3.sh"
 # shellcheck disable=SC2034 # read by scripts/lib/bench
-PORTS_KNOWN=(memif) PEERS=() SECONDS_EACH=15 ALL=("--rounds 3")
+PORTS_KNOWN=(memif) PEERS=() HUGE_PAGES=1024 SECONDS_EACH=15 ALL=("--rounds 3")
 # rate: packets a second. A ring of the wire holds 2048 of them, so that a core may be away for 10 ms at this rate: what is to be found are
 # packets that swaps lose, not those that a shared machine does.
 SETTING=([rate]=200000 [routes]=1M)

@@ -47,6 +47,14 @@ packets_device() {
   esac
 }
 
+# Options of DPDK for whoever runs on it: everybody has the same kind of memory.
+packets_memory() { # packets_memory [MIB WITHOUT HUGE PAGES]
+  local memory
+  memory=$(program tidegate tidegate_memory)
+  memory=${memory//[\",]/}
+  echo "${memory/512/${1:-512}}"
+}
+
 # The generator's options for the ends on its side: packets_far PROGRAM
 packets_far() {
   if [[ $PORT == memif ]]; then

@@ -22,6 +22,7 @@ scenario_load() {
   TOPOLOGY=wire        # the network; "none" needs no root
   ROUNDS=5
   SECONDS_EACH=3
+  HUGE_PAGES=0           # of 2 MiB, for programs on DPDK
   PACKAGES=()            # of Debian, beside those of the peers
   ALL=()                 # its runs in `all`, a line of options each
   declare -gA SETTING=() # settings of its own, with their defaults

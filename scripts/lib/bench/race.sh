@@ -26,6 +26,7 @@ race_run() {
   fi
   race_head
   cpus_clear
+  huge_pages_reserve
   scenario_prepare
   race_rounds
   race_report
@@ -45,6 +46,7 @@ race_begin() {
   trap 'exit 143' TERM
   # A race that was killed has left what it changed.
   cpus_restore
+  huge_pages_restore
   rm -rf "$STATE"
   mkdir -p "$STATE"
   PKI=$STATE/pki
@@ -76,6 +78,7 @@ race_end() {
   end_children
   cpus_restore
   [[ $EUID -ne 0 ]] || topology_down
+  huge_pages_restore
   rm -rf "$STATE"
   hand_back
   exit "$status"
