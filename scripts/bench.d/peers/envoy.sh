@@ -38,3 +38,8 @@ peer_ready() { program_listens; }
 # Routes are discovered in a file: that is how a running Envoy is given others.
 peer_file() { echo envoy-routes.yaml; }
 peer_reload() { :; }
+# Those that became its routes. The first came with its start.
+peer_taken() {
+  curl -s -f --max-time 5 --unix-socket "$PROGRAM_DIR/admin.sock" 'http://envoy/stats?filter=config_reload$' |
+    awk '/[.]rds[.]web[.]config_reload: / { print $2 - 1; found = 1 } END { exit !found }'
+}

@@ -17,3 +17,5 @@ peer_ready() { program_listens; }
 
 peer_file() { echo haproxy.cfg; }
 peer_reload() { kill -USR2 "$(cat "$PROGRAM_DIR/pid")"; }
+# Several signals may come to one new worker, which its master tells of.
+peer_taken() { echo $(($(grep -c 'New worker (.*) forked' "$PROGRAM_DIR/log") - 1)); }

@@ -15,3 +15,5 @@ peer_ready() { program_listens; }
 
 peer_file() { echo nginx.conf; }
 peer_reload() { kill -HUP "$(cat "$PROGRAM_DIR/pid")"; }
+# Several signals may come to one new generation of its worker.
+peer_taken() { echo $(($(grep -c 'start worker process ' "$PROGRAM_DIR/error.log") - 1)); }

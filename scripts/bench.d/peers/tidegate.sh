@@ -29,6 +29,11 @@ peer_spent() {
 peer_file() { echo tidegate.toml; }
 peer_reload() { "$BINARY" reload --socket "$PROGRAM_DIR/admin.sock" >/dev/null; }
 
+peer_taken() {
+  curl -s -f --max-time 5 --unix-socket "$PROGRAM_DIR/admin.sock" http://tidegate/metrics |
+    awk '/^tidegate_config_reloads_total[{]result="accepted"/ { print $2; found = 1 } END { exit !found }'
+}
+
 # DPDK attaches its XDP program by netlink, so one that was killed leaves it behind; our own goes with the process.
 peer_settle() {
   local end

@@ -21,12 +21,15 @@ scenario_start() {
   program_start "$1" "$2"
 }
 
-# Failures are what is asked for here: they are a figure, and only a load that does not run is an error.
+# Failures are what is asked for here: they are a figure, and only a load that does not run is an error. `asked` is how often the file
+# was changed and the program told so; `changes` how many of those it says to have taken over until the load has ended: who is busy with
+# one may take the next ones together.
 scenario_measure() {
-  local rate=${SETTING[rate]} changer='' also=(--errors-as failures)
+  local rate=${SETTING[rate]} changer='' before after also=(--errors-as failures)
   # shellcheck disable=SC2153 # race_options sets it
   [[ $LOAD == tidegate ]] || rate=''
   if [[ $2 != still ]]; then
+    before=$(program "$1" peer_taken) || { echo "it does not say what changes it has taken over" >&2; return 1; }
     reload_changes "$1" >"$STATE/changes" &
     changer=$!
   fi
@@ -34,16 +37,18 @@ scenario_measure() {
   if [[ -n $changer ]]; then
     kill "$changer" 2>/dev/null || true
     wait "$changer" 2>/dev/null || true
-    also+=(--metric "changes=$(wc -l <"$STATE/changes"),count,higher")
+    after=$(program "$1" peer_taken) || { echo "it does not say any more what changes it has taken over" >&2; return 1; }
+    also+=(--metric "asked=$(wc -l <"$STATE/changes"),count,higher" --metric "changes=$((after - before)),count,higher")
   fi
   "$BENCH" record also "${also[@]}" <"$STATE/reload.line"
 }
 
-# One change after the other until it is ended, a line for each that was taken over. Each has its time, however long the last one took.
+# One change after the other until it is ended, a line for each, refused or not. Each has its time, however long the last one took.
 reload_changes() {
   local count=0 begun=${EPOCHREALTIME/./} wait
   while count=$((count + 1)); do
-    if program "$1" program_change "$count"; then echo "$count"; fi
+    program "$1" program_change "$count" || true
+    echo "$count"
     wait=$((begun + count * 1000000 / SETTING[per_second] - ${EPOCHREALTIME/./}))
     ((wait <= 0)) || sleep "$(printf '%d.%06d' $((wait / 1000000)) $((wait % 1000000)))"
   done

@@ -10,6 +10,7 @@ LOAD_CPU=0
 peer_install() { :; }
 peer_ready() { :; }    # whether it serves, asked until it does
 peer_reload() { return 1; }
+peer_taken() { return 1; } # how many changes of its configuration it has taken over since its start, by its own account
 peer_file() { return 1; }  # the configuration that peer_reload reads again
 peer_settle() { :; }   # when it has ended: what it leaves behind
 peer_spent() { program_spent; } # what it has cost so far: nanoseconds of processor time, and ticks of the time-stamp counter beside them
@@ -57,14 +58,17 @@ program_exec() {
   echo "$SPAWNED" >"$PROGRAM_DIR/pid"
 }
 
-# Processor time of all its threads, and of the kernel's NAPI threads for its ends of the wires, which have the same names for all
-# programs: only one of those runs at a time.
+# Processor time of all its threads and of children that have ended (old workers of a reload), and of the kernel's NAPI threads for its
+# ends of the wires, which have the same names for all programs: only one of those runs at a time.
 program_spent() {
-  local pid tasks=()
-  for pid in $(ip netns pids "$PREFIX-$PROGRAM_NS" 2>/dev/null) $(pgrep '^napi/(lan0|web0)-'); do
-    tasks+=("/proc/$pid/task/"*/schedstat)
-  done
-  ((${#tasks[@]})) && cat "${tasks[@]}" 2>/dev/null | awk '{ spent += $1 } END { printf "%.0f 0\n", spent }'
+  local pid tasks=() own
+  own=$(ip netns pids "$PREFIX-$PROGRAM_NS" 2>/dev/null)
+  for pid in $own $(pgrep '^napi/(lan0|web0)-'); do tasks+=("/proc/$pid/task/"*/schedstat); done
+  ((${#tasks[@]})) || return 0
+  {
+    cat "${tasks[@]}" 2>/dev/null
+    for pid in $own; do sed 's/^.*) //' "/proc/$pid/stat" 2>/dev/null; done
+  } | awk -v tick="$(getconf CLK_TCK)" 'NF == 3 { spent += $1 } NF > 3 { spent += ($14 + $15) * 1e9 / tick } END { printf "%.0f 0\n", spent }'
 }
 
 # Ends everything in its namespace: asked first, then made to.
