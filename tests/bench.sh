@@ -55,6 +55,40 @@ memory_ports_have_figures_of_their_own() {
   refused "memory ports exist within one program only" l3 --port memory --vs kernel
 }
 
+# Beside a program on DPDK, whose version stands in the record; and where the cycles go.
+a_capture_is_forwarded() {
+  bench l3 --port pcap --vs testpmd_io,l3fwd --rounds 1 --cases v4-64-1k --json "$STATE/pcap.json" 2>&1
+  "$PYTHON" - "$STATE/pcap.json" <<'PYTHON'
+import json, re, sys
+record = json.load(open(sys.argv[1]))
+assert record["failures"] == [], record["failures"]
+for program in record["programs"][1:]:
+    assert re.search(r"DPDK \d+\.\d+", program["version"]), program
+rows = {row["metric"]: row for row in record["rows"]}
+assert rows["cycles"]["peers"].keys() == {"testpmd_io", "l3fwd"}, rows["cycles"]
+figure = {metric: row["product"]["median"] for metric, row in rows.items()}
+parts = sum(value for metric, value in figure.items() if metric.startswith("stage_") or metric == "between_stages")
+assert {"stage_rx", "stage_l3_route", "stage_tx"} <= figure.keys() and abs(parts - figure["cycles"]) < 1, figure
+PYTHON
+  nothing_left
+}
+
+# Not the signals that were sent, but what came of them.
+changes_are_those_taken_over() {
+  bench reload --vs nginx --rounds 1 --seconds 2 --cases changing --json "$STATE/reload.json" 2>&1
+  "$PYTHON" - "$STATE/reload.json" <<'PYTHON'
+import json, sys
+record = json.load(open(sys.argv[1]))
+assert record["failures"] == [], record["failures"]
+rows = {row["metric"]: row for row in record["rows"]}
+for figure in (lambda row: row["product"], lambda row: row["peers"]["nginx"]):
+    asked, changes = figure(rows["asked"])["median"], figure(rows["changes"])["median"]
+    # One more may be under way when the load ends.
+    assert 1 <= changes <= asked + 1, (asked, changes)
+PYTHON
+  nothing_left
+}
+
 # Few routes and packets: that each reload leads all of them elsewhere, and that what is sent is accounted for.
 routes_are_swapped_under_packets() {
   bench swap --rounds 1 --seconds 8 --set routes=10k --set rate=20000 --json "$STATE/swap.json" 2>&1
@@ -153,6 +187,8 @@ check race a_race
 check record the_record_is_whole
 check page the_page_has_curves
 check memory-ports memory_ports_have_figures_of_their_own
+check capture a_capture_is_forwarded
+check changes changes_are_those_taken_over
 check swap routes_are_swapped_under_packets
 check interrupt ends_by INT 130
 check terminal-closed ends_by HUP 129

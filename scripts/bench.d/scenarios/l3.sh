@@ -161,16 +161,16 @@ l3_memory() {
 # Cycles per packet: testpmd tells its own when it ends; ours are those of all turns that had work. What the driver costs is known
 # from testpmd's io, which does nothing else; it runs before the product, in the same state of the machine.
 l3_cycles() {
-  local cycles io
+  local cycles stages io
   case $1 in
     tidegate)
-      cycles=$(program tidegate l3_product_cycles)
-      [[ -n $cycles ]] || return 1
+      read -r cycles stages < <(program tidegate l3_product_cycles) || return 1
       program_stop tidegate
       program_start testpmd_io "$2"
       io=$(l3_testpmd_cycles testpmd_io)
       [[ -n $io ]] || { echo "testpmd io, which tells what the driver costs, did not run" >&2; return 1; }
-      l3_line "$cycles" "$(awk -v all="$cycles" -v io="$io" 'BEGIN { print all - io }')"
+      # shellcheck disable=SC2086 # options are words of their own
+      l3_line "$cycles" --metric "above_io=$(awk -v all="$cycles" -v io="$io" 'BEGIN { print all - io }'),cycles,lower" $stages
       ;;
     l3fwd) l3_line "$(program l3fwd l3fwd_cycles)" ;;
     *) l3_line "$(l3_testpmd_cycles "$1")" ;;
@@ -183,29 +183,49 @@ l3_testpmd_cycles() {
   sed -n 's/.*CPU cycles\/packet=\([0-9.]*\).*/\1/p' "$STATE/$1/log" | tail -n 1
 }
 
+# The cycles of a packet, and as options of `record line` what each stage takes of them: its ticks divided by all packets, so that the
+# stages and what is between them are the whole.
 l3_product_cycles() {
-  local before after
-  before=$(l3_counters)
+  l3_counters >"$PROGRAM_DIR/before"
   sleep "$SECONDS_EACH"
-  after=$(l3_counters)
-  awk '{
-    cycles = $4 - $1; received = $5 - $2; sent = $6 - $3
-    # A packet that is lost on the way costs less.
-    if (received == 0 || sent < 0.99 * received) printf "of %d packets received %d were forwarded\n", received, sent >"/dev/stderr"
-    else printf "%.2f", cycles / received
-  }' <<<"$before $after"
+  l3_counters >"$PROGRAM_DIR/after"
+  paste -d ' ' "$PROGRAM_DIR/before" "$PROGRAM_DIR/after" | awk '
+    { grew[$1] = $4 - $2 }
+    /^stage_/ && grew[$1] > 0 { stages[++n] = $1 }
+    END {
+      received = grew["received"]
+      # A packet that is lost on the way costs less.
+      if (received == 0 || grew["sent"] < 0.99 * received) {
+        printf "of %d packets received %d were forwarded\n", received, grew["sent"] >"/dev/stderr"
+        exit
+      }
+      between = grew["busy"]
+      printf "%.2f", grew["busy"] / received
+      for (i = 1; i <= n; i++) {
+        between -= grew[stages[i]]
+        printf " --metric %s=%.2f,cycles,lower", stages[i], grew[stages[i]] / received
+      }
+      printf " --metric between_stages=%.2f,cycles,lower\n", between / received
+    }'
 }
 
-# Ticks in turns with work, packets received and sent.
+# A line each: ticks in turns with work, packets received and sent, ticks in each stage.
 l3_counters() {
   curl -s --max-time 2 --unix-socket "$PROGRAM_DIR/admin.sock" http://tidegate/metrics |
     awk '/^tidegate_core_busy_cycles_total/ { cycles += $2 } /^tidegate_rx_packets_total/ { received += $2 }
-      /^tidegate_tx_packets_total/ { sent += $2 } END { printf "%d %d %d", cycles, received, sent }'
+      /^tidegate_tx_packets_total/ { sent += $2 }
+      /^tidegate_stage_cycles_total/ && match($1, /stage="[^"]*"/) {
+        name = substr($1, RSTART + 7, RLENGTH - 8)
+        if (!(name in ticks)) names[++n] = name
+        ticks[name] += $2
+      }
+      END {
+        printf "busy %.0f\nreceived %.0f\nsent %.0f\n", cycles, received, sent
+        for (i = 1; i <= n; i++) printf "stage_%s %.0f\n", names[i], ticks[names[i]]
+      }'
 }
 
-l3_line() { # l3_line CYCLES [ABOVE_IO]
+l3_line() { # l3_line CYCLES [OPTIONS OF RECORD LINE…]
   [[ -n $1 ]] || { echo "no cycles were counted" >&2; return 1; }
-  local above=()
-  [[ -z ${2:-} ]] || above=(--metric "above_io=$2,cycles,lower")
-  "$BENCH" record line --metric "cycles=$1,cycles,lower" "${above[@]}"
+  "$BENCH" record line --metric "cycles=$1,cycles,lower" "${@:2}"
 }
