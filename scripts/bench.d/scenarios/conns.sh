@@ -25,10 +25,16 @@ conns_count() {
   esac
 }
 
-# On the kernel's stack a connection is a descriptor; some more go to the origin, as many as the peers' configurations allow for.
+# On the kernel's stack a connection is a descriptor; some more go to the origin, as many as the peers' configurations allow for. Without
+# that limit it is memory, of the program and of the load: 8 KiB for a plain connection, 18 for one with TLS, 10 of them the load's.
 scenario_skip() {
-  local needs limit
-  [[ $(program_stack "$1") == kernel ]] || return 0
+  local needs limit each=8
+  if [[ $(program_stack "$1") != kernel ]]; then
+    [[ $2 != *-tls ]] || each=18
+    needs=$((($(conns_count "$2") * each + 1048575) / 1048576)) limit=$(awk '/^MemAvailable:/ { printf "%d", $2 / 1048576 }' /proc/meminfo)
+    ((limit >= needs)) || echo "it needs $needs GiB of memory with its load, and $limit are available"
+    return
+  fi
   needs=$(($(conns_count "$2") + 2000 + 4096)) limit=$(ulimit -Hn)
   [[ $limit == unlimited ]] || ((limit >= needs)) || echo "it needs $needs file descriptors, and the hard limit here is $limit"
 }
