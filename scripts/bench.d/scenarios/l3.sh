@@ -61,6 +61,8 @@ scenario_skip() {
 scenario_prepare() {
   [[ $PORT == pcap ]] || return 0
   local case
+  # It tells what the driver costs, also where it is not raced.
+  [[ " ${PROGRAMS[*]} " == *" testpmd_io "* ]] || network_up testpmd_io
   while read -r case; do
     # shellcheck disable=SC2046 # options are words of their own
     "$BENCH" packets $(l3_traffic "$case") --destinations 512 --packets 512 --write "$STATE/$case.pcap"
