@@ -187,18 +187,12 @@ impl Table {
         self.reverse_paths.get(interface.index()).copied().unwrap_or_default()
     }
 
-    /// IPv4 sources that are known to pass where packets come in by `interface`.
-    #[inline]
-    pub(super) fn source_map(&self, interface: InterfaceId) -> Option<&SourceMap> {
-        self.source_maps.get(interface.index())?.as_deref()
-    }
-
     /// Whether the IPv4 source of a packet that came in by `interface` is to be looked up: somebody asks, and it is not known to pass.
     #[inline]
     pub(super) fn doubts(&self, interface: InterfaceId, source: Ipv4Addr) -> bool {
-        match self.source_map(interface) {
+        match self.source_maps.get(interface.index()) {
             // A host that has no address yet asks for one.
-            Some(map) => !map.contains(source.to_bits()) && !source.is_unspecified(),
+            Some(Some(map)) => !map.contains(source.to_bits()) && !source.is_unspecified(),
             _ => self.reverse_path(interface) != ReversePath::Off && !source.is_unspecified(),
         }
     }
