@@ -33,6 +33,12 @@ pub(super) struct SourceMap {
 }
 
 impl SourceMap {
+    /// Asks for the memory that [`Self::contains`] reads.
+    #[inline]
+    pub(super) fn prefetch(&self, address: u32) {
+        self.bits.prefetch(self.bits.slot(address >> 13));
+    }
+
     /// Whether all addresses of the /24 of `address` pass.
     #[inline]
     pub(super) fn contains(&self, address: u32) -> bool {

@@ -96,6 +96,8 @@ pub struct Table {
     pub(super) reverse_paths: Box<[ReversePath]>,
     /// By interface as above: IPv4 sources that are known to pass.
     pub(super) source_maps: Box<[Option<Arc<SourceMap>>]>,
+    /// One of them may be too large for a cache.
+    pub(super) has_large_source_map: bool,
     /// What each interface makes of segments; empty when none limits them.
     pub(super) segment_limits: Box<[SegmentLimit]>,
     /// Rules that come before the routes.
@@ -187,12 +189,24 @@ impl Table {
         self.reverse_paths.get(interface.index()).copied().unwrap_or_default()
     }
 
+    /// IPv4 sources that are known to pass where packets come in by `interface`.
+    #[inline]
+    pub(super) fn source_map(&self, interface: InterfaceId) -> Option<&SourceMap> {
+        self.source_maps.get(interface.index())?.as_deref()
+    }
+
+    /// Whether what is known of sources may be too large for a cache, as the routes are.
+    #[inline]
+    pub(super) fn has_large_source_map(&self) -> bool {
+        self.has_large_source_map
+    }
+
     /// Whether the IPv4 source of a packet that came in by `interface` is to be looked up: somebody asks, and it is not known to pass.
     #[inline]
     pub(super) fn doubts(&self, interface: InterfaceId, source: Ipv4Addr) -> bool {
-        match self.source_maps.get(interface.index()) {
+        match self.source_map(interface) {
             // A host that has no address yet asks for one.
-            Some(Some(map)) => !map.contains(source.to_bits()) && !source.is_unspecified(),
+            Some(map) => !map.contains(source.to_bits()) && !source.is_unspecified(),
             _ => self.reverse_path(interface) != ReversePath::Off && !source.is_unspecified(),
         }
     }
