@@ -3,7 +3,7 @@
 # shellcheck source=scripts/bench.d/scenarios/l3.sh
 source "$CATALOGUE/scenarios/l3.sh"
 # shellcheck disable=SC2034 # read by scripts/lib/bench
-PORTS_KNOWN=(memif) PEERS=() HUGE_PAGES=1024 SECONDS_EACH=15 ALL=("--rounds 3")
+PORTS_KNOWN=(memif) PEERS=() HUGE_PAGES=1024 SECONDS_EACH=15 ALL=("--rounds 5")
 # rate: packets a second. A ring of the wire holds 2048 of them, so that a core may be away for 10 ms at this rate: what is to be found are
 # packets that swaps lose, not those that a shared machine does.
 SETTING=([rate]=200000 [routes]=1M)
@@ -22,8 +22,6 @@ swap_traffic() { echo "v4-64-${SETTING[routes]}"; }
 # The core binds itself to its CPU; whatever else the program does shares the generator's.
 # shellcheck disable=SC2317 # program_begin calls it
 swap_begin() {
-  # Left by the program before, if it was killed.
-  rm -f "$PROGRAM_DIR"/*.memif
   local PROGRAM_CPU=$LOAD_CPU
   peer_start() { swap_product; }
   program_begin "$(swap_traffic)"
@@ -33,6 +31,8 @@ swap_begin() {
 # shellcheck disable=SC2317 # program_begin calls it
 swap_product() {
   local file=$PROGRAM_DIR/l3.toml
+  # The round before has left one of the two under the name of the file: what is written to it would be written to both.
+  rm -f "$file" "$PROGRAM_DIR"/[01].toml
   PROGRAM_CPU=1 l3_configure "$(swap_traffic)"
   printf '\n[[neighbor]]\ninterface = "web"\naddress = "10.0.2.12"\nmac = "02:00:00:01:00:03"\n' >>"$file"
   sed 's|^via = "10.0.2.11"|via = "10.0.2.12"|' "$file" >"$PROGRAM_DIR/1.toml"
