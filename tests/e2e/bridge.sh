@@ -38,7 +38,7 @@ becomes_a_bridge() {
   taken "$STATE" bridge_is_written || return 1
   spawn client "$STATE/tags.log" "$PYTHON" "$ROOT/tests/e2e/tags.py" eth0 v10=10
   echo "$SPAWNED" >"$STATE/tags.pid"
-  await 5 grep -q ready "$STATE/tags.log" || { cat "$STATE/tags.log"; return 1; }
+  await 20 grep -q ready "$STATE/tags.log" || { cat "$STATE/tags.log"; return 1; }
   ns client ip link set v10 up
   ns client ip address add 10.50.0.100/24 dev v10
   ns client ip address add fd50::100/64 dev v10 nodad

@@ -7,7 +7,7 @@
 stations_come_up() {
   spawn client "$STATE/tags.log" "$PYTHON" "$ROOT/tests/e2e/tags.py" eth0 v11=11
   echo "$SPAWNED" >"$STATE/tags.pid"
-  await 5 grep -q ready "$STATE/tags.log" || { cat "$STATE/tags.log"; return 1; }
+  await 20 grep -q ready "$STATE/tags.log" || { cat "$STATE/tags.log"; return 1; }
   ns client ip link set v11 up
   ns client ip address add 10.50.0.100/24 dev v11
   ns b1 ip address add 10.50.0.11/24 dev eth0

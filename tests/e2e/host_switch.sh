@@ -6,7 +6,7 @@
 stations_come_up() {
   spawn client "$STATE/tags.log" "$PYTHON" "$ROOT/tests/e2e/tags.py" eth0 v10=10 v11=11
   echo "$SPAWNED" >"$STATE/tags.pid"
-  await 5 grep -q ready "$STATE/tags.log" || { cat "$STATE/tags.log"; return 1; }
+  await 20 grep -q ready "$STATE/tags.log" || { cat "$STATE/tags.log"; return 1; }
   ns client ip link set v10 up
   ns client ip link set v11 up
   station client v10 10.10.0.100/24 fd10::100/64

@@ -51,7 +51,7 @@ TAGS=()
 tagged() { # tagged HOST NAME=TAGS
   spawn "$1" "$STATE/tags.$1" "$PYTHON" "$ROOT/tests/e2e/tags.py" eth0 "$2"
   TAGS+=("$SPAWNED")
-  await 5 grep -q ready "$STATE/tags.$1" || { cat "$STATE/tags.$1"; return 1; }
+  await 20 grep -q ready "$STATE/tags.$1" || { cat "$STATE/tags.$1"; return 1; }
 }
 device_up() { # device_up HOST ADDRESS
   ns "$1" sysctl -qw net.ipv4.conf.red.rp_filter=0 net.ipv4.conf.all.rp_filter=0

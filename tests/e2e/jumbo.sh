@@ -75,7 +75,7 @@ a_vlan_of_a_jumbo_port() {
   printf '%s\n' '[[vlan]]' 'name = "ten"' 'port = "lan"' 'id = 10' 'addresses = ["10.10.0.1/24", "fd10::1/64"]' | extended || return 1
   spawn client "$STATE/tags.log" "$PYTHON" "$ROOT/tests/e2e/tags.py" eth0 v10=10
   tags=$SPAWNED
-  await 5 grep -q ready "$STATE/tags.log" || { cat "$STATE/tags.log"; status=1; }
+  await 20 grep -q ready "$STATE/tags.log" || { echo "no VLAN device"; cat "$STATE/tags.log"; kill "$tags"; return 1; }
   ns client ip link set v10 mtu 9000 up
   ns client ip address add 10.10.0.100/24 dev v10
   ns client ip address add fd10::100/64 dev v10 nodad

@@ -42,7 +42,7 @@ device_up() { # device_up NAME NUMBER MTU
 devices_come_up() {
   spawn client "$STATE/tags.log" "$PYTHON" "$ROOT/tests/e2e/tags.py" eth0 v10=10 v20=s20 v30=s100.10 v40=40
   echo "$SPAWNED" >"$STATE/tags.pid"
-  await 5 grep -q ready "$STATE/tags.log" || { cat "$STATE/tags.log"; return 1; }
+  await 20 grep -q ready "$STATE/tags.log" || { cat "$STATE/tags.log"; return 1; }
   # AF_PACKET takes no second tag beyond the MTU.
   ns client ip link set eth0 mtu 1508
   device_up v10 10 1500 && device_up v20 20 1500 && device_up v30 30 1496 && device_up v40 40 1500
