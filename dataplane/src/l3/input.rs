@@ -11,10 +11,10 @@ use super::{
     fragment::is_honest,
     icmp::{self, Complaint, Unreachable},
     option,
-    reverse_path::ReversePath,
+    reverse_path::{self, ReversePath},
 };
 use crate::{
-    batch::{Batch, Slot},
+    batch::Batch,
     frame::Frame,
     io::checksum::Sum,
     l2::{Turn, table::is_link_local},
@@ -60,26 +60,10 @@ pub struct Found {
 #[inline]
 pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) -> Found {
     if table.checks_sources() {
-        if table.has_large_source_map() {
-            look_ahead(table, batch);
-        }
+        reverse_path::look_ahead(table, batch);
         return select::<true>(table, state, turn, batch);
     }
     select::<false>(table, state, turn, batch)
-}
-
-/// Asks for what says that sources pass. Packets are not looked at closely: what is asked for in vain costs little.
-#[inline]
-fn look_ahead(table: &Table, batch: &Batch) {
-    for slot in batch.slots() {
-        let Slot { frame: Some(frame), meta, .. } = slot else { continue };
-        let at = usize::from(meta.l3) + 12;
-        if let Some(map) = table.source_map(meta.interface)
-            && let Some(source) = frame.data().get(at..).and_then(|octets| octets.first_chunk())
-        {
-            map.prefetch(u32::from_be_bytes(*source));
-        }
-    }
 }
 
 /// `SOURCES`: some interfaces ask where sources lie. Each of the loops has the checks in line: called for every packet they cost a fifth more.

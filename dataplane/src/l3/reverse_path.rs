@@ -30,6 +30,24 @@ pub enum ReversePath {
     Strict,
 }
 
+/// Asks for what says that sources pass, where it may be too large for a cache. Packets are not looked at closely: what is asked for in
+/// vain costs little.
+#[inline]
+pub(super) fn look_ahead(table: &Table, batch: &Batch) {
+    if !table.has_large_source_map() {
+        return;
+    }
+    for slot in batch.slots() {
+        let Slot { frame: Some(frame), meta, .. } = slot else { continue };
+        let at = usize::from(meta.l3) + 12;
+        if let Some(map) = table.source_map(meta.interface)
+            && let Some(source) = frame.data().get(at..).and_then(|octets| octets.first_chunk())
+        {
+            map.prefetch(u32::from_be_bytes(*source));
+        }
+    }
+}
+
 /// Drops what comes from where its source is not. To be called when [`input`](super::input) has found sources that are to be looked up.
 ///
 /// `l3::input` has flagged what is to be looked at, and asked for the lines that the look-ups of IPv4 sources read. Those of the
