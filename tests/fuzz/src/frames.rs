@@ -255,8 +255,9 @@ pub(crate) fn sound(frame: &[u8]) {
     }
 }
 
-/// Whatever waited is sent or given up, fragments for the gateway last of all, and every buffer is home.
+/// Whatever waited is sent or given up, and every buffer is home: last of all fragments for the gateway, after a minute, and then what is
+/// said of them, if it has to wait for a neighbour.
 pub(crate) fn end(gateway: &mut Gateway) {
-    gateway.wait(Duration::from_secs(61));
+    gateway.wait(Duration::from_secs(70));
     assert_eq!(gateway.worker.arena().available(), FRAMES, "a frame is lost");
 }

@@ -15,6 +15,8 @@ const KEPT: usize = 60;
 const LONGEST: usize = 1480;
 /// What the first fragment has at least for the gateway to read its headers.
 const LEAST: usize = 40;
+/// Most that TCP carries in a whole that is put together: it has to fit a frame. Others are answered from the fragments.
+const FITS: usize = 1600;
 /// Fragments are given up after a minute; before that the model ceases to say what must come.
 const IN_TIME: Duration = Duration::from_secs(50);
 const TCP: u8 = 6;
@@ -133,7 +135,8 @@ impl Whole {
     /// Whether the gateway must be able to join what came.
     fn must_be_joined(&self) -> bool {
         let readable = self.pieces.iter().any(|&(from, to)| from == 0 && to >= LEAST.min(self.payload.len()));
-        self.honest && self.clean && readable && self.pieces.len() <= KEPT / 2 && self.is_covered()
+        let fits = self.protocol != TCP || self.payload.len() <= FITS;
+        self.honest && self.clean && readable && fits && self.pieces.len() <= KEPT / 2 && self.is_covered()
     }
 
     /// Where the message of a packet that is sent to us begins.
