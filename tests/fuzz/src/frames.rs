@@ -240,9 +240,12 @@ fn repair(frame: &mut [u8]) {
 
 /// What leaves is a frame that every receiver takes: whole, its IPv4 header right.
 pub(crate) fn sound(frame: &[u8]) {
-    assert!((14..=1514).contains(&frame.len()), "{} bytes", frame.len());
-    let packet = &frame[14..];
-    match u16::from_be_bytes([frame[12], frame[13]]) {
+    let ethertype = |at: usize| frame.get(at..at + 2).map(|two| u16::from_be_bytes([two[0], two[1]]));
+    // The members of the bridge have tags, one or two.
+    let tags = [12, 16].into_iter().take_while(|at| matches!(ethertype(*at), Some(0x8100 | 0x88a8))).count() * 4;
+    assert!((14..=1514).contains(&(frame.len() - tags)), "{} bytes", frame.len());
+    let packet = &frame[14 + tags..];
+    match ethertype(12 + tags).unwrap_or(0) {
         IPV4 => {
             let header_len = usize::from(packet[0] & 15) * 4;
             assert!(packet[0] >> 4 == 4 && header_len >= 20);
