@@ -9,6 +9,7 @@ use crate::{clock::Instant, verdict::DropReason, wheel::Wheel};
 use super::{
     conn::{Conn, ConnId, Connections, State},
     isn::Numbers,
+    keepalive::Probes,
     options::{Secrets, TcpOptions},
     path::{Paths, Way},
     pool::{FIRST_CLASS, Pool, largest_class},
@@ -89,6 +90,7 @@ pub(super) struct Core {
     pub(super) cookies_until: Option<Instant>,
     /// Counts on through the ports (RFC 6056 §3.3.3).
     pub(super) ports_tried: u32,
+    pub(super) probes: Probes,
     stray_resets: (u64, u32),
     fired: Vec<ConnId>,
 }
@@ -135,9 +137,9 @@ impl Core {
         self.outbox.push_back(header);
     }
 
-    /// Sends a segment now, or with the next output if the sink is out of frames.
+    /// Sends a segment now, or with the next output if the sink has no room.
     pub(super) fn send<S: SegmentSink>(&mut self, header: Header, sink: &mut S) {
-        if header.emit(sink) {
+        if sink.has_room() && header.emit(sink) {
             self.count_sent(&header);
         } else {
             self.post(header);
@@ -202,6 +204,7 @@ impl Tcp {
             time_waits: 0,
             cookies_until: None,
             ports_tried: 0,
+            probes: Probes::default(),
             stray_resets: (0, 0),
             fired: Vec::new(),
             stats,
@@ -258,6 +261,7 @@ impl Tcp {
             header.emit(sink);
             self.core.count_sent(&header);
         }
+        self.probe_idle(sink);
         if !self.core.starved.is_empty() && (self.core.pool.has_room() || !self.core.resting.is_empty()) {
             for index in core::mem::take(&mut self.core.starved) {
                 self.conns.at(index).wake_writer();
@@ -280,7 +284,7 @@ impl Tcp {
                 let conn = self.conns.at(index);
                 self.core.touch(conn, index);
             }
-            State::Idle(idle) => self.idle_timer(index, idle, sink),
+            State::Idle(_) => self.idle_timer(index),
             State::SynReceived { .. } | State::SynSent(_) => self.opening_timer(index, sink),
             State::TimeWait(record) => self.time_wait_timer(index, record.until),
             State::Vacant | State::Remains(_) | State::Ended(_) => {}
@@ -289,11 +293,11 @@ impl Tcp {
 
     /// When [`Self::output`] has something to do next without new segments or writes.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        if self.core.touched.is_empty() && self.core.outbox.is_empty() {
-            self.core.wheel.next_deadline()
-        } else {
-            Some(self.core.now)
+        let core = &self.core;
+        if !core.touched.is_empty() || !core.outbox.is_empty() {
+            return Some(core.now);
         }
+        [core.wheel.next_deadline(), core.probes.next_at(core.now)].into_iter().flatten().min()
     }
 
     /// The connection is over: its buffers, timer and table entry go; its user, if any, is told.

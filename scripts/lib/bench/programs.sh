@@ -75,9 +75,10 @@ program_spent() {
 # Ends everything in its namespace: asked first, then made to.
 program_stop() {
   local round pid
-  for round in TERM KILL; do
-    for pid in $(ip netns pids "$PREFIX-gw-$1" 2>/dev/null); do kill -"$round" "$pid" 2>/dev/null || true; done
-    if await 2 no_process_in "$PREFIX-gw-$1"; then break; fi
+  # Whoever has gigabytes takes its time to give them back, even when it is killed.
+  for round in TERM:2 KILL:60; do
+    for pid in $(ip netns pids "$PREFIX-gw-$1" 2>/dev/null); do kill -"${round%:*}" "$pid" 2>/dev/null || true; done
+    if await "${round#*:}" no_process_in "$PREFIX-gw-$1"; then break; fi
   done
   program "$1" peer_settle
 }

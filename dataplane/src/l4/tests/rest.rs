@@ -3,7 +3,7 @@
 use std::{cell::RefCell, rc::Rc, task::Poll, time::Duration};
 
 use super::world::*;
-use crate::l4::{End, TcpOptions};
+use crate::l4::{End, TcpOptions, TcpStream};
 
 const QUIET: Duration = Duration::from_secs(4);
 
@@ -107,7 +107,7 @@ fn a_silent_peer_is_probed_and_a_dead_one_given_up() {
     let mut world = World::new(1, Wire::default());
     let (mut client, server) = world.pair();
     world.run_for(Duration::from_secs(600));
-    let probes = world.hosts[0].tcp.stats().keepalives.value();
+    let probes = probes(&world);
     assert!((4..=6).contains(&probes), "{probes}");
     assert!(!client.peer_gone());
     world.watch = Some(Box::new(|_, _, _| false));
@@ -117,13 +117,56 @@ fn a_silent_peer_is_probed_and_a_dead_one_given_up() {
     drop(server);
 }
 
+/// Connections at rest that have come together.
+fn crowd(world: &mut World) -> Vec<(TcpStream, TcpStream)> {
+    (0..1_000).map(|_| world.pair()).collect()
+}
+
+fn probes(world: &World) -> u64 {
+    world.hosts[0].tcp.stats().keepalives.value()
+}
+
+#[test]
+fn probes_that_are_due_together_take_turns() {
+    let mut world = World::new(3, Wire { delay: Duration::from_micros(1), ..Wire::default() });
+    let crowd = crowd(&mut world);
+    // A core that stood still for so long that all of them are due.
+    world.now.set(world.now.get() + Duration::from_secs(121));
+    world.run_for(Duration::from_micros(100));
+    let first = probes(&world);
+    assert!((1..=128).contains(&first), "{first}");
+    world.run_for(Duration::from_millis(20));
+    assert_eq!(probes(&world), 1_000);
+    assert!(crowd.iter().all(|(client, server)| !client.peer_gone() && !server.peer_gone()));
+}
+
+#[test]
+fn a_way_out_that_takes_nothing_is_no_silence_of_the_peer() {
+    let mut world = World::new(4, Wire { delay: Duration::from_micros(1), ..Wire::default() });
+    let crowd = crowd(&mut world);
+    for host in &mut world.hosts {
+        host.out.full = true;
+    }
+    for _ in 0..300 {
+        world.now.set(world.now.get() + Duration::from_secs(1));
+        world.settle();
+    }
+    assert_eq!(probes(&world), 0);
+    for host in &mut world.hosts {
+        host.out.full = false;
+    }
+    world.run_for(Duration::from_millis(50));
+    assert_eq!(probes(&world), 1_000);
+    assert!(crowd.iter().all(|(client, server)| !client.peer_gone() && !server.peer_gone()));
+}
+
 #[test]
 fn a_half_closed_connection_is_probed_too() {
     let mut world = World::new(2, Wire::default());
     let (mut client, server) = world.pair();
     assert!(matches!(once(|cx| client.poll_shutdown(cx)), Poll::Ready(Ok(()))));
     world.run_for(Duration::from_secs(600));
-    let probes = world.hosts[0].tcp.stats().keepalives.value();
+    let probes = probes(&world);
     assert!((4..=6).contains(&probes), "{probes}");
     assert!(!client.peer_gone());
     world.watch = Some(Box::new(|_, _, _| false));

@@ -317,7 +317,8 @@ impl World {
         }
     }
 
-    fn settle(&mut self) {
+    /// Lets everybody do what is to be done now.
+    pub(super) fn settle(&mut self) {
         let now = self.now.get();
         let mut due = Vec::new();
         self.sleepers.borrow_mut().retain(|(at, waker)| {
