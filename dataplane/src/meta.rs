@@ -175,7 +175,8 @@ pub struct Meta {
     pub mtu: u16,
     /// Next hop found by `l3::route`: index into the generation's next-hop table.
     pub next_hop: u32,
-    /// Where the look-up of the source begins, in the tables of this turn: see [`Flags::SOURCE_DOUBTED`].
+    /// Where the look-up of the source begins, in the tables of this turn: see [`Flags::SOURCE_DOUBTED`]. Before that is known, where what
+    /// says that it passes is.
     pub source: u32,
     /// Routing domain: that of the interface by which the packet came in, or of what it answers. Set by `l3::input`.
     pub vrf: VrfId,

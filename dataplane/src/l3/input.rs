@@ -144,7 +144,7 @@ fn ipv4<const SOURCES: bool>(
     if fragment & 0x3fff != 0 && !is_honest(fragment, header_len, total, meta) {
         return Verdict::Drop(DropReason::BadFragment);
     }
-    let doubted = SOURCES && table.doubts(meta.interface, source);
+    let doubted = SOURCES && table.doubts(meta, source);
     if doubted {
         meta.source = vrf.fib4.prefetch(source.to_bits()).to_bits();
         meta.flags |= Flags::SOURCE_DOUBTED;

@@ -30,20 +30,29 @@ pub enum ReversePath {
     Strict,
 }
 
-/// Asks for what says that sources pass, where it may be too large for a cache. Packets are not looked at closely: what is asked for in
-/// vain costs little.
+/// Asks for what says that sources pass, where it may be too large for a cache, and notes for [`Table::doubts`] where that is. Packets
+/// are not looked at closely: what is asked for in vain costs little.
 #[inline]
-pub(super) fn look_ahead(table: &Table, batch: &Batch) {
+pub(super) fn look_ahead(table: &Table, batch: &mut Batch) {
     if !table.has_large_source_map() {
         return;
     }
-    for slot in batch.slots() {
+    let Some(first) = batch.slots().first() else { return };
+    // Most packets come in by the same interface.
+    let mut interface = first.meta.interface;
+    let mut map = table.source_map(interface);
+    for slot in batch.slots_mut() {
         let Slot { frame: Some(frame), meta, .. } = slot else { continue };
+        if meta.interface != interface {
+            interface = meta.interface;
+            map = table.source_map(interface);
+        }
         let at = usize::from(meta.l3) + 12;
-        if let Some(map) = table.source_map(meta.interface)
+        if let Some(map) = map
             && let Some(source) = frame.data().get(at..).and_then(|octets| octets.first_chunk())
         {
-            map.prefetch(u32::from_be_bytes(*source));
+            meta.source = map.slot(u32::from_be_bytes(*source));
+            map.prefetch_at(meta.source);
         }
     }
 }

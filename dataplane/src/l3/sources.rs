@@ -33,16 +33,28 @@ pub(super) struct SourceMap {
 }
 
 impl SourceMap {
-    /// Asks for the memory that [`Self::contains`] reads.
+    /// Where what [`Self::contains`] reads of an address is.
     #[inline]
-    pub(super) fn prefetch(&self, address: u32) {
-        self.bits.prefetch(self.bits.slot(address >> 13));
+    pub(super) fn slot(&self, address: u32) -> u32 {
+        self.bits.slot(address >> 13)
+    }
+
+    /// Asks for the memory at a slot.
+    #[inline]
+    pub(super) fn prefetch_at(&self, slot: u32) {
+        self.bits.prefetch(slot);
+    }
+
+    /// Whether all addresses of the /24 of `address`, whose slot this is, pass.
+    #[inline]
+    pub(super) fn contains_at(&self, slot: u32, address: u32) -> bool {
+        self.bits.at(slot) >> (address >> 8 & 31) & 1 != 0
     }
 
     /// Whether all addresses of the /24 of `address` pass.
     #[inline]
     pub(super) fn contains(&self, address: u32) -> bool {
-        self.bits.load(address >> 13) >> (address >> 8 & 31) & 1 != 0
+        self.contains_at(self.slot(address), address)
     }
 }
 
@@ -195,7 +207,7 @@ mod tests {
     use crate::{
         l2::{Link, Tags},
         l3::{Builder, InterfaceSpec, Learnt, LearntTarget, Spec, Target, rib4::LARGE},
-        meta::PortId,
+        meta::{Meta, PortId},
     };
 
     const NEAR: InterfaceId = InterfaceId(0);
@@ -301,7 +313,11 @@ mod tests {
         let table = builder.table();
         let with: Vec<_> = table.source_maps.iter().map(Option::is_some).collect();
         assert_eq!(with.iter().filter(|has| **has).count(), MOST);
-        assert!(table.doubts(InterfaceId(MOST as u16 + 1), "10.254.0.9".parse().unwrap()));
-        assert!(!table.doubts(NEAR, "10.254.0.9".parse().unwrap()));
+        let doubts = |interface| {
+            let meta = Meta { interface, ..Meta::default() };
+            table.doubts(&meta, "10.254.0.9".parse().unwrap())
+        };
+        assert!(doubts(InterfaceId(MOST as u16 + 1)));
+        assert!(!doubts(NEAR));
     }
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     l2::{self, table::is_link_local},
-    meta::{InterfaceId, VrfId},
+    meta::{InterfaceId, Meta, VrfId},
 };
 
 /// What is done with a packet for a prefix.
@@ -201,14 +201,17 @@ impl Table {
         self.has_large_source_map
     }
 
-    /// Whether the IPv4 source of a packet that came in by `interface` is to be looked up: somebody asks, and it is not known to pass.
+    /// Whether the IPv4 source of a packet is to be looked up: somebody asks, and it is not known to pass.
     #[inline]
-    pub(super) fn doubts(&self, interface: InterfaceId, source: Ipv4Addr) -> bool {
-        match self.source_map(interface) {
-            // A host that has no address yet asks for one.
-            Some(map) => !map.contains(source.to_bits()) && !source.is_unspecified(),
-            _ => self.reverse_path(interface) != ReversePath::Off && !source.is_unspecified(),
-        }
+    pub(super) fn doubts(&self, meta: &Meta, source: Ipv4Addr) -> bool {
+        let passes = match self.source_map(meta.interface) {
+            // `reverse_path::look_ahead` has been there.
+            Some(map) if self.has_large_source_map => map.contains_at(meta.source, source.to_bits()),
+            Some(map) => map.contains(source.to_bits()),
+            None => self.reverse_path(meta.interface) == ReversePath::Off,
+        };
+        // A host that has no address yet asks for one.
+        !passes && !source.is_unspecified()
     }
 
     /// Whether there are rules that come before the routes.
