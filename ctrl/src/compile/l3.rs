@@ -290,7 +290,9 @@ mod tests {
     use std::sync::Arc;
     use std::time::SystemTime;
 
-    use tidegate_dataplane::l3::{Action, Builder};
+    use ipnet::IpNet;
+    use proptest::prelude::*;
+    use tidegate_dataplane::l3::{Action, BuildError, Builder};
     use tidegate_dataplane::l7::tls::{TicketKeys, wall_clock};
     use tidegate_dataplane::tables::Phase;
 
@@ -298,13 +300,8 @@ mod tests {
     use crate::config::{Surroundings, check};
     use crate::diagnostic::Source;
 
-    /// The table of a router with two ports and a route of its own, which has learnt `learnt`.
-    fn table(more: &str, learnt: &[(&str, Way)]) -> Table {
-        let text = format!(
-            "{more}\n[[port]]\nname = \"a\"\ndriver = \"memory\"\naddresses = [\"10.0.1.1/24\", \"fd00:1::1/64\"]\nhost = \"h0\"\n\
-             [[port]]\nname = \"b\"\ndriver = \"memory\"\naddresses = [\"10.0.2.1/24\"]\nhost = \"h1\"\n\
-             [[route]]\nto = \"10.9.0.0/16\"\nvia = \"10.0.1.9\"\n"
-        );
+    /// What is made of a file with two ports; `None` if the check refuses it.
+    fn built(text: String) -> Option<Result<Builder, BuildError>> {
         let surroundings =
             Surroundings { directory: Path::new("."), files: None, now: SystemTime::UNIX_EPOCH, dpdk: false };
         let checked = check(Source::new("test", text), &surroundings);
@@ -315,14 +312,8 @@ mod tests {
             capabilities: Default::default(),
             driver: "memory".into(),
         };
-        let change = |(to, way): &(&str, Way)| RouteChange {
-            vrf: 0,
-            to: to.parse().unwrap(),
-            target: Some(kernel::Target::Own(way.clone())),
-        };
-        let changes: Vec<_> = learnt.iter().map(|one| super::learnt(&change(one))).collect();
         let inputs = Inputs {
-            config: Arc::new(checked.config.expect("good")),
+            config: Arc::new(checked.config?),
             certs: Arc::default(),
             ports: [info.clone(), info].into(),
             tickets: Arc::new(TicketKeys::generate().unwrap()),
@@ -331,9 +322,83 @@ mod tests {
             phase: Phase::Serve,
         };
         let mut builder = Builder::default();
-        builder.configure(spec(&inputs, None)).expect("good");
+        Some(builder.configure(spec(&inputs, None)).map(|()| builder))
+    }
+
+    /// The table of a router with two ports and a route of its own, which has learnt `learnt`.
+    fn table(more: &str, learnt: &[(&str, Way)]) -> Table {
+        let text = format!(
+            "{more}\n[[port]]\nname = \"a\"\ndriver = \"memory\"\naddresses = [\"10.0.1.1/24\", \"fd00:1::1/64\"]\nhost = \"h0\"\n\
+             [[port]]\nname = \"b\"\ndriver = \"memory\"\naddresses = [\"10.0.2.1/24\"]\nhost = \"h1\"\n\
+             [[route]]\nto = \"10.9.0.0/16\"\nvia = \"10.0.1.9\"\n"
+        );
+        let change = |(to, way): &(&str, Way)| RouteChange {
+            vrf: 0,
+            to: to.parse().unwrap(),
+            target: Some(kernel::Target::Own(way.clone())),
+        };
+        let changes: Vec<_> = learnt.iter().map(|one| super::learnt(&change(one))).collect();
+        let mut builder = built(text).expect("a good file").expect("a table");
         builder.learn(&changes);
         builder.table()
+    }
+
+    /// Addresses that are something special, or near it.
+    fn odd() -> impl Strategy<Value = IpAddr> {
+        let v4 = [
+            "0.0.0.0",
+            "0.1.2.3",
+            "10.0.1.0",
+            "10.0.1.1",
+            "10.0.1.2",
+            "10.0.1.255",
+            "10.0.2.9",
+            "127.0.0.1",
+            "169.254.1.1",
+            "223.255.255.255",
+            "224.0.0.5",
+            "240.0.0.1",
+            "255.255.255.255",
+        ];
+        let v6 =
+            ["::", "::1", "::ffff:10.0.1.9", "fd00:1::", "fd00:1::1", "fd00:1::9", "fe80::1", "ff02::1", "2001:db8::1"];
+        prop::sample::select([&v4[..], &v6[..]].concat()).prop_map(|text| text.parse().unwrap())
+    }
+
+    fn odd_net() -> impl Strategy<Value = IpNet> {
+        (odd(), 0u8..=128)
+            .prop_map(|(address, len)| IpNet::new_assert(address, len % if address.is_ipv4() { 33 } else { 129 }))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+        /// What the check lets pass makes a table: else the operator would hear of it without a place.
+        #[test]
+        fn a_good_file_makes_a_table(
+            own in prop::option::of(odd_net()),
+            to in odd_net(),
+            via in odd(),
+            by in prop::option::of(prop::sample::select(vec!["a", "b"])),
+            neighbor in odd(),
+            is_rule in any::<bool>(),
+        ) {
+            let own = own.map_or_else(String::new, |own| format!(", \"{own}\""));
+            let by = by.map_or_else(String::new, |by| format!("interface = \"{by}\"\n"));
+            let to = to.trunc();
+            let way = if is_rule { "policy" } else { "route" };
+            let name = if is_rule { "name = \"p\"\n" } else { "" };
+            let ports = format!(
+                "[[port]]\nname = \"a\"\ndriver = \"memory\"\naddresses = [\"10.0.1.1/24\", \"fd00:1::1/64\"{own}]\n\
+                 [[port]]\nname = \"b\"\ndriver = \"memory\"\naddresses = [\"10.0.2.1/24\"]\n"
+            );
+            let way = format!("[[{way}]]\n{name}to = \"{to}\"\nvia = \"{via}\"\n{by}");
+            let neighbor = format!("[[neighbor]]\ninterface = \"a\"\naddress = \"{neighbor}\"\nmac = \"02:00:00:00:00:09\"\n");
+            for text in [format!("{ports}{way}"), format!("{ports}{neighbor}")] {
+                if let Some(Err(error)) = built(text.clone()) {
+                    prop_assert!(false, "{error}\n{text}");
+                }
+            }
+        }
     }
 
     fn by(hops: &[(usize, Option<&str>, u16)]) -> Way {

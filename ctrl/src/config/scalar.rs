@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
+use tidegate_dataplane::l3::is_host;
 use toml::de::DeValue;
 
 use super::decode::{Decode, Decoder, Mistake, Node, Text, Wanted};
@@ -138,8 +139,21 @@ impl Text for InterfaceAddress {
             Err(_) => return Err(prefix_mistake(text, if text.contains(':') { 64 } else { 24 })),
         };
         let address = net.addr();
-        if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
-            return Err(because("cannot be a port's address: it is unspecified, loopback or multicast"));
+        if matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
+            let of_its_own =
+                because("cannot be given: an interface makes its link-local address from its hardware address");
+            return Err(of_its_own.with_help("leave it out"));
+        }
+        if !is_host(address) {
+            return Err(because("cannot be a port's address: it is unspecified, loopback, multicast or reserved"));
+        }
+        let (all, len) = match net {
+            IpNet::V4(v4) => (v4.prefix_len() < 31 && v4.broadcast().is_broadcast(), 24),
+            IpNet::V6(v6) => (v6.prefix_len() == 0, 64),
+        };
+        if all {
+            let wide = because("would be in a subnet of all addresses to the last");
+            return Err(wide.with_help(format!("write how long the subnet's prefix is, such as `{address}/{len}`")));
         }
         if let IpNet::V4(v4) = net
             && v4.prefix_len() < 31

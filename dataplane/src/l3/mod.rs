@@ -59,6 +59,7 @@ pub use policy::{Match, PolicySpec, Then};
 pub use reverse_path::ReversePath;
 pub use spec::{BuildError, Hop, InterfaceSpec, Learnt, LearntTarget, Route, Shared, Spec, Target, VrfSpec};
 pub use table::{Action, NextHop, Table, Vrf};
+pub use target::is_host;
 
 use crate::{
     frame::Frame,

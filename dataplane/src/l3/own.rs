@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::{
     addresses::Kind,
     spec::{BuildError, InterfaceSpec},
+    target::is_host,
 };
 use crate::{
     l2::table::{is_link_local, subnet_router},
@@ -44,10 +45,9 @@ pub(super) fn own_addresses(interfaces: &[InterfaceSpec]) -> Result<Vec<(IpAddr,
     for interface in interfaces {
         for net in interface.v4.iter().filter(|net| net.prefix_len() < 31) {
             for address in [net.broadcast(), net.network()] {
-                // Two addresses of one prefix share its broadcast addresses.
-                let entry = (IpAddr::V4(address), Kind::Broadcast, interface.id);
-                if !own.contains(&entry) {
-                    own.push(entry);
+                // Two addresses of one prefix share its broadcast addresses, and a prefix within another may have one of its.
+                if !own.iter().any(|(own, ..)| *own == IpAddr::V4(address)) {
+                    own.push((IpAddr::V4(address), Kind::Broadcast, interface.id));
                 }
             }
         }
@@ -69,9 +69,6 @@ pub(super) fn nets(interface: &InterfaceSpec) -> impl Iterator<Item = IpNet> + '
 }
 
 fn is_possible(address: IpAddr) -> bool {
-    let wrong = match address {
-        IpAddr::V4(address) => address.octets()[0] == 0 || address.octets()[0] >= 240,
-        IpAddr::V6(address) => is_link_local(address) || address.to_ipv4_mapped().is_some(),
-    };
-    !wrong && !address.is_multicast() && !address.is_loopback() && !address.is_unspecified()
+    // Each interface has one of the link already.
+    is_host(address) && !matches!(address, IpAddr::V6(address) if is_link_local(address))
 }

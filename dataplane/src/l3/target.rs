@@ -84,12 +84,17 @@ impl Find<'_> {
 
 /// Whether packets to a prefix can be sent to such an address: those of IPv4 to either family's (RFC 8950).
 fn is_gateway(gateway: IpAddr, to: IpNet) -> bool {
-    (gateway.is_ipv6() || matches!(to, IpNet::V4(_))) && is_station(gateway)
+    (gateway.is_ipv6() || matches!(to, IpNet::V4(_))) && is_host(gateway)
 }
 
-/// Whether a single station can have the address.
-fn is_station(address: IpAddr) -> bool {
-    !address.is_multicast() && !address.is_unspecified()
+/// Whether a single host on a link can have the address: no network's, group's or nobody's, none of the host itself, none that is
+/// reserved (RFC 6890 §2.2), and none of IPv4 in disguise (RFC 4291 §2.5.5.2).
+pub fn is_host(address: IpAddr) -> bool {
+    let reserved = match address {
+        IpAddr::V4(address) => address.octets()[0] == 0 || address.octets()[0] >= 240,
+        IpAddr::V6(address) => address.to_ipv4_mapped().is_some(),
+    };
+    !reserved && !address.is_multicast() && !address.is_loopback() && !address.is_unspecified()
 }
 
 /// What of a learnt target can be used at all: a daemon may say more than we understand. `None` if it is nothing.
@@ -99,7 +104,7 @@ pub(super) fn learnt(target: &Target, to: IpNet) -> Option<Wanted> {
 
 /// The same of a target that routes share: whoever leads a route there knows that its gateways are for it.
 pub(super) fn shared(target: &Target) -> Option<Wanted> {
-    usable(target, is_station)
+    usable(target, is_host)
 }
 
 fn usable(target: &Target, is_gateway: impl Fn(IpAddr) -> bool) -> Option<Wanted> {

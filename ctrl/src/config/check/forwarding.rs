@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -107,6 +107,14 @@ impl Reading<'_> {
                 let message =
                     format!("{} is {what} of `{}`: what is sent there ends here", to.0.addr(), interface.name.0);
                 cx.push(Diagnostic::error(Code::Conflict, to.span, message).related(span, "its address"));
+            } else if to.0 == limited_broadcast() {
+                let message = format!("{} is all hosts on a link: what is sent there ends here", to.0.addr());
+                cx.push(Diagnostic::error(Code::Conflict, to.span, message));
+            } else if !route.way.is_end()
+                && let Some(what) = never_routed(to.0)
+            {
+                let unused = format!("no packet is routed to {}: {what} addresses stay on their link, or host", to.0);
+                cx.push(Diagnostic::warning(Code::Unused, to.span, unused).help("leave the route out"));
             }
         }
         let to = route.to.ok();
@@ -147,6 +155,28 @@ impl Reading<'_> {
         });
         places.push((vrf, to.0, to.span));
     }
+}
+
+/// The destination of what is for all hosts on a link (RFC 919 §7).
+fn limited_broadcast() -> IpNet {
+    IpAddr::V4(Ipv4Addr::BROADCAST).into()
+}
+
+/// What addresses these are, if packets to none of them get to the routes.
+fn never_routed(net: IpNet) -> Option<&'static str> {
+    let within = |of: IpNet| of.contains(&net);
+    let v4 = |octets, len| within(IpNet::new_assert(IpAddr::V4(Ipv4Addr::from_octets(octets)), len));
+    let v6 = |bits, len| within(IpNet::new_assert(IpAddr::V6(Ipv6Addr::from_bits(bits)), len));
+    if v4([224, 0, 0, 0], 4) || v6(0xff << 120, 8) {
+        return Some("multicast");
+    }
+    if v4([127, 0, 0, 0], 8) || v6(1, 128) {
+        return Some("loopback");
+    }
+    if v6(0xfe80 << 112, 10) {
+        return Some("link-local");
+    }
+    (v4([0, 0, 0, 0], 8) || v4([240, 0, 0, 0], 4) || v6(0, 128) || v6(0xffff << 32, 96)).then_some("reserved")
 }
 
 /// A route, or something else that leads somewhere.
@@ -308,8 +338,8 @@ fn leads(
     let Place { domain, network, .. } = from;
     // The router's address is one of the domain that its interface is in.
     let there = interface.as_ref().and_then(Option::as_ref).map_or(*domain, |interface| network.domain(interface));
-    if network.owns(there, via.value) {
-        cx.push(Diagnostic::error(Code::Conflict, via.span, format!("{} is our own address", via.value)));
+    if let Some(wrong) = network.no_neighbor(there, via) {
+        cx.push(wrong);
         return None;
     }
     match (interface, network.interface_to(domain, via.value)) {

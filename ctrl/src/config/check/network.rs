@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use tidegate_dataplane::l3::is_host;
 
 use super::{Checker, Names};
 use crate::config::model::{self, MAIN, Reference};
@@ -68,6 +69,14 @@ struct Subnet {
     interface: Reference,
     address: IpNet,
     span: Span,
+}
+
+impl Subnet {
+    /// Whether what is sent to an address is for all hosts of the subnet (RFC 1812 §5.3.5). One of two addresses has none (RFC 3021).
+    fn is_broadcast(&self, address: IpAddr) -> bool {
+        let IpNet::V4(net) = self.address else { return false };
+        net.prefix_len() < 31 && [net.network(), net.broadcast()].map(IpAddr::V4).contains(&address)
+    }
 }
 
 impl Network {
@@ -150,17 +159,33 @@ impl Network {
         let address = (net.prefix_len() == net.max_prefix_len()).then(|| net.addr())?;
         let what = |subnet: &Subnet| match subnet.address {
             own if own.addr() == address => Some("an address"),
-            IpNet::V4(own)
-                if own.prefix_len() < 31 && [own.network(), own.broadcast()].map(IpAddr::V4).contains(&address) =>
-            {
-                Some("a broadcast address")
-            }
+            IpNet::V4(_) if subnet.is_broadcast(address) => Some("a broadcast address"),
             IpNet::V6(own) if own.prefix_len() < 127 && IpAddr::V6(own.network()) == address => {
                 Some("the subnet-router anycast address")
             }
             _ => None,
         };
         self.inside(domain).find_map(|subnet| Some((what(subnet)?, &subnet.interface, subnet.span)))
+    }
+
+    /// Why an address of a domain is no neighbour's, if it is none's.
+    pub(super) fn no_neighbor(&self, domain: &Domain, address: &At<IpAddr>) -> Option<Diagnostic> {
+        let wrong = |code, message: String| {
+            let wrong = Diagnostic::error(code, address.span, message);
+            Some(wrong.help("give the address that another station on the link has"))
+        };
+        let address = address.value;
+        if !is_host(address) {
+            let message = format!("{address} is no host's address: it is unspecified, loopback, multicast or reserved");
+            return wrong(Code::InvalidValue, message);
+        }
+        match self.reserved(domain, address.into())? {
+            _ if self.owns(domain, address) => wrong(Code::Conflict, format!("{address} is our own address")),
+            (what, interface, span) => {
+                let message = format!("{address} is {what} of `{}`", interface.name.0);
+                Some(wrong(Code::Conflict, message)?.related(span, "its address"))
+            }
+        }
     }
 
     /// The subnets of a domain, for help.
@@ -195,6 +220,10 @@ impl Network {
                         format!("the subnet {} is already on `{name}`", address.trunc()),
                     )
                     .help("a subnet is on one interface; give one of them a longer prefix")
+                } else if first.is_broadcast(address.addr()) || second.is_broadcast(first.address.addr()) {
+                    let (own, of) = if first.is_broadcast(address.addr()) { (second, first) } else { (first, second) };
+                    let message = format!("{} is a broadcast address of {}", own.address.addr(), of.address.trunc());
+                    Diagnostic::error(Code::Conflict, second.span, message)
                 } else {
                     continue;
                 };
@@ -222,8 +251,8 @@ pub(super) fn neighbors(
         let near =
             network.subnets.iter().any(|s| s.interface.index == interface.index && s.address.contains(&address.value));
         let domain = network.domain(&interface);
-        if network.owns(domain, address.value) {
-            cx.push(Diagnostic::error(Code::Conflict, address.span, format!("{} is our own address", address.value)));
+        if let Some(wrong) = network.no_neighbor(domain, address) {
+            cx.push(wrong);
         } else if !near && network.complete {
             let far = format!("{} is in no subnet of `{}`", address.value, interface.name.0);
             cx.push(Diagnostic::error(Code::Unreachable, address.span, far).help(network.subnets(domain)));
