@@ -137,6 +137,48 @@ one_at_a_time() {
   expect "the second" "$said" '*another scripts/bench runs here*'
 }
 
+unbound_work() { cat /sys/devices/virtual/workqueue/cpumask; }
+
+# Beside each other under other names, and the second ends last: the machine is as it was before both.
+the_machine_is_put_back() {
+  local before said
+  before=$(unbound_work)
+  a_long_race
+  said=$(TIDEGATE_PREFIX=$BENCH_PREFIX-2 "$ROOT/scripts/bench" http --vs none --rounds 1 --seconds 1 --cases 1KiB 2>&1)
+  expect "the second" "$said" '*another race has arranged this machine*'
+  kill -TERM "$LONG"
+  wait "$LONG" || true
+  expect "work that runs anywhere" "$(unbound_work)" "$before"
+  # One that is killed leaves it changed; the next, whatever its name, knows what it was.
+  a_long_race
+  kill -KILL "$LONG"
+  wait "$LONG" || true
+  TIDEGATE_PREFIX=$BENCH_PREFIX-2 "$ROOT/scripts/bench" http --vs none --rounds 1 --seconds 1 --cases 1KiB
+  expect "work that runs anywhere" "$(unbound_work)" "$before"
+  bench http --vs none --rounds 1 --seconds 1 --cases 1KiB
+  nothing_left
+}
+
+# What stands where a run would keep its files is removed only if a run has made it.
+the_directory_of_others_stays() {
+  local said command
+  mkdir "/run/$BENCH_PREFIX"
+  echo kept >"/run/$BENCH_PREFIX/file"
+  for command in "bench http --rounds 1" demo "demo --down"; do
+    # shellcheck disable=SC2086 # options are words of their own
+    said=$(TIDEGATE_PREFIX=$BENCH_PREFIX refuse "$ROOT/scripts/"$command)
+    expect "$command" "$said" "*/run/$BENCH_PREFIX was not made by these scripts*"
+  done
+  expect "the file" "$(cat "/run/$BENCH_PREFIX/file")" kept
+  rm -r "/run/$BENCH_PREFIX"
+  for command in "bench http" "bench all" demo "demo --down"; do
+    # shellcheck disable=SC2086 # likewise
+    expect "$command" "$(TIDEGATE_PREFIX=tidegate refuse "$ROOT/scripts/"$command)" '*the directory of the service*'
+    # shellcheck disable=SC2086 # likewise
+    expect "$command" "$(TIDEGATE_PREFIX=../x refuse "$ROOT/scripts/"$command)" "*TIDEGATE_PREFIX='../x': a letter*"
+  done
+}
+
 # Also what a process that ends first had started.
 processes_below_are_ended() {
   bash -c 'source "$ROOT/scripts/lib/common.sh"; (sleep 3001 & sleep 3002) & await 5 pgrep -f "^sleep 3002$"; end_children'
@@ -193,3 +235,5 @@ check swap routes_are_swapped_under_packets
 check interrupt ends_by INT 130
 check terminal-closed ends_by HUP 129
 check one-at-a-time one_at_a_time
+check machine-is-put-back the_machine_is_put_back
+check directory-of-others the_directory_of_others_stays

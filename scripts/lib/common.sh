@@ -59,16 +59,45 @@ await() {
   done
 }
 
+# The name of a run, which its namespaces and its directory have: check_prefix NAME
+check_prefix() {
+  [[ $1 =~ ^[A-Za-z][A-Za-z0-9_-]{0,31}$ ]] || die "TIDEGATE_PREFIX='$1': a letter, then at most 31 letters, digits, '-' and '_'"
+  [[ $1 != tidegate ]] || die "TIDEGATE_PREFIX='tidegate': /run/tidegate is the directory of the service; choose another name"
+}
+
+# The directory of a run carries this file. What does not is somebody else's, and is neither used nor removed.
+STATE_MARK=.made-by-tidegate-scripts
+
+state_is_ours() { [[ -d $1 && ! -L $1 && -O $1 && -f $1/$STATE_MARK ]]; }
+state_check() { # state_check DIRECTORY — there is none, or one of ours
+  [[ ! -e $1 && ! -L $1 ]] || state_is_ours "$1" ||
+    die "$1 was not made by these scripts (there is no $STATE_MARK of yours in it): remove it, or choose another name, as in TIDEGATE_PREFIX=name $0"
+}
+state_make() { # state_make DIRECTORY — empty
+  state_check "$1"
+  state_remove "$1"
+  mkdir "$1" || die "cannot make $1"
+  : >"$1/$STATE_MARK"
+}
+# The mark goes last: what is left of an interrupted removal is still ours.
+state_remove() {
+  state_is_ours "$1" || return 0
+  find "$1" -mindepth 1 -maxdepth 1 ! -name "$STATE_MARK" -exec rm -rf -- {} + || return 1
+  rm -rf -- "$1"
+}
+
 # One run at a time: hold_lock FILE WHY_NOT. The lock is on descriptor 9, which no process that may outlive us inherits.
 hold_lock() {
-  exec 9>"$1"
+  { exec 9>"$1"; } 2>/dev/null || die "cannot open the lock $1$(lock_owner "$1"); TIDEGATE_PREFIX=name $0 has another one"
   flock -n 9 || die "$2; TIDEGATE_PREFIX=name $0 runs beside it"
 }
+
+lock_owner() { [[ ! -e $1 ]] || printf ', which belongs to %s' "$(stat -c %U "$1")"; }
 
 # A command that a signal can end at once: the shell runs no trap while it waits for one in the foreground.
 interruptible() {
   local status=0
-  "$@" 9>&- &
+  "$@" 8>&- 9>&- &
   wait $! || status=$?
   return "$status"
 }

@@ -24,7 +24,7 @@ ns() { # ns NAME COMMAND…
 spawn() { # spawn NAME OUTPUT COMMAND…
   local name=$1 output=$2
   shift 2
-  ip netns exec "$PREFIX-$name" "$@" >"$output" 2>&1 </dev/null 9>&- &
+  ip netns exec "$PREFIX-$name" "$@" >"$output" 2>&1 </dev/null 8>&- 9>&- &
   # shellcheck disable=SC2034 # read by those who call
   SPAWNED=$!
 }

@@ -23,6 +23,7 @@ all_options() {
 all_run() {
   need_root
   PREFIX=${TIDEGATE_PREFIX:-tidegate-bench}
+  check_prefix "$PREFIX"
   hold_lock "/run/$PREFIX.lock" "another scripts/bench runs here, and two would measure each other"
   export BENCH_LOCKED=yes
   trap 'end_children; hand_back' EXIT

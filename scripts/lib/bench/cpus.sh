@@ -8,11 +8,11 @@ UNBOUND_WORK=/sys/devices/virtual/workqueue/cpumask
 # What was changed is kept in a file, so that it is put back whatever happens in between.
 cpus_clear() {
   local pid allowed
-  [[ $EUID -eq 0 ]] || return 0
-  : >"$STATE/moved"
-  : >"$STATE/idle"
+  [[ -n $MACHINE_OURS ]] || return 0
+  : >"$MACHINE/moved"
+  : >"$MACHINE/idle"
   if [[ -w $UNBOUND_WORK ]]; then
-    cat "$UNBOUND_WORK" >"$STATE/unbound"
+    cat "$UNBOUND_WORK" >"$MACHINE/unbound"
     printf '%x\n' $((1 << LOAD_CPU)) 2>/dev/null >"$UNBOUND_WORK" || true
   fi
   # Children of kthreadd. Those bound to one CPU have work that belongs there.
@@ -20,11 +20,11 @@ cpus_clear() {
     allowed=$(taskset -cp "$pid" 2>/dev/null) || continue
     allowed=${allowed##*: }
     if [[ $allowed == *[,-]* ]] && taskset -cp "$LOAD_CPU" "$pid" >/dev/null 2>&1; then
-      echo "$pid $allowed" >>"$STATE/moved"
+      echo "$pid $allowed" >>"$MACHINE/moved"
     fi
     case $(cat "/proc/$pid/comm" 2>/dev/null) in
       kdamond* | kcompactd* | khugepaged | ksmd)
-        if chrt --idle --pid 0 "$pid" 2>/dev/null; then echo "$pid" >>"$STATE/idle"; fi
+        if chrt --idle --pid 0 "$pid" 2>/dev/null; then echo "$pid" >>"$MACHINE/idle"; fi
         ;;
     esac
   done
@@ -32,9 +32,9 @@ cpus_clear() {
 
 cpus_restore() {
   local pid allowed
-  [[ ! -s $STATE/unbound ]] || cat "$STATE/unbound" 2>/dev/null >"$UNBOUND_WORK" || true
-  [[ -f $STATE/moved ]] || return 0
-  while read -r pid allowed; do taskset -cp "$allowed" "$pid" >/dev/null 2>&1 || true; done <"$STATE/moved"
-  while read -r pid; do chrt --other --pid 0 "$pid" 2>/dev/null || true; done <"$STATE/idle"
-  rm -f "$STATE"/{moved,idle,unbound}
+  [[ ! -s $MACHINE/unbound ]] || cat "$MACHINE/unbound" 2>/dev/null >"$UNBOUND_WORK" || true
+  [[ -f $MACHINE/moved ]] || return 0
+  while read -r pid allowed; do taskset -cp "$allowed" "$pid" >/dev/null 2>&1 || true; done <"$MACHINE/moved"
+  while read -r pid; do chrt --other --pid 0 "$pid" 2>/dev/null || true; done <"$MACHINE/idle"
+  rm -f "$MACHINE"/{moved,idle,unbound}
 }

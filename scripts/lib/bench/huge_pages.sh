@@ -8,16 +8,16 @@ HUGE_POOL=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
 # What there was is kept in a file, so that it is put back whatever happens in between.
 huge_pages_reserve() {
   local before
-  ((HUGE_PAGES > 0)) && [[ -w $HUGE_POOL ]] || return 0
+  ((HUGE_PAGES > 0)) && [[ -n $MACHINE_OURS && -w $HUGE_POOL ]] || return 0
   before=$(cat "$HUGE_POOL")
   ((before < HUGE_PAGES)) || return 0
-  echo "$before" >"$STATE/huge_pages"
+  echo "$before" >"$MACHINE/huge_pages"
   echo "$HUGE_PAGES" >"$HUGE_POOL" || true
   (($(cat "$HUGE_POOL") >= HUGE_PAGES)) || say_progress "of $HUGE_PAGES huge pages the kernel has $(cat "$HUGE_POOL")"
 }
 
 huge_pages_restore() {
-  [[ -s $STATE/huge_pages ]] || return 0
-  cat "$STATE/huge_pages" 2>/dev/null >"$HUGE_POOL" || true
-  rm -f "$STATE/huge_pages"
+  [[ -s $MACHINE/huge_pages ]] || return 0
+  cat "$MACHINE/huge_pages" 2>/dev/null >"$HUGE_POOL" || true
+  rm -f "$MACHINE/huge_pages"
 }

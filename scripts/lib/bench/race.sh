@@ -35,6 +35,7 @@ race_run() {
 # A place for what a run needs, removed with everything else at its end; one run at a time.
 race_begin() {
   PREFIX=${TIDEGATE_PREFIX:-tidegate-bench}
+  check_prefix "$PREFIX"
   if [[ $TOPOLOGY != none ]]; then
     need_root
     (($(nproc --all) >= 2)) || die "a race needs two CPUs: one for the program, one for the load"
@@ -44,11 +45,8 @@ race_begin() {
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 143' TERM
-  # A race that was killed has left what it changed.
-  cpus_restore
-  huge_pages_restore
-  rm -rf "$STATE"
-  mkdir -p "$STATE"
+  machine_take
+  state_make "$STATE"
   PKI=$STATE/pki
   [[ $EUID -ne 0 ]] || topology_down
   # What a peer's worker without privileges may have to read.
@@ -69,6 +67,7 @@ bench_state() {
   local base=/run
   [[ $EUID -eq 0 ]] || base=${XDG_RUNTIME_DIR:-/tmp}
   STATE=$base/$PREFIX
+  state_check "$STATE"
   [[ -n ${BENCH_LOCKED:-} ]] || hold_lock "$base/$PREFIX.lock" "another scripts/bench runs here, and two would measure each other"
 }
 
@@ -76,10 +75,9 @@ race_end() {
   local status=$?
   trap '' HUP INT TERM
   end_children
-  cpus_restore
   [[ $EUID -ne 0 ]] || topology_down
-  huge_pages_restore
-  rm -rf "$STATE"
+  machine_give_back
+  state_remove "$STATE"
   hand_back
   exit "$status"
 }
