@@ -251,11 +251,7 @@ fn drive(
         }
         let busy = generator.turn();
         station::rest(origin.as_mut().is_some_and(|origin| origin.turn()) || busy);
-        let spent = || Spent {
-            at: clock.cycles(),
-            generator: generator.busy_cycles(),
-            origin: origin.as_ref().map(|origin| origin.busy_cycles()),
-        };
+        let spent = || spent(clock, generator, origin.as_deref());
         match course.tally.borrow().window() {
             Some(window) if before.is_none() && now >= window.from => {
                 if options.mode == Mode::Idle {
@@ -267,6 +263,8 @@ fn drive(
             _ => {}
         }
     }
+    // The last piece of work may be done before the window ends, or the turn in which it does.
+    let after = after.or_else(|| Some(spent(clock, generator, origin.as_deref())));
     let held = course.tally.borrow().held;
     farewell(clock, generator, origin);
     let tally = course.tally.borrow();
@@ -278,6 +276,11 @@ fn drive(
         outcome.cost(&before, &after, tally.done);
     }
     outcome
+}
+
+fn spent(clock: &Clock, generator: &Station<Generator>, origin: Option<&Station<Origin>>) -> Spent {
+    let (generator, origin) = (generator.busy_cycles(), origin.map(Station::busy_cycles));
+    Spent { at: clock.cycles(), generator, origin }
 }
 
 /// Closes what is open, so that the server is not left with dead connections that meet those of the next run.

@@ -55,10 +55,13 @@ impl Outcome {
         outcome.higher("rate", unit, tally.done as f64 / seconds);
         outcome.higher("goodput", "Gbit/s", tally.bytes as f64 * 8e-9 / seconds);
         let micros = |nanos: u64| nanos as f64 / 1e3;
-        for (metric, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)] {
-            outcome.lower(metric, "us", micros(tally.latency.value_at_quantile(quantile)));
+        // Of nothing there is no percentile: a zero would be the best of all.
+        if !tally.latency.is_empty() {
+            for (metric, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)] {
+                outcome.lower(metric, "us", micros(tally.latency.value_at_quantile(quantile)));
+            }
+            outcome.lower("max", "us", micros(tally.latency.max()));
         }
-        outcome.lower("max", "us", micros(tally.latency.max()));
         outcome.higher("opened", "connections/s", tally.opened as f64 / seconds);
         outcome
     }

@@ -71,6 +71,24 @@ fn an_open_loop_keeps_its_rate() {
 }
 
 #[test]
+fn what_the_load_costs_is_told_at_any_rate() {
+    for rate in [20, 50, 100, 2000] {
+        let outcome = load(&format!("--connections 4 --rate {rate}"));
+        assert_eq!(outcome.errors(), 0, "{}", outcome.line());
+        for metric in ["generator_cost", "origin_cost", "load_busy"] {
+            assert!(outcome.value(metric) > 0.0, "{rate}/s: {}", outcome.line());
+        }
+    }
+}
+
+#[test]
+fn of_nothing_there_is_no_percentile() {
+    let outcome = load("--path /nothing --connections 1");
+    assert_eq!(outcome.value("rate"), 0.0);
+    assert!(outcome.latency.is_none() && !outcome.line().contains("\"p50\""), "{}", outcome.line());
+}
+
+#[test]
 fn a_connection_for_each_request() {
     let outcome = load("--mode new --connections 4");
     assert_eq!(outcome.errors(), 0, "{}", outcome.line());

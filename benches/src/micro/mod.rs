@@ -43,7 +43,7 @@ pub(crate) struct Options {
     #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"], conflicts_with_all = ["only", "list", "save"])]
     compare: Vec<PathBuf>,
     /// Percent by which a kernel may grow before it counts as slower.
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, value_parser = percent, value_name = "PERCENT")]
     tolerance: f64,
     /// Also write the comparison to this file, as JSON.
     #[arg(long, value_name = "FILE", requires = "compare")]
@@ -54,6 +54,12 @@ pub(crate) struct Options {
     /// How often.
     #[arg(long, hide = true, default_value_t = CALLS)]
     calls: u32,
+}
+
+/// With `nan` or `inf` nothing would ever be slower.
+fn percent(text: &str) -> Result<f64, &'static str> {
+    let percent = text.parse().ok().filter(|percent: &f64| percent.is_finite() && *percent >= 0.0);
+    percent.ok_or("a number of percent from 0, such as 5 or 0.5")
 }
 
 /// Counts, or compares counts. 0: done, no kernel is slower. 1: one is. 3: something cannot be counted or read.
@@ -121,4 +127,17 @@ fn compared(before: &Path, after: &Path, options: &Options) -> Result<ExitCode, 
     }
     report::print(&compare::text(&rows));
     Ok(if compare::is_slower(&rows) { ExitCode::from(SLOWER) } else { ExitCode::SUCCESS })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent;
+
+    #[test]
+    fn a_tolerance_is_a_number() {
+        assert_eq!((percent("5"), percent("0.5")), (Ok(5.0), Ok(0.5)));
+        for wrong in ["nan", "inf", "-1", "five", ""] {
+            assert!(percent(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Bar {
 pub(crate) enum Whom {
     /// Nothing: the product's own figure, in the metric's unit.
     Own,
-    /// Every peer that was measured.
+    /// Every peer that the scenario has.
     Best,
     /// One peer.
     Peer(String),
@@ -62,6 +62,15 @@ impl FromStr for Bar {
 }
 
 impl Bar {
+    /// Whether a figure of this peer decides about it.
+    pub(crate) fn concerns(&self, name: &str) -> bool {
+        match &self.whom {
+            Whom::Own => false,
+            Whom::Best => true,
+            Whom::Peer(peer) => peer == name,
+        }
+    }
+
     /// Whether it holds: `own` is the product's median, `ratios` its median ratio to each peer, `complete` whether none of them is
     /// missing. `None` when what it asks about was not measured: the best of some peers is not the best.
     pub(crate) fn met(&self, own: Option<f64>, ratios: &[(String, f64)], complete: bool) -> Option<bool> {

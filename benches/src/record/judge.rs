@@ -1,10 +1,13 @@
 //! From samples to the record: medians and spreads, ratios taken within each round, bars met or missed, what failed.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::bar::Bar;
+use super::bar::{Bar, Whom};
 use super::sample::{Better, Head, Metric, Outcome, PRODUCT, Program, Sample};
 use crate::place::Place;
 
@@ -42,6 +45,10 @@ pub(crate) struct Row {
     pub(crate) ratio: BTreeMap<String, f64>,
     /// Rounds with a figure of the product's, slow ones included.
     pub(crate) rounds: u32,
+    /// Rounds that the verdict rests on: not left out, with figures of the product's and of every peer that the bars ask about. A record
+    /// that does not say makes no claim.
+    #[serde(default)]
+    pub(crate) counted: u32,
     pub(crate) bar: Option<String>,
     /// Whether the bar holds; `None` without one, and when what it asks about was not measured.
     pub(crate) met: Option<bool>,
@@ -129,12 +136,27 @@ impl<'a> Rounds<'a> {
         self.samples.iter().filter(of).any(|sample| matches!(sample.outcome, Outcome::Skipped { .. }))
     }
 
+    /// Cases with fewer than `wanted` rounds in which the machine was not slow, each with how many it has.
+    pub(crate) fn short_of(&self, wanted: usize) -> Vec<(&'a str, usize)> {
+        let mut cases: Vec<&str> = Vec::new();
+        for sample in self.samples {
+            if !cases.contains(&sample.case.as_str()) {
+                cases.push(&sample.case);
+            }
+        }
+        let quiet = |case| (case, self.all(case).len() - self.slow(case).len());
+        cases.into_iter().map(quiet).filter(|(_, quiet)| *quiet < wanted).collect()
+    }
+
+    /// Rounds of `case`.
+    fn all(&self, case: &str) -> BTreeSet<u32> {
+        self.samples.iter().filter(|sample| sample.case == case).map(|sample| sample.round).collect()
+    }
+
     /// The slow rounds, and whether they are left out: if at least half of the rounds, and no fewer than three, remain.
     fn left_out(&self, case: &str) -> (Vec<u32>, bool) {
         let slow = self.slow(case);
-        let mut all: Vec<_> = self.samples.iter().filter(|sample| sample.case == case).map(|s| s.round).collect();
-        all.sort_unstable();
-        all.dedup();
+        let all = self.all(case);
         let remain = all.len() - slow.len();
         let left_out = !slow.is_empty() && remain >= 3 && remain * 2 >= all.len();
         (slow, left_out)
@@ -199,20 +221,29 @@ fn row(head: &Head, rounds: &Rounds<'_>, case: &str, metric: &Metric) -> Row {
     let values = |program: &str| -> BTreeMap<u32, f64> {
         rounds.values(case, &metric.metric, program).into_iter().filter(|(round, _)| counts(round)).collect()
     };
+    let bars: Vec<_> = head.bars.iter().filter(|bar| bar.case == case && bar.metric == metric.metric).collect();
     let own = values(PRODUCT);
     let product = Spread::of(own.values().copied());
     let (mut peers, mut ratio) = (BTreeMap::new(), Vec::new());
-    let mut complete = true;
+    let mut counted = own.len();
     for Program { name, .. } in head.programs.iter().filter(|program| program.name != PRODUCT) {
         let theirs = values(name);
-        complete &= !theirs.is_empty() || rounds.is_skipped(case, name);
         let Some(spread) = Spread::of(theirs.values().copied()) else { continue };
         peers.insert(name.clone(), spread);
-        let pairs = own.iter().filter_map(|(round, own)| Some(own / theirs.get(round).filter(|value| **value > 0.0)?));
+        // A growth may be negative by what else the machine did, and then it is no multiple of anything.
+        let pair = |(round, own): (&u32, &f64)| {
+            let theirs = theirs.get(round).filter(|value| **value > 0.0)?;
+            (*own >= 0.0).then_some(own / theirs)
+        };
+        let pairs: Vec<f64> = own.iter().filter_map(pair).collect();
+        if bars.iter().any(|bar| bar.concerns(name)) {
+            counted = counted.min(pairs.len());
+        }
         ratio.extend(Spread::of(pairs).map(|spread| (name.clone(), spread.median)));
     }
-    let bars: Vec<_> = head.bars.iter().filter(|bar| bar.case == case && bar.metric == metric.metric).collect();
-    let met = verdict(&bars, product.map(|spread| spread.median), &ratio, complete);
+    let absent = Absent::of(head, rounds, case, &ratio);
+    let met = verdict(&bars, product.map(|spread| spread.median), &ratio, absent.unknown.is_empty());
+    let said = |bar: &&Bar| if bar.whom == Whom::Best { format!("{bar}{absent}") } else { bar.to_string() };
     Row {
         case: case.to_owned(),
         metric: metric.metric.clone(),
@@ -222,10 +253,41 @@ fn row(head: &Head, rounds: &Rounds<'_>, case: &str, metric: &Metric) -> Row {
         peers,
         ratio: ratio.into_iter().collect(),
         rounds: rounds.values(case, &metric.metric, PRODUCT).len() as u32,
-        bar: (!bars.is_empty()).then(|| bars.iter().map(|bar| bar.to_string()).collect::<Vec<_>>().join(", ")),
+        counted: counted as u32,
+        bar: (!bars.is_empty()).then(|| bars.iter().map(said).collect::<Vec<_>>().join(", ")),
         met,
         slow_rounds,
         slow_left_out,
+    }
+}
+
+/// Peers of the scenario without a ratio in a row, which the best of them might be.
+struct Absent {
+    /// They could not be measured on this machine, and the record says why.
+    skipped: Vec<String>,
+    /// Not raced, or without a figure.
+    unknown: Vec<String>,
+}
+
+impl Absent {
+    fn of(head: &Head, rounds: &Rounds<'_>, case: &str, ratio: &[(String, f64)]) -> Self {
+        let raced = head.programs.iter().map(|program| &program.name).filter(|name| *name != PRODUCT);
+        let mut all: Vec<&String> = head.peers.iter().collect();
+        all.extend(raced.filter(|name| !head.peers.contains(name)));
+        all.retain(|name| ratio.iter().all(|(known, _)| known != *name));
+        let (skipped, unknown) = all.into_iter().cloned().partition(|name| rounds.is_skipped(case, name));
+        Self { skipped, unknown }
+    }
+}
+
+impl fmt::Display for Absent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (names, what) in [(&self.skipped, "left out, see below"), (&self.unknown, "not measured")] {
+            if !names.is_empty() {
+                write!(f, " ({}: {what})", names.join(", "))?;
+            }
+        }
+        Ok(())
     }
 }
 

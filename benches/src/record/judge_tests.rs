@@ -14,6 +14,7 @@ fn head(bars: &[&str]) -> Head {
         machine: Place::default(),
         programs: [PRODUCT, "nginx", "haproxy"].map(program).to_vec(),
         bars: bars.iter().map(|bar| bar.parse().unwrap()).collect(),
+        peers: Vec::new(),
     }
 }
 
@@ -82,6 +83,68 @@ fn slow_rounds_are_marked_and_left_out_while_enough_others_remain() {
     assert_eq!(row.product.unwrap().median, 10.0, "two quiet rounds are no majority");
     let row = run(&[]);
     assert!(row.slow_rounds.is_empty() && !row.slow_left_out);
+}
+
+#[test]
+fn a_claim_rests_on_rounds_that_count() {
+    let run = |rounds: u32, slow: &[u32]| {
+        let probes = |round| if slow.contains(&round) { [100.0, 130.0] } else { QUIET };
+        let pair = |round| [sample(round, PRODUCT, 100.0, probes(round)), sample(round, "nginx", 50.0, QUIET)];
+        let samples: Vec<_> = (1..=rounds).flat_map(pair).collect();
+        let short: Vec<_> = Rounds::of(&samples).short_of(5).iter().map(|(_, quiet)| *quiet).collect();
+        (Record::of(head(&["1k rate nginx >= 2"]), &samples), short)
+    };
+    let (record, short) = run(5, &[2]);
+    let row = &record.rows[0];
+    assert_eq!((row.rounds, row.counted, short.as_slice()), (5, 4, &[4][..]));
+    assert_eq!((row.met, row.verdict()), (Some(true), "met, in too few rounds for a claim"));
+    let remarks = record.remarks();
+    assert!(remarks[0].ends_with("slow in round 2 (left out: 4 rounds count)."), "{remarks:?}");
+    assert!(remarks.contains(&"1k, rate: 4 of 5 rounds count, a claim takes 5.".to_owned()), "{remarks:?}");
+    let last = remarks.last().map(String::as_str);
+    assert_eq!(last, Some("0 of 1 bars are met, and 1 met, in too few rounds for a claim."));
+    // With a sixth round five count.
+    let (record, short) = run(6, &[2]);
+    assert_eq!((record.rows[0].counted, record.rows[0].verdict(), short.len()), (5, "met", 0));
+    assert_eq!(record.remarks().last().map(String::as_str), Some("1 of 1 bars are met."));
+}
+
+#[test]
+fn rounds_without_the_peer_that_is_asked_about_do_not_count() {
+    let mut samples: Vec<_> = (1..=5).map(|round| sample(round, PRODUCT, 100.0, QUIET)).collect();
+    samples.extend((1..=3).map(|round| sample(round, "nginx", 50.0, QUIET)));
+    let counted = |bar: &str| Record::of(head(&[bar]), &samples).rows[0].counted;
+    assert_eq!((counted("1k rate nginx >= 2"), counted("1k rate self >= 2")), (3, 5));
+}
+
+#[test]
+fn the_best_peer_is_that_of_all_the_scenario_has() {
+    let of = |raced: &[&str], bar: &str, skip: Option<&str>| {
+        let mut head = head(&[bar]);
+        head.programs.retain(|program| program.name == PRODUCT || raced.contains(&program.name.as_str()));
+        head.peers = ["nginx", "haproxy"].map(str::to_owned).to_vec();
+        let mut samples = vec![sample(1, PRODUCT, 100.0, QUIET)];
+        samples.extend(raced.iter().map(|name| sample(1, name, 50.0, QUIET)));
+        for sample in samples.iter_mut().filter(|sample| Some(sample.program.as_str()) == skip) {
+            sample.outcome = Outcome::Skipped { skipped: "no descriptors".to_owned() };
+        }
+        let row = Record::of(head, &samples).rows.remove(0);
+        (row.met, row.bar.unwrap_or_default())
+    };
+    let bar = "1k rate best >= 2";
+    assert_eq!(of(&["nginx", "haproxy"], bar, None), (Some(true), "≥ 2 × the best peer".into()));
+    assert_eq!(of(&["nginx"], bar, None), (None, "≥ 2 × the best peer (haproxy: not measured)".into()));
+    let both = of(&["nginx", "haproxy"], bar, Some("haproxy"));
+    assert_eq!(both, (Some(true), "≥ 2 × the best peer (haproxy: left out, see below)".into()));
+    assert_eq!(of(&["nginx"], "1k rate best >= 3", None).0, Some(false), "which the other cannot help");
+    assert_eq!(of(&["nginx"], "1k rate nginx >= 2", None), (Some(true), "≥ 2 × nginx".into()));
+}
+
+#[test]
+fn a_negative_growth_is_no_multiple() {
+    let samples = [sample(1, PRODUCT, -3.0, QUIET), sample(1, "nginx", 50.0, QUIET), sample(1, "haproxy", -5.0, QUIET)];
+    let row = Record::of(head(&[]), &samples).rows.remove(0);
+    assert_eq!((row.product.unwrap().median, row.ratio.len()), (-3.0, 0));
 }
 
 #[test]

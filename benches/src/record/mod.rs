@@ -18,7 +18,7 @@ use std::{
 };
 
 use bar::Bar;
-use judge::{Record, Spread};
+use judge::{Record, Rounds, Spread};
 use sample::{BadSamples, Head, Metric, Outcome, Program, Sample};
 
 pub(crate) use sample::{Better, Measured};
@@ -56,6 +56,15 @@ pub(crate) enum Step {
         /// Its name.
         metric: String,
     },
+    /// Print the cases that lack rounds for a claim because the machine was slow, a line each: CASE and how many count.
+    Short {
+        /// The samples file.
+        #[arg(long)]
+        samples: PathBuf,
+        /// Rounds that were asked for: if fewer than a claim takes, none are missed.
+        #[arg(long)]
+        asked: u32,
+    },
     /// Print the line of what `wrk --latency` said on the standard input.
     Wrk,
     /// Print the line of what `h2load` said on the standard input.
@@ -88,6 +97,9 @@ pub(crate) struct Begin {
     /// "CASE METRIC PEER|best|self >=|<= NUMBER".
     #[arg(long = "bar")]
     bars: Vec<Bar>,
+    /// A peer that the scenario has, raced or not.
+    #[arg(long = "peer", value_name = "NAME")]
+    peers: Vec<String>,
 }
 
 /// Options of `record add`.
@@ -179,6 +191,8 @@ pub(crate) enum Trouble {
     File(PathBuf, io::Error),
     /// The measuring program's line is none.
     Line(serde_json::Error),
+    /// A file is no record.
+    Record(PathBuf, serde_json::Error),
     /// The output of another tool.
     Tool(tools::NotFinished),
     /// A metric that is not NAME=VALUE,UNIT,higher|lower.
@@ -197,6 +211,7 @@ impl fmt::Display for Trouble {
             Self::Samples(path, error) => write!(f, "{}: {error}", path.display()),
             Self::File(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Line(error) => write!(f, "not the line of a measurement: {error}"),
+            Self::Record(path, error) => write!(f, "{}: not a record of scripts/bench: {error}", path.display()),
             Self::Tool(error) => error.fmt(f),
             Self::NoMetric(text) => write!(f, "`{text}`: a metric is NAME=VALUE,UNIT,higher or …,lower"),
             Self::NoProgram(text) => write!(f, "`{text}`: a program is NAME=VERSION"),
@@ -236,6 +251,7 @@ pub(crate) fn step(step: &Step) -> Result<(), Trouble> {
             println!("{}", found.value);
             Ok(())
         }
+        Step::Short { samples, asked } => short(samples, *asked),
         Step::Wrk => print(&tools::wrk(&input()?).map_err(Trouble::Tool)?),
         Step::H2load => print(&tools::h2load(&input()?).map_err(Trouble::Tool)?),
         Step::Tables => match tables::line(&input()?).map_err(Trouble::Line)? {
@@ -243,6 +259,15 @@ pub(crate) fn step(step: &Step) -> Result<(), Trouble> {
             measured => print(&measured),
         },
     }
+}
+
+fn short(path: &Path, asked: u32) -> Result<(), Trouble> {
+    let (_, samples) = sample::read(path).map_err(|error| Trouble::Samples(path.to_owned(), error))?;
+    let wanted = if asked < text::ENOUGH { 0 } else { text::ENOUGH };
+    for (case, quiet) in Rounds::of(&samples).short_of(wanted as usize) {
+        println!("{case} {quiet}");
+    }
+    Ok(())
 }
 
 /// Judges a samples file and shows what came of it.
@@ -279,7 +304,7 @@ pub(crate) fn summary(options: &Summary) -> Result<(), Trouble> {
     let mut records = Vec::new();
     for path in &options.records {
         let text = fs::read_to_string(path).map_err(|error| Trouble::File(path.clone(), error))?;
-        let record: Record = serde_json::from_str(&text).map_err(Trouble::Line)?;
+        let record: Record = serde_json::from_str(&text).map_err(|error| Trouble::Record(path.clone(), error))?;
         records.push((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), record));
     }
     print!("{}", summary::text(&records));
@@ -287,13 +312,13 @@ pub(crate) fn summary(options: &Summary) -> Result<(), Trouble> {
 }
 
 fn begin(options: Begin) -> Result<(), Trouble> {
-    let Begin { samples, scenario, title, port, command, programs, bars } = options;
+    let Begin { samples, scenario, title, port, command, programs, bars, peers } = options;
     let program = |text: &String| {
         let (name, version) = text.split_once('=').ok_or_else(|| Trouble::NoProgram(text.clone()))?;
         Ok(Program { name: name.to_owned(), version: version.to_owned() })
     };
     let programs = programs.iter().map(program).collect::<Result<_, _>>()?;
-    let head = Head { scenario, title, port, command, machine: Place::here(), programs, bars };
+    let head = Head { scenario, title, port, command, machine: Place::here(), programs, bars, peers };
     sample::write(&samples, &head, false).map_err(|error| Trouble::Samples(samples, error))
 }
 

@@ -28,6 +28,9 @@ pub(crate) struct Head {
     /// In the order of the columns: the product first.
     pub(crate) programs: Vec<Program>,
     pub(crate) bars: Vec<Bar>,
+    /// All peers that the scenario has, raced or not: the best of some of them is not the best.
+    #[serde(default)]
+    pub(crate) peers: Vec<String>,
 }
 
 /// A program that was run.

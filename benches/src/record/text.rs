@@ -73,21 +73,29 @@ impl Record {
         cases.dedup_by(|a, b| a.case == b.case);
         for row in cases {
             let rounds: Vec<_> = row.slow_rounds.iter().map(u32::to_string).collect();
-            let how = if row.slow_left_out { "left out" } else { "counted, too few others remain" };
+            let how = match row.slow_left_out {
+                true => format!("left out: {} rounds count", row.rounds.saturating_sub(row.slow_rounds.len() as u32)),
+                false => "counted, too few others remain".to_owned(),
+            };
             remarks.push(format!("\\* {}: the machine was slow in round {} ({how}).", row.case, rounds.join(", ")));
         }
         remarks.extend(self.rows.iter().filter_map(Row::load_bound));
+        remarks.extend(self.rows.iter().filter_map(Row::too_few));
         let judged = self.rows.iter().filter(|row| row.bar.is_some()).count();
         if judged > 0 {
-            let met = self.rows.iter().filter(|row| row.met == Some(true)).count();
-            remarks.push(format!("{met} of {judged} bars are met."));
+            let count = |verdict: &str| self.rows.iter().filter(|row| row.verdict() == verdict).count();
+            let weak = match count(WEAKLY_MET) {
+                0 => String::new(),
+                weak => format!(", and {weak} {WEAKLY_MET}"),
+            };
+            remarks.push(format!("{} of {judged} bars are met{weak}.", count("met")));
         }
         remarks
     }
 }
 
 /// Rounds from which a median is quoted.
-const ENOUGH: u32 = 5;
+pub(crate) const ENOUGH: u32 = 5;
 /// The verdict about fewer.
 pub(crate) const WEAKLY_MET: &str = "met, in too few rounds for a claim";
 /// Percent of its processor from which a load is taken for the limit: the rest is the kernel's part of it.
@@ -108,11 +116,18 @@ impl Row {
         })
     }
 
+    /// If its bar is met in too few rounds: in how many.
+    fn too_few(&self) -> Option<String> {
+        let (case, metric, counted) = (&self.case, &self.metric, self.counted);
+        (self.verdict() == WEAKLY_MET)
+            .then(|| format!("{case}, {metric}: {counted} of {} rounds count, a claim takes {ENOUGH}.", self.rounds))
+    }
+
     /// In a word.
     pub(crate) fn verdict(&self) -> &'static str {
         match (self.bar.is_some(), self.met) {
             (false, _) => "",
-            (true, Some(true)) if self.rounds < ENOUGH => WEAKLY_MET,
+            (true, Some(true)) if self.counted < ENOUGH => WEAKLY_MET,
             (true, Some(true)) => "met",
             (true, Some(false)) => "**missed**",
             (true, None) => "not measured",
