@@ -5,8 +5,11 @@ PEERS=(nginx haproxy envoy)
 PORTS_KNOWN=(af_xdp)
 LOADS=(tidegate)
 ROUNDS=3
-# patience: seconds for every 100,000 to be there, and at least that; wake_rate: requests per second over all connections, so that each was idle before
 SETTING=([patience]=60 [wake_rate]=1000)
+SETTING_SAYS=(
+  [patience]="count seconds for every 100,000 to be there, and at least that"
+  [wake_rate]="count requests per second over all connections, so that each was idle before"
+)
 BARS=("100k memory self <= 4096" "100k-tls memory self <= 12288")
 ALL=(
   "--rounds 1 --cases 10k,10k-tls"

@@ -5,6 +5,7 @@ PEERS=(nginx haproxy envoy ring)
 PORTS_KNOWN=(af_xdp tap dpdk)
 LOADS=(tidegate)
 SETTING=([connections]=32)
+SETTING_SAYS=([connections]="count handshakes under way at a time")
 BARS=("full rate ring >= 0.85")
 ALL=("--seconds 1")
 

@@ -5,9 +5,12 @@ TOPOLOGY=packets
 PORTS_KNOWN=(af_xdp memory pcap tap memif dpdk)
 PEERS=(testpmd_io testpmd_macswap l3fwd kernel)
 SECONDS_EACH=1
-# tolerance: share of the packets that a trial "without loss" may lose. RFC 2544 has none; a machine that is interrupted from outside
-# would then tell when it was interrupted. resolution: the search ends when the rate is known to this fraction.
+# RFC 2544 has no tolerance; a machine that is interrupted from outside would then tell when it was interrupted.
 SETTING=([tolerance]=0.001 [resolution]=0.03)
+SETTING_SAYS=(
+  [tolerance]="fraction share of the packets that a trial 'without loss' may lose"
+  [resolution]="step the search ends when the rate is known to this fraction"
+)
 ALL=(
   "--port memory"
   "--port pcap --cases v4-64-*"

@@ -8,6 +8,7 @@ LOADS=(wrk)
 TOPOLOGY=impaired
 SECONDS_EACH=8
 SETTING=([loss]=2 [delay]=10)
+SETTING_SAYS=([loss]="percent percent of the packets that the hop loses" [delay]="number milliseconds that it takes")
 BARS=("100KiB goodput nginx >= 0.9" "100MB goodput nginx >= 0.9")
 ALL=("--vs nginx --seconds 3")
 

@@ -4,7 +4,8 @@
 TOPOLOGY=none
 PORTS_KNOWN=(memory)
 ROUNDS=3
-SETTING=([rounds]=11) # within a measurement
+SETTING=([rounds]=11)
+SETTING_SAYS=([rounds]="count rounds within a measurement")
 BARS=(
   "handshakes missed self <= 0"
   "segments missed self <= 0"

@@ -34,7 +34,7 @@ race_options() {
     shift 2
   done
   [[ $TOLERANCE =~ ^[0-9]+([.][0-9]+)?$ ]] || wrong "--tolerance '$TOLERANCE': a number of percent"
-  [[ -z $JSON || -d $(dirname "$JSON") ]] || wrong "'$JSON': there is no directory $(dirname "$JSON")"
+  file_option --json JSON
   if [[ -n $AGAINST ]]; then
     REVISION=$(git -C "$ROOT" rev-parse --quiet --verify "$AGAINST^{commit}") || wrong "--against '$AGAINST': no such revision"
   fi

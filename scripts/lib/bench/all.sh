@@ -15,7 +15,10 @@ all_options() {
     esac
     shift
   done
+  OUT=$(realpath -ms -- "$OUT")
   [[ -d $(dirname "$OUT") || $OUT == "$ROOT/target/bench" ]] || wrong "--out '$OUT': there is no directory $(dirname "$OUT")"
+  [[ ! -e $OUT || -d $OUT ]] || wrong "--out '$OUT': that is a file, and a directory is to be filled"
+  program_options
   local name
   for name in ${ONLY//,/ }; do catalogue_need scenarios "$name"; done
 }
@@ -48,6 +51,16 @@ all_run() {
 all_forget() {
   local name
   while read -r name; do rm -f "$OUT/$name"-*.{json,html,md,samples,complete}; done < <(all_names)
+}
+
+# Files of all scenarios' runs, whichever were asked for now; what else lies there is not ours to read.
+all_records() { # all_records SUFFIX
+  local name file
+  for name in $(catalogue_names scenarios); do
+    for file in "$OUT/$name"-*."$1"; do
+      [[ ! ${file#"$OUT/$name"-} =~ ^[a-z_]+[0-9]*(-[0-9]+)?[.]$1$ || ! -f $file ]] || echo "$file"
+    done
+  done
 }
 
 all_names() {
@@ -93,11 +106,12 @@ all_port() {
 }
 
 all_table() {
-  local records=("$OUT"/*-*.json)
-  [[ -e ${records[0]} ]] || return 0
+  local records=()
+  mapfile -t records < <(all_records json)
+  ((${#records[@]})) || return 0
   "$BENCH" summary --html "$OUT/index.html" "${records[@]}" | tee "$OUT/table.md"
   [[ -n $SAVE ]] || return 0
   cp "$OUT/table.md" "$ROOT/docs/bench/table.md"
-  cp "$OUT"/*-*.md "$OUT"/*-*.json "$ROOT/docs/bench/"
+  cp "${records[@]}" "${records[@]/%.json/.md}" "$ROOT/docs/bench/"
   say_progress "copied to docs/bench/"
 }

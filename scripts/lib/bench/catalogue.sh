@@ -44,7 +44,7 @@ usage: sudo scripts/bench SCENARIO [OPTIONS]     one race
   --vs PEER,…        whom to run beside it ("none": nobody); all the scenario knows, unless given
   --rounds N         each program once per round, in turn, another one first each time; at least 5 make a claim
   --seconds S        length of one measurement
-  --cases PATTERN,…  only cases whose names match: "1KiB", "idle_*"
+  --cases PATTERN,…  only cases whose names match: "1KiB", "100k*"
   --load LOAD        who makes the load
   --set NAME=VALUE   a setting of the scenario
   --json FILE        the record: medians, spreads, ratios, bars

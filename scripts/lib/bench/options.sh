@@ -26,6 +26,7 @@ scenario_load() {
   PACKAGES=()            # of Debian, beside those of the peers
   ALL=()                 # its runs in `all`, a line of options each
   declare -gA SETTING=() # settings of its own, with their defaults
+  declare -gA SETTING_SAYS=() # of each "TYPE SENTENCE": see setting_fits
   # shellcheck source=/dev/null
   source "$CATALOGUE/scenarios/$1.sh"
 }
@@ -33,7 +34,7 @@ scenario_load() {
 # race_options OPTIONS…
 # shellcheck disable=SC2034 # read by the other parts
 race_options() {
-  local peers='' cases='' port=${PORTS_KNOWN[0]} load=${LOADS[0]:-none}
+  local file peers='' cases='' port=${PORTS_KNOWN[0]} load=${LOADS[0]:-none}
   JSON='' HTML='' TEXT='' SAMPLES=''
   while (($#)); do
     case $1 in
@@ -62,11 +63,43 @@ race_options() {
   [[ $ROUNDS =~ ^[1-9][0-9]{0,3}$ ]] || wrong "--rounds '$ROUNDS': a number from 1 to 9999"
   [[ $SECONDS_EACH =~ ^[1-9][0-9]{0,3}$ ]] || wrong "--seconds '$SECONDS_EACH': a number from 1 to 9999"
   race_peers "$peers"
-  IFS=, read -ra CASES <<<"${cases:-*}"
   scenario_chosen
-  local file
-  for file in "$JSON" "$HTML" "$TEXT" "$SAMPLES"; do
-    [[ -z $file || -d $(dirname "$file") ]] || wrong "'$file': there is no directory $(dirname "$file")"
+  race_chosen_cases "${cases:-*}"
+  for file in JSON HTML TEXT SAMPLES; do file_option "--${file,,}" "$file"; done
+  program_options
+}
+
+# Every pattern is of some case.
+race_chosen_cases() { # race_chosen_cases PATTERN,…
+  local pattern case found
+  IFS=, read -ra CASES <<<"$1"
+  for pattern in "${CASES[@]}"; do
+    found=''
+    while read -r case; do
+      # shellcheck disable=SC2053 # the pattern is meant as one
+      [[ $case != $pattern ]] || found=yes
+    done < <(scenario_cases)
+    [[ -n $found ]] || wrong "--cases '$pattern': $SCENARIO has $(scenario_cases | xargs)"
+  done
+}
+
+# A file that will be written, made an absolute path: not everything is done in the directory of the caller.
+file_option() { # file_option OPTION VARIABLE
+  local -n value=$2
+  [[ -n $value ]] || return 0
+  value=$(realpath -ms -- "$value")
+  [[ -d $(dirname "$value") ]] || wrong "$1 '$value': there is no directory $(dirname "$value")"
+  [[ ! -d $value ]] || wrong "$1 '$value': that is a directory, and a file is to be written"
+  if [[ -e $value ]]; then [[ -w $value ]]; else [[ -w $(dirname "$value") ]]; fi || wrong "$1 '$value': you may not write there"
+}
+
+# Programs that were built elsewhere.
+program_options() {
+  local name
+  for name in TIDEGATE_BINARY TIDEGATE_BENCH; do
+    [[ -n ${!name:-} ]] || continue
+    [[ -f ${!name} && -x ${!name} ]] || wrong "$name='${!name}': there is no such program"
+    export "$name=$(realpath -ms -- "${!name}")"
   done
 }
 
@@ -82,7 +115,31 @@ race_setting() {
   local name=${1%%=*}
   [[ $1 == *=* ]] || wrong "--set '$1': NAME=VALUE"
   [[ -v SETTING[$name] ]] || wrong "--set '$name': $SCENARIO has no such setting; it has: ${!SETTING[*]}"
+  setting_fits "${SETTING_SAYS[$name]%% *}" "${1#*=}" || wrong "--set $name='${1#*=}': $(setting_kind "${SETTING_SAYS[$name]%% *}") (${SETTING_SAYS[$name]#* })"
   SETTING[$name]=${1#*=}
+}
+
+setting_fits() { # setting_fits TYPE VALUE
+  case $1 in
+    count) [[ $2 =~ ^[1-9][0-9]{0,8}$ ]] ;;
+    amount) [[ $2 =~ ^[1-9][0-9]{0,5}[kM]?$ ]] ;;
+    number) [[ $2 =~ ^[0-9]{1,6}([.][0-9]{1,6})?$ ]] ;;
+    percent) [[ $2 =~ ^([0-9]{1,2}([.][0-9]{1,6})?|100)$ ]] ;;
+    fraction) [[ $2 =~ ^(0|0[.][0-9]{1,9}|1)$ ]] ;;
+    step) [[ $2 =~ ^0[.][0-9]{1,9}$ && $2 =~ [1-9] ]] ;;
+    *) return 1 ;;
+  esac
+}
+
+setting_kind() { # setting_kind TYPE
+  case $1 in
+    count) echo "a whole number from 1" ;;
+    amount) echo "a number, such as 10k or 1M" ;;
+    number) echo "a number from 0, such as 10 or 0.5" ;;
+    percent) echo "a number from 0 to 100, such as 2 or 0.5" ;;
+    fraction) echo "a fraction from 0 to 1, such as 0.001" ;;
+    step) echo "a fraction above 0 and below 1, such as 0.03" ;;
+  esac
 }
 
 race_peers() { # race_peers "PEER,…"|none|""
@@ -96,6 +153,7 @@ race_peers() { # race_peers "PEER,…"|none|""
       for peer in "${asked[@]}"; do
         catalogue_need peers "$peer"
         one_of --vs "$peer" "${PEERS[@]}"
+        [[ " ${PROGRAMS[*]} " != *" $peer "* ]] || wrong "--vs '$1': $peer is there twice"
         PROGRAMS+=("$peer")
       done
       ;;
@@ -109,6 +167,8 @@ scenario_usage() {
   printf '  --vs       %s\n' "${PEERS[*]:-(nobody)}"
   ((${#LOADS[@]} == 0)) || printf '  --load     %s\n' "${LOADS[*]}"
   printf '  --rounds   %s\n  --seconds  %s\n' "$ROUNDS" "$SECONDS_EACH"
-  for name in "${!SETTING[@]}"; do printf '  --set      %s=%s\n' "$name" "${SETTING[$name]}"; done
+  for name in "${!SETTING[@]}"; do
+    printf '  --set      %-20s %s (%s)\n' "$name=${SETTING[$name]}" "${SETTING_SAYS[$name]#* }" "$(setting_kind "${SETTING_SAYS[$name]%% *}")"
+  done | sort
   printf '  cases      %s\n' "$(scenario_cases | xargs)"
 }

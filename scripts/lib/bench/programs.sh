@@ -38,7 +38,7 @@ program_start() {
 
 program_begin() {
   # A program that was killed leaves its end of a wire of shared memory behind, and DPDK makes none where one is.
-  rm -f "$PROGRAM_DIR/log" "$PROGRAM_DIR"/*.memif
+  rm -f "$PROGRAM_DIR"/{log,taken} "$PROGRAM_DIR"/*.memif
   peer_start "$1" || return 1
   if ! await 20 program_serves_or_died || ! program_serves; then
     printf '%s did not start: %s\n' "$PROGRAM" "$(grep -v '^ *$' "$PROGRAM_DIR/log" | tail -n 3 | tr -s ' \n' ' ' | cut -c -400)" >&2

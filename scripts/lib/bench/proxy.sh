@@ -6,8 +6,8 @@ proxy_defaults() {
   PEERS=(nginx haproxy envoy)
   PORTS_KNOWN=(af_xdp tap dpdk)
   LOADS=(tidegate wrk h2load)
-  # rate: requests per second of the case `half`; half of what nginx does in a closed loop, unless given
   SETTING=([connections]=64 [rate]='')
+  SETTING_SAYS=([connections]="count connections open at a time" [rate]="count requests per second of the case half; half of what nginx does in a closed loop, unless given")
 }
 
 scenario_cases() { printf '%s\n' 0B 1KiB 1KiB-256 100KiB 100MB half new; }
@@ -20,7 +20,7 @@ scenario_prepare() {
   local line=$STATE/most
   say_progress "how much nginx can do ..."
   program_start nginx half
-  interruptible load_run nginx keepalive "$SCENARIO" /1k "${SETTING[connections]}" '' >"$line" 2>"$STATE/why" || die "$(tail -n 1 "$STATE/why")"
+  interruptible load_run nginx keepalive "$SCENARIO" /1k "${SETTING[connections]}" '' >"$line" 2>"$STATE/why" || die "$(race_reason "$STATE/why")"
   program_stop nginx
   SETTING[rate]=$("$BENCH" record value rate <"$line" | awk '{ printf "%d", $1 / 2 }')
   say_progress "half of it is ${SETTING[rate]} requests/s"
