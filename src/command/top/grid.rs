@@ -1,5 +1,9 @@
 //! Lines of text with a tone, and tables of them.
 
+use std::iter;
+use std::ops::Range;
+use std::rc::Rc;
+
 /// How a line is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
@@ -18,11 +22,33 @@ pub(super) enum Tone {
 pub(super) struct Line {
     pub(super) text: String,
     pub(super) tone: Tone,
+    /// Where the cells of a table's line are, in characters; empty for other text.
+    pub(super) cells: Rc<[Range<usize>]>,
+}
+
+impl Line {
+    /// What a window of `width` columns shows of it from the column `skip` on. Of a table whole cells only: a number without its last
+    /// digits is another number. A `>` at the edge, for a table in its head, says that there is more.
+    pub(super) fn window(&self, skip: usize, width: usize) -> String {
+        let all = self.cells.last().map_or_else(|| self.text.chars().count(), |cell| cell.end);
+        let more = all > skip + width;
+        let edge = (skip + width).saturating_sub(more.into());
+        // One that fits no window is cut, since it would never be seen.
+        let is_cut = |cell: &Range<usize>| cell.len() < width && (cell.start < skip || cell.end > edge);
+        let hidden = |at: usize| self.cells.iter().any(|cell| cell.contains(&at) && is_cut(cell));
+        let text = self.text.chars().enumerate().take(edge).skip(skip);
+        let mut shown: String = text.map(|(at, letter)| if hidden(at) { ' ' } else { letter }).collect();
+        if more && width > 0 && (self.tone == Tone::Head || self.cells.is_empty()) {
+            let room = width - 1;
+            shown = format!("{shown:<room$}>");
+        }
+        shown
+    }
 }
 
 /// A line as it should be.
 pub(super) fn line(text: impl Into<String>) -> Line {
-    Line { text: text.into(), tone: Tone::Plain }
+    Line { text: text.into(), tone: Tone::Plain, cells: Rc::default() }
 }
 
 /// Columns as wide as they need to be; `>` before a name puts the column to the right.
@@ -41,6 +67,9 @@ pub(super) fn grid(columns: &[&str], rows: &[(Vec<String>, Tone)]) -> Vec<Line> 
         let cells: Vec<String> = cells.iter().enumerate().map(cell).collect();
         cells.join("  ").trim_end().to_owned()
     };
-    let head = Line { text: text(&names), tone: Tone::Head };
-    std::iter::once(head).chain(rows.iter().map(|(cells, tone)| Line { text: text(cells), tone: *tone })).collect()
+    let starts = widths.iter().scan(0, |next, width| Some(std::mem::replace(next, *next + width + 2)));
+    let places: Rc<[Range<usize>]> = starts.zip(&widths).map(|(start, width)| start..start + width).collect();
+    let line = |(cells, tone): (&[String], Tone)| Line { text: text(cells), tone, cells: Rc::clone(&places) };
+    let rows = rows.iter().map(|(cells, tone)| (cells.as_slice(), *tone));
+    iter::once((names.as_slice(), Tone::Head)).chain(rows).map(line).collect()
 }

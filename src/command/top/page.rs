@@ -44,7 +44,7 @@ pub(super) fn banner(frame: &Frame) -> Line {
             tone = Tone::Warn;
         }
     }
-    Line { text, tone }
+    Line { tone, ..line(text) }
 }
 
 /// All there is, one after the other.

@@ -89,7 +89,7 @@ impl Screen {
             _ => (1, 2, 1),
         };
         if banner > 0 {
-            target.render_widget(Paragraph::new(self.banner()), row(0, 1));
+            target.render_widget(Paragraph::new(self.banner(area.width)), row(0, 1));
             target.render_widget(Paragraph::new(self.foot()), row(area.height - 1, 1));
         }
         if tabs > 0 {
@@ -101,13 +101,14 @@ impl Screen {
         let widest = lines.iter().map(|line| line.text.chars().count()).max().unwrap_or(0);
         self.down = self.down.min(lines.len().saturating_sub(height.into()));
         self.right = self.right.min(widest.saturating_sub(area.width.into()));
-        let shown: Vec<Styled<'_>> = lines.iter().skip(self.down).map(|line| self.styled(line, self.right)).collect();
+        let shown: Vec<Styled<'_>> =
+            lines.iter().skip(self.down).map(|line| self.styled(line, self.right, area.width)).collect();
         target.render_widget(Paragraph::new(shown), row(banner + tabs, height));
     }
 
-    fn banner(&self) -> Styled<'_> {
+    fn banner(&self, width: u16) -> Styled<'_> {
         match &self.frame {
-            Some(frame) => self.styled(&page::banner(frame), 0),
+            Some(frame) => self.styled(&page::banner(frame), 0, width),
             None => Styled::raw("tidegate top"),
         }
     }
@@ -128,9 +129,8 @@ impl Screen {
         }
     }
 
-    fn styled(&self, line: &Line, skip: usize) -> Styled<'static> {
-        let text: String = line.text.chars().skip(skip).collect();
-        Styled::styled(text, self.style(line.tone))
+    fn styled(&self, line: &Line, skip: usize, width: u16) -> Styled<'static> {
+        Styled::styled(line.window(skip, width.into()), self.style(line.tone))
     }
 
     fn style(&self, tone: Tone) -> Style {
@@ -237,6 +237,25 @@ q quit  Tab/1-6 page  arrows scroll  p pause";
             "pool     10.0.0.2:80  DOWN            0       0         0           0          2       0      122",
         ];
         assert_eq!(text(&mut screen, 100, 10)[3..6], expected);
+    }
+
+    #[test]
+    fn no_number_is_cut_at_the_edge() {
+        let mut screen = screen();
+        press(&mut screen, KeyCode::Char('2'));
+        let head = "CPU  LOAD %  CYCLES/PKT  RX PPS  TX PPS  TURNS/S  SLEEPS/S  HANDOVER/S";
+        let row = "  2    25.0         600   1.00M    500k    50.0k         7          20";
+        // FREE FRAMES would begin before column 80 and end after it.
+        assert_eq!(text(&mut screen, 80, 10)[3..5], [format!("{head:<79}>"), row.to_owned()]);
+        // One column less than HANDOVER/S and the mark need.
+        let narrow = text(&mut screen, 70, 10);
+        assert!(narrow[3].trim_end_matches(['>', ' ']).ends_with("SLEEPS/S") && narrow[4].ends_with('7'), "{narrow:?}");
+        press(&mut screen, KeyCode::Right);
+        let scrolled = text(&mut screen, 40, 10);
+        assert!(scrolled[3].trim_start().starts_with("CYCLES/PKT"), "nor at the other: {scrolled:?}");
+        assert!(scrolled[4].trim_start().starts_with("600"), "{scrolled:?}");
+        let words = text(&mut screen, 20, 10);
+        assert!(words[0].chars().count() == 20 && words[0].ends_with('>'), "{words:?}");
     }
 
     #[test]
