@@ -125,7 +125,7 @@ race_more() {
     [[ -n $said ]] || return 0
     mapfile -t cases < <(cut -d ' ' -f 1 <<<"$said")
     WHOLE=$((WHOLE + ${#cases[@]} * ${#PROGRAMS[@]}))
-    say_progress "the machine was slow: of $((round - 1)) rounds count $(sed 's/\(.*\) \(.*\)/\2 of \1/' <<<"$said" | paste -sd , | sed 's/,/, /g'); round $round is added"
+    say_progress "the machine was slow: of $((round - 1)) rounds count $(awk '{ printf "%s%s of %s", between, $2, $1; between = ", " }' <<<"$said"); round $round is added"
     race_round "$round" "${cases[@]}"
   done
 }
