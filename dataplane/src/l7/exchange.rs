@@ -34,6 +34,8 @@ pub(super) struct Exchange<'e, 't, S, P: Platform> {
     pub(super) listener: &'t Listener,
     /// The connection that carries it, from the moment there is one.
     pub(super) upstream: Option<P::Upstream>,
+    /// It is under way at an endpoint: from when it is sent there until all of the response has been passed on.
+    pub(super) at_endpoint: Option<Gauge<'t>>,
 }
 
 /// Where a request goes.
@@ -210,9 +212,11 @@ impl<'t, S: ByteStream, P: Platform> Exchange<'_, 't, S, P> {
     }
 
     /// Sends the request and waits for the response's head. False: the connection ended before a byte of it.
-    async fn send(&mut self, call: &Call<'_>, endpoint: &Endpoint) -> Result<bool, Reason> {
+    async fn send(&mut self, call: &Call<'_>, endpoint: &'t Endpoint) -> Result<bool, Reason> {
         let timeouts = &self.listener.timeouts;
-        endpoint.seen.of(self.session.proxy.core).requests.add(1);
+        let seen = endpoint.seen.of(self.session.proxy.core);
+        seen.requests.add(1);
+        self.at_endpoint = Some(Gauge::new(&seen.active));
         self.scratch.response_bytes.clear();
         self.scratch.state = State::new(timeouts.idle, timeouts.min_rate);
         let head = match self.relay(call) {
@@ -220,6 +224,7 @@ impl<'t, S: ByteStream, P: Platform> Exchange<'_, 't, S, P> {
             None => Ok(false),
         };
         if head != Ok(true) {
+            self.at_endpoint = None;
             self.cut_upstream();
         }
         head
@@ -241,7 +246,6 @@ impl<'t, S: ByteStream, P: Platform> Exchange<'_, 't, S, P> {
     /// Gives the client the response.
     async fn deliver(&mut self, call: &Call<'t>, endpoint: &'t Endpoint, may_keep_alive: bool) -> Next {
         let seen = endpoint.seen.of(self.session.proxy.core);
-        let _active = Gauge::new(&seen.active);
         let proxy = &*self.session.proxy;
         let (status, date) = (self.scratch.response.status, proxy.date());
         self.facts.first_byte = Some(proxy.now());

@@ -137,8 +137,15 @@ impl<S: ByteStream, P: Platform> Session<S, P> {
         scratch.clear();
         let until = opened.unwrap_or(facts.started) + listener.timeouts.header;
         let head = poll_fn(|cx| self.poll_request(cx, scratch, listener, until)).await;
-        let mut exchange =
-            Exchange { session: self, scratch, facts: &mut facts, tables: &tables, listener, upstream: None };
+        let mut exchange = Exchange {
+            session: self,
+            scratch,
+            facts: &mut facts,
+            tables: &tables,
+            listener,
+            upstream: None,
+            at_endpoint: None,
+        };
         let next = match head {
             Ok(()) => exchange.run(current).await,
             Err(Reason::ClientClosed) => return Next::Abort,

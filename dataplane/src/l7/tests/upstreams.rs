@@ -142,6 +142,29 @@ fn a_response_that_fails_before_any_of_it_left_becomes_an_error_page() {
     assert_eq!(world.logged(), "502 upstream_reset");
 }
 
+/// Requests under way at the only endpoint.
+fn at_endpoint(world: &World) -> u64 {
+    let tables = Rc::clone(&world.proxy.platform.tables.borrow());
+    tables.clusters()[0].endpoints[0].seen.of(0).active.value()
+}
+
+#[test]
+fn a_request_is_under_way_at_its_endpoint_from_when_it_is_sent() {
+    let world = play(&format!("hang\n{GET} wait 100"));
+    assert_eq!(at_endpoint(&world), 0, "there is no connection yet");
+    let mut world = play(&format!("{GET} open\n{GOT} wait 1000"));
+    assert_eq!(at_endpoint(&world), 1, "the endpoint thinks");
+    world.play("<< HTTP/1.1 200 OK|Content-Length: 2||h\n < HTTP/1.1 200 OK|Content-Length: 2||h");
+    assert_eq!(at_endpoint(&world), 1, "the response is on its way");
+    world.play("<< i\n < i");
+    assert_eq!(at_endpoint(&world), 0);
+    // An attempt that failed is under way no longer.
+    world.play(&format!("{GET}{GOT} end u\n open\n{GOT}"));
+    assert_eq!(at_endpoint(&world), 1, "the second attempt");
+    world.play("reset c\n gone u");
+    assert_eq!(at_endpoint(&world), 0);
+}
+
 #[test]
 fn a_client_that_resets_takes_its_upstream_request_with_it() {
     let mut world = play(&format!("{GET} open\n{GOT} reset c\n gone u"));
