@@ -90,7 +90,8 @@ impl Flags {
     pub const FRAGMENT: Self = Self(1 << 6);
     /// Came from another core's ring: it is at home here and is not handed over again.
     pub const HANDED_OVER: Self = Self(1 << 7);
-    /// Came in by a port with a host link: what nothing here serves is the kernel's, which then also answers it.
+    /// Came in by a port with a host link, and is not for an address that the kernel does not have: what nothing here serves is the
+    /// kernel's, which then also answers it.
     pub const HOST_PATH: Self = Self(1 << 8);
 
     /// Not a packet: the addresses of a station that another core's bridge has learnt, and the member it is behind.

@@ -12,6 +12,7 @@ use tidegate_dataplane::{
         memory::{Lane, MemoryPort},
         park::Waker,
     },
+    l2::{Link, Tags},
     l3,
     l4::{Secrets, TcpOptions, TcpStream},
     l7::{
@@ -51,22 +52,28 @@ struct World {
     now: Instant,
 }
 
-fn tables() -> Arc<Tables> {
-    let (v4, v6) = (vec!["10.0.0.1/24".parse().unwrap()], vec!["fd00::1/64".parse().unwrap()]);
-    let (presence, advertise) = (tidegate_dataplane::l2::Presence::default(), None);
-    let port = l3::InterfaceSpec {
-        id: InterfaceId(0),
-        name: "lan".to_owned(),
-        link: tidegate_dataplane::l2::Link::of(PortId(0)),
+/// An interface with an IPv4 and an IPv6 address.
+fn interface(id: u16, name: &str, link: Link, [v4, v6]: [&str; 2]) -> l3::InterfaceSpec {
+    l3::InterfaceSpec {
+        id: InterfaceId(id),
+        name: name.to_owned(),
+        link,
         mac: MacAddr(OWN),
         mtu: 1500,
-        v4,
-        v6,
-        presence,
-        advertise,
+        v4: vec![v4.parse().unwrap()],
+        v6: vec![v6.parse().unwrap()],
         ..l3::InterfaceSpec::default()
-    };
-    let l3 = l3::Table::build(l3::Spec { interfaces: vec![port], ..l3::Spec::default() }).unwrap();
+    }
+}
+
+fn tables() -> Arc<Tables> {
+    let interfaces = vec![
+        interface(0, "lan", Link::of(PortId(0)), ["10.0.0.1/24", "fd00::1/64"]),
+        // Without a host link, and on no link.
+        interface(1, "wan", Link::Port { port: PortId(0), tags: Tags::one(0x8100, 7) }, ["10.9.0.1/24", "fd09::1/64"]),
+        interface(2, "lo", Link::None, ["192.168.255.1/32", "fdff::1/128"]),
+    ];
+    let l3 = l3::Table::build(l3::Spec { interfaces, ..l3::Spec::default() }).unwrap();
     let listener = ListenerSpec {
         name: "web".into(),
         address: SocketAddr::from((OWN4, LISTENER)),
@@ -328,6 +335,89 @@ fn a_flood_from_afar_leaves_the_neighbours_their_share() {
     for near in [udp(), arp(2, PEER4, OWN4)] {
         assert_eq!(world.send(WIRE, &near)[KERNEL].len(), 1);
     }
+}
+
+/// From the peer's own address to any of ours.
+fn to(own: &str) -> etherparse::PacketBuilderStep<etherparse::IpHeaders> {
+    let own: std::net::IpAddr = own.parse().unwrap();
+    let mac = if own == std::net::Ipv4Addr::BROADCAST { [0xff; 6] } else { OWN };
+    let link = PacketBuilder::ethernet2(PEER, mac);
+    match own {
+        std::net::IpAddr::V4(own) => link.ipv4(PEER4, own.octets(), 64),
+        std::net::IpAddr::V6(own) => {
+            let peer: std::net::Ipv6Addr = "fd00::9".parse().unwrap();
+            link.ipv6(peer.octets(), own.octets(), 64)
+        }
+    }
+}
+
+fn datagram(own: &str) -> Vec<u8> {
+    written(|bytes| to(own).udp(49152, 9).write(bytes, b"anybody?").unwrap())
+}
+
+/// The peer is known to the worker, so that answers need not wait.
+fn acquainted() -> World {
+    let mut world = World::with_host();
+    world.send(WIRE, &arp(1, PEER4, OWN4));
+    let peer = [&own6()[..15], &[9]].concat();
+    let builder = PacketBuilder::ethernet2(PEER, OWN).ipv6(peer.clone().try_into().unwrap(), own6(), 255);
+    let solicitation = [&own6()[..], &[1, 1], &PEER].concat();
+    world.send(WIRE, &written(|bytes| builder.icmpv6_raw(135, 0, [0; 4]).write(bytes, &solicitation).unwrap()));
+    world
+}
+
+#[test]
+fn the_kernel_gets_nothing_for_addresses_that_it_does_not_have() {
+    let mut world = acquainted();
+    // ICMP: unreachable for the port; parameter problem of IPv6.
+    for own in ["10.9.0.1", "fd09::1", "fd09::", "fd00::"] {
+        let [wire, kernel] = world.send(WIRE, &datagram(own));
+        assert_eq!((wire.len(), kernel.len()), (1, 0), "port unreachable at {own}");
+    }
+    for own in ["10.9.0.1", "fd09::1"] {
+        let syn = written(|bytes| to(own).tcp(40_000, 22, 1, 1000).syn().write(bytes, &[]).unwrap());
+        let [wire, kernel] = world.send(WIRE, &syn);
+        assert_eq!((wire.len(), kernel.len()), (1, 0), "reset by {own}");
+        let unknown = written(|bytes| to(own).write(bytes, etherparse::IpNumber(47), b"gre").unwrap());
+        let [wire, kernel] = world.send(WIRE, &unknown);
+        assert_eq!((wire.len(), kernel.len()), (1, 0), "protocol refused by {own}");
+    }
+    // Broadcasts of another link, and the network address of this one, which the kernel would send on.
+    for own in ["10.9.0.255", "10.9.0.0", "10.0.0.0"] {
+        let [wire, kernel] = world.send(WIRE, &datagram(own));
+        assert_eq!((wire.len(), kernel.len()), (0, 0), "{own}");
+    }
+}
+
+#[test]
+fn the_kernel_gets_what_is_for_loopbacks_and_for_the_link() {
+    let mut world = acquainted();
+    for own in ["192.168.255.1", "fdff::1", "10.0.0.255", "255.255.255.255"] {
+        let packet = datagram(own);
+        let [wire, kernel] = world.send(WIRE, &packet);
+        assert_eq!((wire.len(), kernel), (0, vec![packet]), "{own}");
+    }
+}
+
+#[test]
+fn fragments_for_an_address_that_the_kernel_does_not_have_are_joined_here() {
+    let mut world = acquainted();
+    let echo = written(|bytes| to("10.9.0.1").icmpv4_echo_request(1, 1).write(bytes, &[7; 16]).unwrap());
+    let fragment = |payload: &[u8], field: u16| {
+        let mut packet = [&echo[..34], payload].concat();
+        let mut header = etherparse::Ipv4Header::from_slice(&packet[14..]).unwrap().0;
+        header.set_payload_len(payload.len()).unwrap();
+        header.identification = 77;
+        header.dont_fragment = false;
+        header.more_fragments = field == 0;
+        header.fragment_offset = etherparse::IpFragOffset::try_new(field).unwrap();
+        header.header_checksum = header.calc_header_checksum();
+        packet.splice(14..34, header.to_bytes());
+        packet
+    };
+    let (first, last) = (fragment(&echo[34..50], 0), fragment(&echo[50..], 2));
+    assert_eq!(world.send(WIRE, &first).map(|out| out.len()), [0, 0]);
+    assert_eq!(world.send(WIRE, &last).map(|out| out.len()), [2, 0], "an answer in pieces, as it was asked");
 }
 
 #[test]

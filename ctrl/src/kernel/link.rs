@@ -11,10 +11,10 @@ use tidegate_dataplane::l2::table::link_local_of;
 
 use super::domain;
 use super::socket::Questions;
-use super::wire::{Request, flag, kind, nested, number};
+use super::wire::{Message, Request, flag, kind, nested, number};
 use crate::compile::Tentative;
 use crate::config::Config;
-use crate::config::model::VrfTable;
+use crate::config::model::{Interface, Link, VrfTable};
 
 /// Attributes of a link (`linux/if_link.h`).
 const IFLA_ADDRESS: u16 = 1;
@@ -27,6 +27,11 @@ const ADDR_GEN_MODE_NONE: u8 = 1;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
+const IFA_CACHEINFO: u16 = 6;
+/// `struct ifa_cacheinfo` of an address that is never the source of what does not ask for it, and valid for ever.
+const NOT_PREFERRED: [u8; 16] = [0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0];
+/// Bytes of `struct ifaddrmsg`.
+const ADDRESS_HEADER: usize = 8;
 /// In use at once: the data plane answers for the address already.
 const IFA_F_NODAD: u8 = 2;
 const SCOPE_LINK: u8 = 253;
@@ -46,8 +51,8 @@ pub struct LinkError {
 enum Step {
     Find,
     Dress,
-    Add(IpNet),
-    Remove(IpNet),
+    Add(Own),
+    Remove(Own),
     Belong(u32),
 }
 
@@ -57,8 +62,8 @@ impl fmt::Display for LinkError {
         match self.step {
             Step::Find => write!(f, "cannot ask the kernel about {interface}: {error}"),
             Step::Dress => write!(f, "cannot give {interface} the port's hardware address: {error}"),
-            Step::Add(address) => write!(f, "cannot give {interface} the address {address}: {error}"),
-            Step::Remove(address) => write!(f, "cannot take the address {address} from {interface}: {error}"),
+            Step::Add(own) => write!(f, "cannot give {interface} the address {}: {error}", own.net),
+            Step::Remove(own) => write!(f, "cannot take the address {} from {interface}: {error}", own.net),
             Step::Belong(0) => write!(f, "cannot take {interface} out of its VRF device: {error}"),
             Step::Belong(table) => write!(
                 f,
@@ -70,6 +75,25 @@ impl fmt::Display for LinkError {
 }
 
 impl std::error::Error for LinkError {}
+
+/// An address of the kernel's end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Own {
+    net: IpNet,
+    /// It is a loopback's, and here because the loopback has no end of its own: what the kernel sends by this end is not from it, unless
+    /// whoever sends says so.
+    of_loopback: bool,
+}
+
+impl Own {
+    const fn of_port(net: IpNet) -> Self {
+        Self { net, of_loopback: false }
+    }
+
+    const fn of_loopback(net: IpNet) -> Self {
+        Self { net, of_loopback: true }
+    }
+}
 
 /// The kernel's end of a host link.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,9 +111,9 @@ pub struct HostInterface {
     /// Its own link-local address, where the kernel has IPv6.
     link_local: Option<IpNet>,
     /// What it was last asked to have.
-    wanted: Vec<IpNet>,
+    wanted: Vec<Own>,
     /// What of it the kernel has.
-    has: Vec<IpNet>,
+    has: Vec<Own>,
 }
 
 impl HostInterface {
@@ -154,36 +178,58 @@ impl HostInterface {
     }
 
     fn add_link_local(&self, kernel: &mut Questions) -> Result<(), LinkError> {
-        self.link_local.map_or(Ok(()), |address| self.add(kernel, address))
+        self.link_local.map_or(Ok(()), |address| self.add(kernel, Own::of_port(address)))
     }
 
-    /// Follows the gateway's interface to other addresses. What the kernel refuses keeps nothing else from being done; it is returned,
-    /// each with its reason, and tried again when this is called again.
-    fn readdress(&mut self, wanted: &[IpNet]) -> Vec<LinkError> {
-        self.wanted = wanted.to_vec();
-        if self.has == wanted {
-            return Vec::new();
-        }
-        match Questions::open() {
-            Ok(mut kernel) => self.follow(|own, change| own.make(&mut kernel, change)),
+    /// Follows the gateway's interface to other addresses, and gives back what somebody has taken from the kernel's end. What the kernel
+    /// refuses keeps nothing else from being done; it is returned, each with its reason, and tried again when this is called again.
+    fn readdress(&mut self, wanted: Vec<Own>) -> Vec<LinkError> {
+        self.wanted = wanted;
+        let mut kernel = match Questions::open() {
+            Ok(kernel) => kernel,
+            Err(error) => return vec![self.failed(Step::Find, error)],
+        };
+        let mut errors = match self.present(&mut kernel) {
+            Ok(present) => {
+                self.miss(&present).then(|| self.add_link_local(&mut kernel).err()).flatten().into_iter().collect()
+            }
             Err(error) => vec![self.failed(Step::Find, error)],
+        };
+        errors.extend(self.follow(|own, change| own.make(&mut kernel, change)));
+        errors
+    }
+
+    /// The addresses that the kernel's end has.
+    fn present(&self, kernel: &mut Questions) -> io::Result<Vec<IpNet>> {
+        let all = Request::new(kind::GET_ADDRESS, flag::DUMP, &[0; ADDRESS_HEADER]);
+        kernel.dump(all, |message| address_of(message, self.index))
+    }
+
+    /// Forgets what is not `present` any more. Returns whether the link-local address is missing too.
+    fn miss(&mut self, present: &[IpNet]) -> bool {
+        for gone in self.has.extract_if(.., |own| !present.contains(&own.net)) {
+            tracing::warn!(interface = self.name, address = %gone.net, "somebody has taken the address from the kernel's end");
         }
+        // In the wrong domain it has none.
+        self.table.is_some() && self.link_local.is_some_and(|own| !present.contains(&own))
     }
 
     /// Makes one after the other the changes between what the kernel has and what is wanted, new addresses first: connections of the
     /// kernel from an address that stays in a subnet are not in between.
     fn follow(&mut self, mut make: impl FnMut(&Self, Step) -> Result<(), LinkError>) -> Vec<LinkError> {
         let (mut has, mut errors) = (Vec::new(), Vec::new());
-        for address in self.wanted.iter().copied() {
-            let given = if self.has.contains(&address) { Ok(()) } else { make(self, Step::Add(address)) };
+        for own in self.wanted.iter().copied() {
+            let given = if self.has.contains(&own) { Ok(()) } else { make(self, Step::Add(own)) };
             match given {
-                Ok(()) => has.push(address),
+                Ok(()) => has.push(own),
                 Err(error) => errors.push(error),
             }
         }
-        for address in self.has.iter().copied().filter(|address| !self.wanted.contains(address)) {
-            if let Err(error) = make(self, Step::Remove(address)) {
-                has.push(address);
+        // An address that went from a loopback to the port is replaced where it is.
+        let stays = |own: &Own| self.wanted.iter().any(|wanted| wanted.net == own.net);
+        for own in self.has.iter().copied().filter(|own| !stays(own)) {
+            if let Err(error) = make(self, Step::Remove(own)) {
+                has.push(own);
                 errors.push(error);
             }
         }
@@ -193,8 +239,8 @@ impl HostInterface {
 
     fn make(&self, kernel: &mut Questions, change: Step) -> Result<(), LinkError> {
         let done = match change {
-            Step::Add(address) => return self.add(kernel, address),
-            Step::Remove(address) => kernel.command(self.address(kind::DELETE_ADDRESS, 0, address)),
+            Step::Add(own) => return self.add(kernel, own),
+            Step::Remove(own) => kernel.command(self.address(kind::DELETE_ADDRESS, 0, own)),
             Step::Find | Step::Dress | Step::Belong(_) => Ok(()),
         };
         match done {
@@ -204,19 +250,19 @@ impl HostInterface {
         }
     }
 
-    fn add(&self, kernel: &mut Questions, address: IpNet) -> Result<(), LinkError> {
-        let request = self.address(kind::NEW_ADDRESS, flag::CREATE | flag::REPLACE, address);
-        kernel.command(request).map_err(|error| self.failed(Step::Add(address), error))
+    fn add(&self, kernel: &mut Questions, own: Own) -> Result<(), LinkError> {
+        let request = self.address(kind::NEW_ADDRESS, flag::CREATE | flag::REPLACE, own);
+        kernel.command(request).map_err(|error| self.failed(Step::Add(own), error))
     }
 
     fn failed(&self, step: Step, error: io::Error) -> LinkError {
         LinkError { interface: self.name.clone(), step, error }
     }
 
-    fn address(&self, kind: u16, flags: u16, address: IpNet) -> Request {
+    fn address(&self, kind: u16, flags: u16, Own { net: address, of_loopback }: Own) -> Request {
         let (family, flag) = if address.addr().is_ipv4() { (AF_INET, 0) } else { (AF_INET6, IFA_F_NODAD) };
         let scope = if is_link_local(address.addr()) { SCOPE_LINK } else { 0 };
-        let mut header = [family, address.prefix_len(), flag, scope, 0, 0, 0, 0];
+        let mut header: [u8; ADDRESS_HEADER] = [family, address.prefix_len(), flag, scope, 0, 0, 0, 0];
         header[4..].copy_from_slice(&self.index.to_ne_bytes());
         let request = Request::new(kind, flags | flag::ACKNOWLEDGE, &header);
         match address {
@@ -230,18 +276,22 @@ impl HostInterface {
                     request
                 }
             }
-            IpNet::V6(net) => request.attribute(IFA_ADDRESS, &net.addr().octets()),
+            IpNet::V6(net) => {
+                let request = request.attribute(IFA_ADDRESS, &net.addr().octets());
+                // The kernel would choose it for whatever it has most bits in common with (RFC 6724 §5, rule 8; rule 3 comes before).
+                if of_loopback { request.attribute(IFA_CACHEINFO, &NOT_PREFERRED) } else { request }
+            }
         }
     }
 }
 
 /// Gives the kernel's ends the addresses that the gateway's interfaces use: not those of which it is not known yet whether another
-/// station has them; and puts each into its routing domain. What the kernel refuses is logged; it is tried `again` when asked for, or
-/// when other addresses are wanted. One that is in the wrong domain gets no address.
+/// station has them; those of loopbacks to the first end of their domain; and puts each into its routing domain. What the kernel refuses
+/// is logged; it is tried `again` when asked for, or when other addresses are wanted. One that is in the wrong domain gets no address.
 pub fn follow(hosts: &mut [HostInterface], config: &Config, tentative: &Tentative, again: bool) {
     for host in hosts {
         let own = config.interfaces.iter().find(|own| own.name.0 == host.of);
-        let mut addresses = own.map(|own| tentative.in_use(own)).unwrap_or_default();
+        let mut addresses = own.map(|own| addresses(own, config, tentative)).unwrap_or_default();
         let vrf = own.and_then(|own| config.kernel_routes.vrfs.get(own.vrf.as_ref()?.index));
         if again && let Err(error) = host.belong(vrf) {
             tracing::error!("{error}");
@@ -252,10 +302,33 @@ pub fn follow(hosts: &mut [HostInterface], config: &Config, tentative: &Tentativ
         if !again && host.wanted == addresses {
             continue;
         }
-        for error in host.readdress(&addresses) {
+        for error in host.readdress(addresses) {
             tracing::error!("{error}; the kernel and the gateway have different addresses now");
         }
     }
+}
+
+/// What the kernel's end of an interface is to have.
+fn addresses(own: &Interface, config: &Config, tentative: &Tentative) -> Vec<Own> {
+    let domain = |interface: &Interface| interface.vrf.as_ref().map(|vrf| vrf.index);
+    let inside = || config.interfaces.iter().filter(|other| domain(other) == domain(own));
+    let is_first = inside().find(|other| other.host.is_some()).is_some_and(|first| first.name == own.name);
+    let loopbacks = inside().filter(|other| is_first && other.link == Link::Loopback);
+    let theirs = loopbacks.flat_map(|loopback| tentative.in_use(loopback)).map(Own::of_loopback);
+    tentative.in_use(own).into_iter().map(Own::of_port).chain(theirs).collect()
+}
+
+/// The address that a message tells of, if it is of the interface `index`.
+fn address_of(message: &Message<'_>, index: u32) -> Option<IpNet> {
+    let [family, length] = *message.body.first_chunk()?;
+    let value = |wanted| message.attributes(ADDRESS_HEADER).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let address: IpAddr = match family {
+        // Of a link with two ends, the other attribute is the other end.
+        AF_INET => value(IFA_LOCAL)?.first_chunk::<4>().map(|own| (*own).into())?,
+        AF_INET6 => value(IFA_ADDRESS)?.first_chunk::<16>().map(|own| (*own).into())?,
+        _ => return None,
+    };
+    (number(message.body, 4)? == index).then(|| IpNet::new(address, length).ok())?
 }
 
 fn find(kernel: &mut Questions, name: &str) -> io::Result<u32> {
@@ -307,29 +380,64 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn host(has: Vec<Own>) -> HostInterface {
+        let (name, of) = ("tg0".to_owned(), "lan".to_owned());
+        HostInterface { name, index: 7, of, number: 0, table: Some(0), link_local: None, wanted: Vec::new(), has }
+    }
+
+    /// What of it is done, and what is refused.
+    fn steps(host: &mut HostInterface, wanted: &[Own], refused: &[Own]) -> (usize, Vec<(bool, Own)>) {
+        host.wanted = wanted.to_vec();
+        let mut asked = Vec::new();
+        let errors = host.follow(|end, change| {
+            let (Step::Add(own) | Step::Remove(own)) = change else { unreachable!() };
+            asked.push((matches!(change, Step::Add(_)), own));
+            let error = || end.failed(change, io::Error::from_raw_os_error(libc::EACCES));
+            if refused.contains(&own) { Err(error()) } else { Ok(()) }
+        });
+        (errors.len(), asked)
+    }
+
     #[test]
     fn what_is_refused_keeps_nothing_else_from_being_done_and_is_tried_again() {
-        let [a, b, c, d] = ["10.0.0.1/24", "10.0.0.2/24", "fd00::1/64", "10.9.0.1/24"].map(net);
-        let (name, of) = ("tg0".to_owned(), "lan".to_owned());
-        let (wanted, has) = (Vec::new(), vec![a, d]);
-        let mut host = HostInterface { name, index: 7, of, number: 0, table: Some(0), link_local: None, wanted, has };
-        let mut asked = Vec::new();
-        let mut refuse = |refused: &[IpNet], host: &mut HostInterface, wanted: &[IpNet]| {
-            host.wanted = wanted.to_vec();
-            asked.clear();
-            let errors = host.follow(|own, change| {
-                let (Step::Add(address) | Step::Remove(address)) = change else { unreachable!() };
-                asked.push((matches!(change, Step::Add(_)), address));
-                let error = || own.failed(change, io::Error::from_raw_os_error(libc::EACCES));
-                if refused.contains(&address) { Err(error()) } else { Ok(()) }
-            });
-            (errors.len(), asked.clone())
-        };
-        let (errors, steps) = refuse(&[b, d], &mut host, &[b, c]);
-        assert_eq!((errors, steps), (2, vec![(true, b), (true, c), (false, a), (false, d)]));
+        let [a, b, c, d] =
+            ["10.0.0.1/24", "10.0.0.2/24", "fd00::1/64", "10.9.0.1/24"].map(|text| Own::of_port(net(text)));
+        let mut host = host(vec![a, d]);
+        let expected = vec![(true, b), (true, c), (false, a), (false, d)];
+        assert_eq!(steps(&mut host, &[b, c], &[b, d]), (2, expected));
         assert_eq!(host.has, [c, d]);
-        let (errors, steps) = refuse(&[], &mut host, &[b, c]);
-        assert_eq!((errors, steps), (0, vec![(true, b), (false, d)]));
+        assert_eq!(steps(&mut host, &[b, c], &[]), (0, vec![(true, b), (false, d)]));
         assert_eq!(host.has, [b, c]);
+    }
+
+    #[test]
+    fn what_somebody_took_away_is_given_back() {
+        let [a, b] = ["10.0.0.1/24", "fd00::1/64"].map(|text| Own::of_port(net(text)));
+        let mut host = host(vec![a, b]);
+        let link_local = net("fe80::1/64");
+        host.link_local = Some(link_local);
+        assert!(!host.miss(&[a.net, b.net, link_local]));
+        assert_eq!(steps(&mut host, &[a, b], &[]), (0, vec![]));
+        assert!(host.miss(&[b.net]), "the link-local address too");
+        assert_eq!(steps(&mut host, &[a, b], &[]), (0, vec![(true, a)]));
+    }
+
+    #[test]
+    fn an_address_that_moves_from_a_loopback_to_the_port_is_not_taken_away_behind_it() {
+        let net = net("fd00::1/128");
+        let mut host = host(vec![Own::of_loopback(net)]);
+        assert_eq!(steps(&mut host, &[Own::of_port(net)], &[]), (0, vec![(true, Own::of_port(net))]));
+    }
+
+    #[test]
+    fn what_the_kernel_is_told_of_an_address_is_what_it_is_read_from() {
+        let host = host(Vec::new());
+        for text in ["10.0.0.1/24", "192.168.255.1/32", "fd00::1/64", "fdff::1/128"] {
+            for own in [Own::of_port(net(text)), Own::of_loopback(net(text))] {
+                let bytes = host.address(kind::NEW_ADDRESS, 0, own).numbered(1);
+                let message = super::super::wire::Messages(&bytes).next().unwrap();
+                assert_eq!((address_of(&message, 7), address_of(&message, 8)), (Some(own.net), None));
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ pub(super) mod kind {
     pub(in crate::kernel) const GET_LINK: u16 = 18;
     pub(in crate::kernel) const NEW_ADDRESS: u16 = 20;
     pub(in crate::kernel) const DELETE_ADDRESS: u16 = 21;
+    pub(in crate::kernel) const GET_ADDRESS: u16 = 22;
     pub(in crate::kernel) const NEW_ROUTE: u16 = 24;
     pub(in crate::kernel) const DELETE_ROUTE: u16 = 25;
     pub(in crate::kernel) const GET_ROUTE: u16 = 26;

@@ -14,6 +14,7 @@ use crate::{
     frame::{Frame, octets},
     io::MacAddr,
     l2::{self, Bucket},
+    l3::{self, addresses::Kind},
     l7::app::App,
     meta::{Flags, InterfaceId, Meta, Network, PortId},
     verdict::{DropReason, Verdict},
@@ -29,7 +30,8 @@ const ARP_REPLY: [u8; 2] = [0, 2];
 /// Bytes of an Ethernet header with one tag.
 const LINK_HEADER: usize = l2::HEADER + l2::tag::LENGTH;
 
-/// An interface and the way to the kernel beside it.
+/// An interface and the way to the kernel beside it. The kernel has the addresses of such interfaces, and those of the loopbacks in
+/// their domains.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HostLink {
     /// The interface.
@@ -90,6 +92,46 @@ impl Hosts {
         }
     }
 
+    /// After `l3::input`: what is for an address that the kernel does not have is served or refused here, as it is where there is no
+    /// host link. The kernel would take it for a packet in transit, and route it.
+    #[inline]
+    pub(super) fn keep(&self, table: &l3::Table, batch: &mut Batch) {
+        if self.ways.is_empty() {
+            return;
+        }
+        for slot in batch.slots_mut() {
+            let is_candidate = slot.verdict == Verdict::Deliver && slot.meta.flags.contains(Flags::HOST_PATH);
+            if is_candidate && !self.kernel_has(table, slot) {
+                slot.meta.flags.remove(Flags::HOST_PATH);
+            }
+        }
+    }
+
+    /// Whether the destination of a packet for this host is the kernel's too: an address of an interface with a host link or of a
+    /// loopback, which the kernel has on the first host link of its domain, or something of the very link that it came by.
+    fn kernel_has(&self, table: &l3::Table, slot: &Slot) -> bool {
+        let Some(destination) = destination(slot) else { return false };
+        let addresses = table.vrf(slot.meta.vrf).addresses();
+        let (known, on_link) = match destination {
+            IpAddr::V4(to) => (addresses.v4(to), to.is_broadcast()),
+            IpAddr::V6(to) => (addresses.v6(to), to.is_multicast() || l2::table::is_link_local(to)),
+        };
+        on_link
+            || match known {
+                Some((Kind::Unicast, own)) => {
+                    matches!(self.ways.get(own.index()), Some(Some(_)))
+                        || table.link().interface(own).link == l2::Link::None
+                }
+                // The network address is one to us (RFC 1812 §4.2.2.11), and any other to the kernel.
+                Some((Kind::Broadcast, _)) => {
+                    let nets = &table.link().interface(slot.meta.interface).v4;
+                    nets.iter().any(|net| IpAddr::V4(net.broadcast()) == destination)
+                }
+                // The kernel has it only if it is a router itself.
+                Some((Kind::Anycast, _)) | None => false,
+            }
+    }
+
     /// After the stages that serve packets for this host: what none of them wanted is the kernel's. Returns how much that is.
     #[inline]
     pub(super) fn claim(&mut self, table: &l2::Table, now: Instant, batch: &mut Batch) -> usize {
@@ -131,6 +173,16 @@ impl Hosts {
             meta.flags |= Flags::ORIGINATED;
             own.send_framed(frame, meta)
         });
+    }
+}
+
+/// Where an IP packet goes.
+fn destination(slot: &Slot) -> Option<IpAddr> {
+    let packet = slot.frame.as_ref()?.data().get(usize::from(slot.meta.l3)..)?;
+    match slot.meta.network {
+        Network::Ipv4 => octets(packet, 16).map(|to: [u8; 4]| to.into()),
+        Network::Ipv6 => octets(packet, 24).map(|to: [u8; 16]| to.into()),
+        Network::Arp | Network::Other => None,
     }
 }
 

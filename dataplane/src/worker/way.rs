@@ -113,6 +113,7 @@ impl Way<'_> {
         probe.after(Stage::L3Input, n, batch);
         // A router's batch is mostly in transit from end to end: what is for this host is not looked for where there is nothing.
         if ours {
+            hosts.keep(table, batch);
             l3::local::run(table, net, link, &mut turn, batch);
             probe.after(Stage::L3Local, n, batch);
             if owner::hand_over(links, stats, self.core, batch) {
