@@ -230,6 +230,10 @@ fn what_nobody_serves_reaches_the_kernel_as_it_came() {
     // LLDP, and IS-IS with its length in place of a type.
     let lldp = [&[1, 0x80, 0xc2, 0, 0, 0x0e][..], &PEER, &[0x88, 0xcc], &[0; 50]].concat();
     let isis = [&[1, 0x80, 0xc2, 0, 0, 0x14][..], &PEER, &[0, 50, 0xfe, 0xfe, 3], &[0; 50]].concat();
+    let igmp = {
+        let builder = PacketBuilder::ethernet2(PEER, [1, 0, 0x5e, 0, 0, 22]).ipv4([0; 4], [224, 0, 0, 22], 1);
+        written(|bytes| builder.write(bytes, etherparse::IpNumber(2), &[0x22, 0, 0xdd, 0xff, 0, 0, 0, 0]).unwrap())
+    };
     let router_solicitation = icmp6(133, group6(2), [0x33, 0x33, 0, 0, 0, 2], &[]);
     for (name, packet) in [
         ("SYN to ssh", syn(22)),
@@ -243,6 +247,7 @@ fn what_nobody_serves_reaches_the_kernel_as_it_came() {
         ("ARP reply", arp(2, PEER4, OWN4)),
         ("LLDP", lldp),
         ("IS-IS", isis),
+        ("IGMP of a station without an address", igmp),
         ("router solicitation", router_solicitation),
     ] {
         let [wire, kernel] = world.send(WIRE, &packet);

@@ -12,6 +12,7 @@ use super::{
     icmp::{self, Complaint, Unreachable},
     option,
     reverse_path::{self, ReversePath},
+    special::{CLASSES, MULTICAST, NOT_A_DESTINATION, NOT_A_SOURCE, is_martian_v6, is_our_group, may_lack_a_source},
 };
 use crate::{
     batch::Batch,
@@ -24,28 +25,6 @@ use crate::{
 
 /// Version 4 and no options: the first byte of nearly every IPv4 packet.
 const PLAIN: u8 = 0x45;
-
-/// Facts about an IPv4 address that its first octet decides.
-const NOT_A_SOURCE: u8 = 1;
-const NOT_A_DESTINATION: u8 = 2;
-const MULTICAST: u8 = 4;
-/// 169.254.0.0/16 is among them.
-const MAY_BE_LINK_LOCAL: u8 = 8;
-const CLASSES: [u8; 256] = classes();
-
-const fn classes() -> [u8; 256] {
-    let mut classes = [0; 256];
-    // "This network" and loopback (RFC 1812 §4.2.2.11, §5.3.7).
-    classes[0] = NOT_A_SOURCE | NOT_A_DESTINATION;
-    classes[127] = NOT_A_SOURCE | NOT_A_DESTINATION;
-    classes[169] = MAY_BE_LINK_LOCAL;
-    let mut first = 224;
-    while first < 256 {
-        classes[first] = NOT_A_SOURCE | if first < 240 { MULTICAST } else { NOT_A_DESTINATION };
-        first += 1;
-    }
-    classes
-}
 
 /// What there is among the packets of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -243,8 +222,7 @@ fn unusual_v4(
     destination: Ipv4Addr,
     meta: &mut Meta,
 ) -> Option<Verdict> {
-    // A host without an address yet may speak to all (RFC 1122 §3.2.1.3 (a)); nothing here answers it.
-    let bootstraps = source.is_unspecified() && destination.is_broadcast();
+    let bootstraps = source.is_unspecified() && may_lack_a_source(destination, meta.protocol);
     if from & NOT_A_SOURCE != 0 && !bootstraps || to & NOT_A_DESTINATION != 0 && !destination.is_broadcast() {
         return Some(Verdict::Drop(DropReason::IpMartian));
     }
@@ -371,19 +349,6 @@ fn address_at(header: &[u8; 40], at: usize) -> Ipv6Addr {
     let mut octets = [0; 16];
     octets.copy_from_slice(&header[at..at + 16]);
     Ipv6Addr::from_octets(octets)
-}
-
-/// Unspecified, loopback, or an IPv4 address in disguise (RFC 4291 §2.5.2, §2.5.3, §2.5.5.2): not on a link.
-#[inline]
-fn is_martian_v6(address: Ipv6Addr) -> bool {
-    let bits = address.to_bits();
-    bits >> 32 == 0xffff || bits <= 1
-}
-
-/// All nodes and all routers on this link (RFC 4291 §2.7.1). Those on this node, `ff01::1` and `::2`, never come by a wire (§2.7).
-#[inline]
-fn is_our_group(address: Ipv6Addr) -> bool {
-    matches!(address.segments(), [0xff02, 0, 0, 0, 0, 0, 0, 1 | 2])
 }
 
 /// Source and destination of a checked packet, for stages that answer it.
