@@ -167,7 +167,7 @@ impl Bench {
             }
             Stage::Route => l3::route::run(table, net, &mut turn, batch),
             Stage::Forward => l3::forward::run(table, net, &mut turn, batch),
-            Stage::LinkOutput => l2::output::run(table.link(), link, &mut turn, batch),
+            Stage::LinkOutput => drop(l2::output::run(table.link(), link, &mut turn, batch)),
         }
     }
 }

@@ -147,6 +147,9 @@ fn output(record: &Record, step: &Step, around: &Surroundings<'_>) -> Vec<String
         (_, Verdict::Drop(DropReason::NeighborRateLimited | DropReason::NeighborTableFull)) => {
             format!("{target} on {interface} is not known, and is not asked for")
         }
+        (_, Verdict::Drop(DropReason::OwnAddress | DropReason::NotForwardable)) => {
+            format!("{target} is the gateway's own there: nobody is asked for it")
+        }
         (_, Verdict::Drop(_)) => format!("{target} on {interface} is not known"),
         (Some(neighbor), Verdict::Taken) if neighbor.waiting > 1 => {
             format!(

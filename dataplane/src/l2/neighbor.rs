@@ -177,27 +177,31 @@ impl State {
         Some(&entry.header)
     }
 
-    /// Lets a packet wait for a neighbour that is not known; asks for it when nobody has. Returns why it was lost, if so; an older
-    /// one that gives way to it is counted.
-    pub(super) fn wait(
+    /// The entry of a neighbour that is not known, for packets to wait at; it is asked for when nobody has. `Err` says why they are lost.
+    pub(super) fn awaited(
         &mut self,
         table: &Table,
         turn: &mut Turn<'_>,
+        interface: InterfaceId,
         target: IpAddr,
-        frame: Frame,
-        meta: Meta,
-    ) -> Option<DropReason> {
-        let slot = match self.entries.find(meta.out, target) {
-            Some(slot) => slot,
-            None if !self.may_ask(meta.out, turn.now) => return Some(DropReason::NeighborRateLimited),
-            None => {
-                let Some(slot) = self.create(table, turn, meta.out, target) else {
-                    return Some(DropReason::NeighborTableFull);
-                };
-                self.ask(table, turn, slot);
-                slot
-            }
-        };
+    ) -> Result<u32, DropReason> {
+        if let Some(slot) = self.entries.find(interface, target) {
+            return Ok(slot);
+        }
+        if !self.may_ask(interface, turn.now) {
+            return Err(DropReason::NeighborRateLimited);
+        }
+        // Looked for as rarely as others are asked.
+        if let Some(reason) = table.is_nobody_else(interface, target) {
+            return Err(reason);
+        }
+        let slot = self.create(table, turn, interface, target).ok_or(DropReason::NeighborTableFull)?;
+        self.ask(table, turn, slot);
+        Ok(slot)
+    }
+
+    /// Lets a packet wait at the entry of its next hop. Returns why it was lost, if so; an older one that gives way to it is counted.
+    pub(super) fn wait(&mut self, turn: &mut Turn<'_>, slot: u32, frame: Frame, meta: Meta) -> Option<DropReason> {
         let entry = &mut self.entries[slot];
         match self.pending.push(&mut entry.waiting, frame, meta) {
             Ok(None) => None,

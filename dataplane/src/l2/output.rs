@@ -12,9 +12,11 @@ use crate::{
     verdict::{DropReason, Verdict},
 };
 
-/// Gives every routed packet its Ethernet header and sends it to the port that leads to its next hop.
+/// Gives every routed packet its Ethernet header and sends it to the port that leads to its next hop. Returns whether any was led to
+/// ourselves, and is lost.
 #[inline]
-pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) {
+pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) -> bool {
+    let mut met_ourselves = false;
     for slot in batch.slots_mut() {
         if slot.verdict != Verdict::Continue {
             continue;
@@ -35,12 +37,23 @@ pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Ba
         slot.meta.out = next.interface;
         if let Some(header) = state.resolve(next, slot.meta.next_hop, target, turn.now) {
             slot.verdict = header.carry(frame, &mut slot.meta);
-        } else if let Some(frame) = slot.take()
-            && let Some(reason) = state.wait(table, turn, target, frame, slot.meta)
-        {
-            slot.verdict = Verdict::Drop(reason);
+            continue;
+        }
+        match state.awaited(table, turn, next.interface, target) {
+            Ok(neighbor) => {
+                if let Some(frame) = slot.take()
+                    && let Some(reason) = state.wait(turn, neighbor, frame, slot.meta)
+                {
+                    slot.verdict = Verdict::Drop(reason);
+                }
+            }
+            Err(reason) => {
+                met_ourselves |= reason == DropReason::OwnAddress;
+                slot.verdict = Verdict::Drop(reason);
+            }
         }
     }
+    met_ourselves
 }
 
 #[inline]

@@ -1,5 +1,7 @@
 //! What the configuration says about links: our own addresses, the next hops that routes use, static neighbours.
 
+mod ours; // which addresses are
+
 use core::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
@@ -12,7 +14,7 @@ use super::{Bounds, HEADER, Presence, Tags, Watched, header::retag, tag::Vlans};
 use crate::{
     frame::Frame,
     io::MacAddr,
-    meta::{InterfaceId, Meta, PortId},
+    meta::{InterfaceId, Meta, PortId, VrfId},
     sync::pulse::Changes,
     verdict::{DropReason, Verdict},
 };
@@ -107,29 +109,6 @@ impl Interface {
             return Verdict::Drop(DropReason::TooLong);
         }
         self.exit()
-    }
-
-    /// Whether `address` is ours on this interface, to be used and answered for.
-    pub fn owns(&self, address: IpAddr) -> bool {
-        self.claims(address) && !self.is_tentative(address)
-    }
-
-    /// Whether `address` is ours on this interface, or will be when nobody else turns out to have it.
-    pub fn claims(&self, address: IpAddr) -> bool {
-        match address {
-            IpAddr::V4(address) => self.v4.iter().any(|net| net.addr() == address),
-            IpAddr::V6(address) => self.link_local == address || self.v6.iter().any(|net| net.addr() == address),
-        }
-    }
-
-    /// Whether it is not yet known that nobody else has `address`.
-    pub fn is_tentative(&self, address: IpAddr) -> bool {
-        self.presence.tentative.contains(&address)
-    }
-
-    /// Whether `address` is the subnet-router anycast address of a prefix of this link, and not an address of ours besides.
-    pub fn is_anycast(&self, address: Ipv6Addr) -> bool {
-        self.v6.iter().any(|net| subnet_router(net) == Some(address)) && !self.claims(IpAddr::V6(address))
     }
 
     /// Whether `address` is the solicited-node multicast group of one of our addresses.
@@ -243,6 +222,8 @@ pub struct Table {
     adjacencies: Box<[Adjacency]>,
     neighbors: Box<[StaticNeighbor]>,
     bounds: Bounds,
+    /// The routing domain of each interface.
+    domains: Box<[VrfId]>,
     /// By port.
     vlans: Box<[Vlans]>,
     no_vlans: Vlans,
@@ -264,6 +245,7 @@ impl Table {
             adjacencies: adjacencies.into(),
             neighbors: neighbors.into(),
             bounds: Bounds::default(),
+            domains: Box::default(),
             vlans,
             no_vlans: Vlans::default(),
             bridges: Box::default(),
@@ -283,6 +265,13 @@ impl Table {
     /// All interfaces.
     pub fn interfaces(&self) -> &[Interface] {
         &self.interfaces
+    }
+
+    /// The same with the routing domain of each interface.
+    #[must_use]
+    pub fn with_domains(mut self, domains: Box<[VrfId]>) -> Self {
+        self.domains = domains;
+        self
     }
 
     /// The same with bridges.

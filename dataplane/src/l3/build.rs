@@ -299,7 +299,10 @@ impl Builder {
         let link = l2::Table::new(interfaces.clone(), tables.adjacencies, neighbors.clone());
         Made {
             link: Arc::new(
-                link.with_bounds(*bounds).with_bridges(bridges.clone()).with_watched(tables.watched, tables.changes),
+                link.with_bounds(*bounds)
+                    .with_domains(vrf_of.clone())
+                    .with_bridges(bridges.clone())
+                    .with_watched(tables.watched, tables.changes),
             ),
             next_hops: tables.next_hops.into(),
             groups: tables.groups.into(),

@@ -1,11 +1,12 @@
 //! Longest-prefix match: from destination to next hop.
 
-use core::net::Ipv6Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use arrayvec::ArrayVec;
 
 use super::{
     State, Table, Vrf,
+    addresses::Kind,
     fib4::{Group4, Slot4},
     flow,
     icmp::{self, Unreachable},
@@ -201,7 +202,9 @@ fn choose(table: &Table, state: &State, slot: &Slot, group: u16) -> u32 {
 fn refuse(table: &Table, state: &mut State, turn: &mut Turn<'_>, slot: &Slot, action: Action) -> Verdict {
     let (reason, error) = match action {
         Action::Blackhole => return Verdict::Drop(DropReason::Blackhole),
-        // A packet of this host to itself, or to a broadcast address: nothing here sends such a thing on purpose.
+        // By a rule or from another domain; what is for us in its own domain has not come here.
+        Action::Local if !is_broadcast(table, slot) => (DropReason::OwnAddress, Unreachable::Host),
+        // A broadcast address of one of our links (RFC 2644).
         Action::Local | Action::Forward => return Verdict::Drop(DropReason::NotForwardable),
         Action::NoRoute => (DropReason::NoRoute, Unreachable::Net),
         Action::Unreachable => (DropReason::NoRoute, Unreachable::Host),
@@ -209,10 +212,33 @@ fn refuse(table: &Table, state: &mut State, turn: &mut Turn<'_>, slot: &Slot, ac
         // A group has no groups.
         Action::Spread(_) => (DropReason::NoRoute, Unreachable::Net),
     };
+    tell(table, state, turn, slot, error);
+    Verdict::Drop(reason)
+}
+
+/// Tells the sender of a packet, unless it is this host.
+fn tell(table: &Table, state: &mut State, turn: &mut Turn<'_>, slot: &Slot, error: Unreachable) {
     if let Some(frame) = &slot.frame
         && !slot.meta.flags.contains(Flags::ORIGINATED)
     {
         icmp::unreachable(table, state, turn, frame, &slot.meta, error);
     }
-    Verdict::Drop(reason)
+}
+
+/// Whether a packet that was led to ourselves is for a broadcast address.
+fn is_broadcast(table: &Table, slot: &Slot) -> bool {
+    let own = table.vrf(table.vrf_of(slot.meta.out)).addresses();
+    slot.meta.network == Network::Ipv4
+        && matches!(own.v4(Ipv4Addr::from_bits(destination4(slot))), Some((Kind::Broadcast, _)))
+}
+
+/// After `l2::output` has met ourselves at the end of a next hop on a link: the senders are told, as those are whom [`run`] has refused.
+#[cold]
+pub fn refuse_own(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &Batch) {
+    for slot in batch.slots() {
+        let by_link = table.next_hop(slot.meta.next_hop).action == Action::Forward;
+        if by_link && slot.verdict == Verdict::Drop(DropReason::OwnAddress) {
+            tell(table, state, turn, slot, Unreachable::Host);
+        }
+    }
 }

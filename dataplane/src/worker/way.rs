@@ -141,7 +141,9 @@ impl Way<'_> {
             l3::clamp::run(table, batch);
         }
         probe.after(Stage::L3Forward, n, batch);
-        l2::output::run(table.link(), link, &mut turn, batch);
+        if l2::output::run(table.link(), link, &mut turn, batch) {
+            l3::route::refuse_own(table, net, &mut turn, batch);
+        }
         probe.after(Stage::L2Output, n, batch);
         if !table.link().bridges().is_empty() {
             l2::bridge::send(table.link(), link, &mut turn, batch);

@@ -19,7 +19,7 @@ fn an_echo_to_any_of_the_routers_is_answered_from_an_address_of_ours() {
     }
     // Another router of the link may speak from it, and what would answer it has no way out.
     assert!(router.receive(0, &echo6("fd77:10::", "fd77:10::1", b"x")).is_empty());
-    assert_eq!((router.drops(DropReason::IpOwnSource), router.drops(DropReason::NotForwardable)), (0, 1));
+    assert_eq!((router.drops(DropReason::IpOwnSource), router.drops(DropReason::OwnAddress)), (0, 1));
     assert_eq!(router.leaked(), 0);
 }
 

@@ -181,6 +181,24 @@ fn a_rule_leads_into_another_domain() {
     assert_eq!((sent[0].0.0, icmp(&sent).kind), (0, (3, 0)));
 }
 
+/// The gateway's own addresses are reached in their own domain: neither a look-up nor a link of another leads there.
+#[test]
+fn a_rule_that_leads_to_ourselves_in_another_domain_leads_nowhere() {
+    for then in [Then::Lookup(VrfId(1)), Then::Target(Target::Link(InterfaceId(2)))] {
+        let mut router = Router::new(Spec { policies: vec![rule(Match::default(), then.clone())], ..two_domains() });
+        let told = icmp(&router.receive(0, &udp4("10.77.12.1", 64, 40)));
+        assert_eq!((told.port, told.kind), (0, (3, 1)), "{then:?}");
+        for own in ["fd77:12::1", "fd77:12::"] {
+            let sent = router.receive(0, &udp6(own, 64, 40));
+            assert_eq!(sent.len(), 1, "nobody is asked for {own}: {then:?}");
+            assert_eq!(icmp(&sent).kind, (1, 3), "{own}: {then:?}");
+        }
+        assert_eq!(router.drops(OwnAddress), 3, "{then:?}");
+        assert!(router.receive(0, &udp4("10.77.12.255", 64, 40)).is_empty(), "{then:?}");
+        assert_eq!((router.drops(NotForwardable), router.leaked()), (1, 0), "{then:?}");
+    }
+}
+
 #[test]
 fn a_rule_is_for_its_domain() {
     let mut spec = two_domains();

@@ -191,7 +191,9 @@ impl Router {
         if table.limits_segments() {
             l3::clamp::run(table, batch);
         }
-        l2::output::run(table.link(), link, turn, batch);
+        if l2::output::run(table.link(), link, turn, batch) {
+            l3::route::refuse_own(table, state, turn, batch);
+        }
         l2::bridge::send(table.link(), link, turn, batch);
         for slot in batch.drain() {
             match slot.verdict {
