@@ -46,6 +46,8 @@ routes_are_found() {
   expect 'more' "$(show routes --limit 2 | tail -n 1)" '[0-9]* more; --limit 0 shows all*'
   expect 'the rest is counted' "$(ask '.shown + .more' routes --limit 2)" "$(ask .shown routes --limit 0)"
   expect 'refusal' "$(refuse show routes --to 10.0.1.1/33)" '*10.0.1.1/33*'
+  expect 'bits behind the prefix' "$(refuse show routes --exact 10.0.1.1/24)" '*has bits set behind its 24 bit prefix: write 10.0.1.0/24*'
+  expect 'of no interface' "$(ask '.routes[] | .interface' routes --exact 255.255.255.255/32)" null
 }
 
 drops_say_what_they_mean() {

@@ -1,7 +1,7 @@
 //! Routes: a million of them, so they are looked through in slices between which others have their turn, and sent as they are found.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, PoisonError};
 
 use axum::extract::{Query, State};
@@ -36,7 +36,7 @@ pub struct Route {
     pub action: String,
     /// The next hop, if it is a router.
     pub via: Option<String>,
-    /// The interface it leaves by.
+    /// The interface it leaves by; `None` for what is of no interface, as 255.255.255.255.
     pub interface: Option<String>,
     /// The next hops that share its traffic, if there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -124,7 +124,17 @@ fn domain(status: &Status, name: &str) -> Result<VrfId, String> {
 /// A prefix, or an address as the prefix of itself.
 fn prefix(text: &str) -> Result<IpNet, String> {
     let net = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-    net.map(|net| net.trunc()).ok_or_else(|| format!("`{text}` is no prefix: write e.g. 10.0.0.0/8 or fd00::/8"))
+    let net = net.ok_or_else(|| format!("`{text}` is no prefix: write e.g. 10.0.0.0/8 or fd00::/8"))?;
+    if net == net.trunc() {
+        return Ok(net);
+    }
+    let (bits, whole, most) = (net.prefix_len(), net.trunc(), net.max_prefix_len());
+    Err(format!("`{text}` has bits set behind its {bits} bit prefix: write {whole}, or /{most} for this address alone"))
+}
+
+/// Whether a route is the one to all stations of whatever link: it is there in every domain, and of no interface.
+fn is_of_every_link(to: IpNet) -> bool {
+    to.addr() == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 const SOURCES: [&str; 4] = ["static", "kernel", "connected", "local"];
@@ -198,7 +208,8 @@ impl Search {
             && exact.is_none_or(|exact| exact == to)
             && interface.is_none_or(|wanted| {
                 let by = |hop: u32| table.next_hop(hop).interface.index() == wanted;
-                leaves(next.action) && by(hop) || members(table, next.action).iter().any(|member| by(member.next_hop))
+                leaves(next.action) && !is_of_every_link(to) && by(hop)
+                    || members(table, next.action).iter().any(|member| by(member.next_hop))
             })
             && via.is_none_or(|via| {
                 let by = |hop: u32| gateway_of(table, hop) == Some(via);
@@ -211,6 +222,7 @@ impl Search {
         let Used { to, next_hop: hop, .. } = used;
         let source = self.origins.of_route(table.next_hop(hop).action, used).to_owned();
         let Leads { action, via, interface, hops } = Leads::to(&self.status, table, hop);
+        let interface = interface.filter(|_| !is_of_every_link(to));
         Route { to: to.to_string(), source, action, via, interface, hops }
     }
 }
@@ -301,4 +313,19 @@ impl Origins {
 /// The router of a next hop.
 fn gateway_of(table: &Table, hop: u32) -> Option<IpAddr> {
     table.link().adjacencies().get(hop as usize).and_then(|next| next.gateway)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_with_bits_behind_it_is_refused() {
+        assert_eq!(prefix("10.2.0.0/24"), Ok("10.2.0.0/24".parse().unwrap()));
+        assert_eq!(prefix("10.2.0.1"), Ok("10.2.0.1/32".parse().unwrap()));
+        let wrong =
+            "`10.2.0.1/24` has bits set behind its 24 bit prefix: write 10.2.0.0/24, or /32 for this address alone";
+        assert_eq!(prefix("10.2.0.1/24"), Err(wrong.to_owned()));
+        assert!(prefix("fd00::1/64").unwrap_err().contains("write fd00::/64, or /128"));
+    }
 }
