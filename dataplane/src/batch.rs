@@ -155,10 +155,10 @@ impl Egress {
         }
     }
 
-    /// Packets waiting, from the place `from` on: each with its network if it has no Ethernet header yet.
-    pub(crate) fn waiting(&self, from: usize) -> impl Iterator<Item = (&Frame, Option<Network>)> + '_ {
+    /// Packets waiting, from the place `from` on: each with its network if it has no Ethernet header yet, and where it goes.
+    pub(crate) fn waiting(&self, from: usize) -> impl Iterator<Item = (&Frame, Option<Network>, Verdict)> + '_ {
         let bare = |meta: &Meta, verdict: Verdict| (verdict == Verdict::Continue).then_some(meta.network);
-        self.queue.iter().skip(from).map(move |(frame, meta, verdict)| (frame, bare(meta, *verdict)))
+        self.queue.iter().skip(from).map(move |(frame, meta, verdict)| (frame, bare(meta, *verdict), *verdict))
     }
 
     /// Packets waiting.

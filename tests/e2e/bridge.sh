@@ -183,6 +183,7 @@ explained_across_the_bridge() {
   expect 'bridged' "$(explain --src 10.50.0.11 --in web0 --dst 10.50.0.12 --to-station "$b2")" $'*bridge*it leaves by web1*'
   expect 'routed' "$(explain --src 10.50.0.11 --in web0 --dst 10.0.1.100)" $'*IPv4 on interface *to this station*it leaves by lan*'
   expect 'a VLAN that is a member' "$(explain --src 10.50.0.11 --in ten --dst 10.0.1.100)" $'*VLAN 10*to this station*it leaves by lan*'
+  expect 'a broadcast' "$(explain --src 10.50.0.11 --in web0 --dst 10.50.0.255 --to-station ff:ff:ff:ff:ff:ff)" '*=> *copies leave by *web1*'
   expect 'the bridge itself' "$(refuse explain --src 10.50.0.11 --in site --dst 10.0.1.100)" '*`site` is a bridge: name the member*'
 }
 

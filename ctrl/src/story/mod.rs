@@ -98,6 +98,9 @@ pub struct End {
     pub text: String,
     /// The port it leaves by.
     pub port: Option<String>,
+    /// The ports by which a bridge sends copies of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<String>,
     /// Why it was dropped, as counters name it.
     pub reason: Option<String>,
     /// The rule of policy routing that decided where it goes.

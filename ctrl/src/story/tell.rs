@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tidegate_dataplane::meta::{InterfaceId, Network, PortId};
-use tidegate_dataplane::see::{Origin, Record};
+use tidegate_dataplane::see::{Head, Origin, Record};
 use tidegate_dataplane::stats::Stage;
 use tidegate_dataplane::verdict::{DropReason, Verdict};
 
@@ -103,6 +103,25 @@ fn word(verdict: Verdict) -> &'static str {
 }
 
 fn end(record: &Record, around: &Surroundings<'_>) -> End {
+    let mut end = fate(record, around);
+    end.copies = copies(record, around);
+    if !end.copies.is_empty() {
+        let (by, others) = (end.copies.join(", "), if record.made.is_full() { ", and maybe others" } else { "" });
+        let text = end.text.trim_end_matches('.').to_owned();
+        end.text = format!("{text}; copies leave by {by}{others}");
+    }
+    end
+}
+
+/// The ports by which a bridge has sent copies of a packet: whatever else is made on its behalf is from a station of ours.
+fn copies(record: &Record, around: &Surroundings<'_>) -> Vec<String> {
+    let stations = |head: &Head| head.bytes().first_chunk::<12>().copied();
+    let own = stations(&record.head);
+    let sent = record.made.iter().filter(|made| made.network == Network::Other && stations(&made.head) == own);
+    sent.filter_map(|made| made.port).map(|port| around.port(port)).collect()
+}
+
+fn fate(record: &Record, around: &Surroundings<'_>) -> End {
     let mut end = End { core: record.handed_to, ..End::default() };
     if record.steps.iter().any(|step| step.stage == Stage::L3Route && step.meta.next_hop != 0) {
         end.prefix = Found::of(record).and_then(|found| found.prefix).map(|net| net.to_string());

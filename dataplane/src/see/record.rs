@@ -86,6 +86,8 @@ pub struct Made {
     pub head: Head,
     /// The network whose header it begins with; [`Network::Other`] when it begins with Ethernet's.
     pub network: Network,
+    /// The port it leaves by, if that is known already.
+    pub port: Option<PortId>,
 }
 
 /// A packet's way through one core.

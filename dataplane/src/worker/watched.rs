@@ -133,9 +133,10 @@ fn conclude(record: &mut Record, way: &Way<'_>, batch: &Batch, made: usize) {
     if handed && let Some(frame) = &slot.frame {
         record.handed_to = owner::owner(frame, &slot.meta, way.links.cores());
     }
-    for (frame, bare) in way.egress.waiting(made) {
+    for (frame, bare, exit) in way.egress.waiting(made) {
         let network = bare.unwrap_or(Network::Other);
-        if record.made.try_push(Made { head: Head::of(frame.data()), network }).is_err() {
+        let port = if let Verdict::Transmit(port) = exit { Some(port) } else { None };
+        if record.made.try_push(Made { head: Head::of(frame.data()), network, port }).is_err() {
             break;
         }
     }
