@@ -57,6 +57,9 @@ impl Waker {
     }
 }
 
+/// What a descriptor says whose device was deleted.
+const LOST: libc::c_short = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
+
 /// The descriptors a core sleeps on; the first place is the waker's.
 #[derive(Debug)]
 pub struct SleepSet {
@@ -80,10 +83,22 @@ impl SleepSet {
         // SAFETY: the pointer and the count describe a live vector of pollfd; a null signal mask is allowed. poll(2) would
         // round the timeout up to a millisecond, which is longer than a timer of ours may wait.
         let ready = unsafe { libc::ppoll(self.polled.as_mut_ptr(), count, &raw const timeout, core::ptr::null()) };
-        if ready > 0 && self.polled[0].revents != 0 {
+        if ready <= 0 {
+            return;
+        }
+        if self.polled[0].revents != 0 {
             let mut count = 0u64;
             // SAFETY: reads eight bytes into a live u64; the descriptor is non-blocking.
             unsafe { libc::read(event, (&raw mut count).cast(), 8) };
+        }
+        self.forget_lost();
+    }
+
+    /// Takes out descriptors whose device has gone: they are ready for ever, and no packet comes by them.
+    fn forget_lost(&mut self) {
+        for lost in self.polled[1..].iter_mut().filter(|entry| entry.revents & LOST != 0) {
+            // poll(2) passes over negative descriptors.
+            (lost.fd, lost.revents) = (-1, 0);
         }
     }
 }
@@ -107,6 +122,25 @@ mod tests {
         waker.sleep(&mut SleepSet::new([]), Duration::from_secs(10), || false);
         assert!(start.elapsed() < Duration::from_secs(5));
         thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_descriptor_that_is_lost_ends_one_sleep_and_no_more() {
+        let (mut ends, waker) = ([0; 2], Waker::new().unwrap());
+        // SAFETY: pipe writes two descriptors into the array.
+        assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+        // SAFETY: both were just made, and nobody else owns them.
+        let [read, write] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+        let mut set = SleepSet::new([read.as_raw_fd()]);
+        // POLLHUP, as long as the descriptor lives.
+        drop(write);
+        let mut sleep = |most| {
+            let start = Instant::now();
+            waker.sleep(&mut set, most, || false);
+            start.elapsed()
+        };
+        assert!(sleep(Duration::from_secs(10)) < Duration::from_secs(5));
+        assert!(sleep(Duration::from_millis(10)) >= Duration::from_millis(9));
     }
 
     #[test]

@@ -19,14 +19,19 @@ use crate::{
 #[derive(Debug)]
 pub struct TapPort {
     queue: File,
+    /// The interface was deleted. It does not come back: another of its name is another interface.
+    lost: bool,
 }
 
 impl TapPort {
     pub(super) fn new(queue: File) -> Self {
-        Self { queue }
+        Self { queue, lost: false }
     }
 
     pub(in crate::io) fn rx(&mut self, id: PortId, arena: &Arena, batch: &mut Batch, stats: &PortStats) {
+        if self.lost {
+            return;
+        }
         let (mut packets, mut bytes) = (0, 0);
         for _ in 0..batch.room() {
             let Some(frame) = arena.alloc() else { break };
@@ -39,10 +44,13 @@ impl TapPort {
                 }
                 Ok(None) => stats.rx_errors.add(1),
                 Err(error) => {
-                    // The packet was longer than the frame: it is lost. Everything else says that there is no packet, or no
-                    // interface any more.
-                    if matches!(error.raw_os_error(), Some(libc::EFAULT | libc::EINVAL)) {
-                        stats.rx_errors.add(1);
+                    match error.raw_os_error() {
+                        // The packet was longer than the frame: it is lost.
+                        Some(libc::EFAULT | libc::EINVAL) => stats.rx_errors.add(1),
+                        // The management thread notices it by itself, and says so.
+                        Some(libc::EBADFD) => self.lost = true,
+                        // There is no packet.
+                        _ => {}
                     }
                     break;
                 }
