@@ -25,7 +25,7 @@ use crate::compile::{self, CompileError, Inputs, Tentative};
 use crate::config::{Config, Loaded, model};
 use crate::control::{Control, Parts, SignalError};
 use crate::cores::{self, Cores, Plan, StartError};
-use crate::kernel::{self, Filter, HostInterface, LinkError, Monitor};
+use crate::kernel::{self, Filter, HostInterface, LinkError, Links, Monitor};
 use crate::probation::Probation;
 use crate::publish::Publication;
 use crate::reload::Reloader;
@@ -125,7 +125,8 @@ pub fn run(loaded: Loaded, set_level: Box<dyn Fn(model::LogLevel)>) -> Result<()
         let reloader = Reloader::new(loaded.path, publication, probation);
         let rules = &config.kernel_routes;
         let monitor = rules.enabled.then(|| Monitor::for_hosts(Filter::of(rules), &interfaces)).flatten();
-        let parts = Parts { reloader, cores, telemetry, hosts: interfaces, monitor, access_log, set_level };
+        let links = Links::open(cores.devices(), &telemetry, &config);
+        let parts = Parts { reloader, cores, telemetry, links, hosts: interfaces, monitor, access_log, set_level };
         let (control, desk) = Control::new(parts).map_err(BootError::Signals)?;
         let _socket = admin.serve(desk);
         tracing::info!(cores = config.runtime.cores.len(), ports = ports.len(), "running");

@@ -2,12 +2,15 @@
 
 mod hear; // what cores have noticed
 mod learn; // routes of the kernel
+mod links; // ports that are lost
+mod picture; // for the admin API
 
 use std::fmt;
 use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use picture::picture;
 use sd_notify::NotifyState;
 use tidegate_dataplane::l7::tls::ROTATION_S;
 use tidegate_dataplane::tables::Phase as TablePhase;
@@ -22,7 +25,7 @@ use crate::conflicts::Disputes;
 use crate::cores::Cores;
 use crate::diagnostic::{Report, Style};
 use crate::hops::Quiet;
-use crate::kernel::{self, Filter, HostInterface, Monitor};
+use crate::kernel::{self, Filter, HostInterface, Links, Monitor};
 use crate::reload::{Occasion, Reloader};
 use crate::status::{Phase, Reloads, Status};
 use crate::telemetry::Telemetry;
@@ -46,6 +49,8 @@ pub struct Parts {
     pub cores: Cores,
     /// Their counters.
     pub telemetry: Arc<Telemetry>,
+    /// The links of the ports.
+    pub links: Links,
     /// The kernel's ends of ports.
     pub hosts: Vec<HostInterface>,
     /// The kernel's routes over them; `None` when nothing is learnt.
@@ -164,6 +169,7 @@ impl Control {
                 Some(()) = self.signals.reopen.recv() => self.parts.access_log.reopen(),
                 () = self.watching.changed() => drop(self.reload(Occasion::Noticed)),
                 Some(request) = self.requests.recv() => self.answer(request),
+                () = self.parts.links.changed() => {}
                 () = learn::routes_changed(&mut self.parts.monitor) => self.learn(),
                 now = tick.tick() => {
                     self.parts.access_log.drain();
@@ -262,7 +268,7 @@ impl Control {
                 self.reloads.last_accepted_unix_s = unix::now().as_secs();
                 self.reloads.last_refusal.clear();
                 self.apply();
-                (true, taken.report)
+                (true, self.with_lost_ports(taken.report))
             }
             Err(report) => {
                 let text = report.text(Style::Plain);
@@ -301,6 +307,7 @@ impl Control {
         (self.parts.set_level)(config.log.level);
         self.follow_filter(&config.kernel_routes);
         self.address_hosts(true);
+        self.parts.links.follow(&config);
     }
 
     fn address_hosts(&mut self, again: bool) {
@@ -310,6 +317,7 @@ impl Control {
 
     fn keep_house(&mut self, now: Instant) {
         self.hear();
+        self.parts.links.look();
         self.parts.reloader.end_probations(now);
         self.address_hosts(false);
         self.retired = self.parts.reloader.publication().reclaim();
@@ -363,32 +371,6 @@ impl Control {
         // Takes what the cores wrote last.
         drop(access_log);
         tracing::info!("stopped");
-    }
-}
-
-fn picture(
-    parts: &mut Parts,
-    phase: Phase,
-    retired: usize,
-    reloads: &Reloads,
-    (stalled, disputes): (Vec<u16>, &Arc<Disputes>),
-) -> Status {
-    let publication = parts.reloader.publication();
-    Status {
-        phase,
-        generation: publication.generation(),
-        retired,
-        config: Arc::clone(&publication.inputs().config),
-        certificates: publication.inputs().certs.summaries.clone(),
-        tables: Arc::clone(publication.tables()),
-        learnt: publication.learnt(),
-        routes: Arc::clone(publication.routes()),
-        disputes: Arc::clone(disputes),
-        kernel: parts.monitor.as_ref().map(Monitor::counts).unwrap_or_default(),
-        stalled,
-        reloads: reloads.clone(),
-        access_written: parts.access_log.written(),
-        access_lost: parts.access_log.lost(),
     }
 }
 

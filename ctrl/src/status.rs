@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use tidegate_dataplane::io::LinkState;
 use tidegate_dataplane::tables::Tables;
 
 use crate::config::Config;
@@ -53,6 +54,8 @@ pub struct Status {
     pub config: Arc<Config>,
     /// The certificates in use, by file.
     pub certificates: BTreeMap<PathBuf, Vec<Summary>>,
+    /// The state of each port's link, by its number.
+    pub links: Vec<LinkState>,
     /// The tables.
     pub tables: Arc<Tables>,
     /// Prefixes whose way was learnt from the kernel.

@@ -80,11 +80,14 @@ pub struct PortStats {
     pub rx_bytes: Counter,
     /// Packets the driver reported as broken or could not deliver.
     pub rx_errors: Counter,
+    /// 1 while nothing that is sent would leave: the link is down. Unlike all else here the management thread writes it, and the core
+    /// looks at it once per turn.
+    pub shut: Counter,
     /// Packets sent.
     pub tx_packets: Counter,
     /// Bytes sent.
     pub tx_bytes: Counter,
-    /// Packets the driver refused for good: the interface is down, or the packet is not one it can send.
+    /// Packets refused for good: the link is down, or the packet is not one the driver can send.
     pub tx_errors: Counter,
     /// Packets copied on their way out because their memory was not this port's.
     pub tx_copies: Counter,

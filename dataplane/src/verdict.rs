@@ -74,7 +74,7 @@ drop_reasons! {
     NoFrame = "no_frame",
     /// The packet is longer than the frame or the port's MTU allows.
     TooLong = "too_long",
-    /// The port is down or its driver refused the packet.
+    /// The port's link is down (`tidegate show ports`), or there is no such port.
     TxError = "tx_error",
     // hand-over
     /// The ring to the core that owns the flow was full: that core is overloaded.

@@ -23,7 +23,7 @@ e2e_applies() {
   local driver=$1 name
   name=$(basename "$2" .sh)
   case $driver/$name in
-    dpdk/*cores | dpdk/hops | dpdk/host* | dpdk/icmp | dpdk/reverse_path | dpdk/path | dpdk/mtu | dpdk/jumbo) return 1 ;;
+    dpdk/*cores | dpdk/hops | dpdk/host* | dpdk/link | dpdk/icmp | dpdk/reverse_path | dpdk/path | dpdk/mtu | dpdk/jumbo) return 1 ;;
     dpdk_tap/network | dpdk_tap/http | dpdk_tap/faults) return 0 ;;
     dpdk_tap/*) return 1 ;;
     *) return 0 ;;

@@ -65,29 +65,41 @@ topology_up() {
 }
 
 host_up() {
-  local host=$1 driver=$2 index=$3 queues=$4 end=${PORTS[$3]} v4 v6 router4 router6
-  read -r v4 v6 router4 router6 <<<"$(host_addresses "$host")"
+  local host=$1 driver=$2 index=$3 queues=$4 end=${PORTS[$3]}
   [[ $driver != *tap ]] || end=wire$index
   ip netns add "$PREFIX-$host"
   ns "$host" sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 \
     net.ipv6.conf.all.accept_ra=0 net.ipv6.conf.default.accept_ra=0
+  wire_up "$host" "$driver" "$end" "$queues"
+  if [[ $driver == *tap ]]; then
+    ns gw ip link add "br$index" type bridge forward_delay 0 mcast_snooping 0
+    ns gw ip link set "br$index" up
+    ns gw ip link set "$end" master "br$index"
+  fi
+}
+
+# The wire from a host to the gateway: wire_up HOST DRIVER END QUEUES — END is the name of the gateway's end.
+wire_up() {
+  local host=$1 driver=$2 end=$3 queues=$4
   ip link add eth0 netns "$PREFIX-$host" numtxqueues "$queues" numrxqueues "$queues" type veth \
     peer name "$end" netns "$PREFIX-gw" numtxqueues "$queues" numrxqueues "$queues"
   # A partial checksum is finished by a NIC, and there is none on this wire: what XDP sees must be whole.
   # A TAP with a virtio header carries the state of the checksum along, so there the kernel may stay lazy.
   [[ $driver == tap ]] || ns "$host" ethtool -K eth0 tx off >/dev/null 2>&1
   ns "$host" ip link set lo up
-  ns "$host" ip link set eth0 up
   ns gw ip link set "$end" up
-  ns "$host" ip address add "$v4/24" dev eth0
-  ns "$host" ip address add "$v6/64" dev eth0 nodad
-  ns "$host" ip route add default via "$router4"
-  ns "$host" ip -6 route add default via "$router6"
-  if [[ $driver == *tap ]]; then
-    ns gw ip link add "br$index" type bridge forward_delay 0 mcast_snooping 0
-    ns gw ip link set "br$index" up
-    ns gw ip link set "$end" master "br$index"
-  fi
+  host_speaks "$host"
+}
+
+# What a host has on its wire, and loses when its end is set down: host_speaks HOST
+host_speaks() {
+  local host=$1 v4 v6 router4 router6
+  read -r v4 v6 router4 router6 <<<"$(host_addresses "$host")"
+  ns "$host" ip link set eth0 up
+  ns "$host" ip address replace "$v4/24" dev eth0
+  ns "$host" ip address replace "$v6/64" dev eth0 nodad
+  ns "$host" ip route replace default via "$router4"
+  ns "$host" ip -6 route replace default via "$router6"
 }
 
 # Joins the TAPs a started gateway has made with their wires. The bridge takes frames for the TAP's own address as its

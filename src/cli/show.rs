@@ -55,9 +55,25 @@ pub(crate) struct Ports {
     /// Only this port.
     #[arg(long, value_name = "NAME")]
     pub(crate) port: Option<String>,
+    /// Only ports whose link is in this state.
+    #[arg(long, value_enum)]
+    pub(crate) link: Option<Link>,
     /// Packets and bytes per second instead of since the start.
     #[arg(long)]
     pub(crate) rates: bool,
+}
+
+/// The state of a port's link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Link {
+    /// Packets can pass.
+    Up,
+    /// There is nothing at the other end of the wire, or it is down.
+    NoCarrier,
+    /// The interface was set down.
+    Down,
+    /// The device was deleted or moved away; the gateway must be restarted to open another.
+    Gone,
 }
 
 /// Arguments of `show neighbours`.

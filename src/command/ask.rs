@@ -65,7 +65,7 @@ fn write_table(document: &Document, out: &mut String) -> std::fmt::Result {
     if !reloads.last_refusal.is_empty() {
         writeln!(out, "the last reload was refused:\n{}", reloads.last_refusal.trim_end())?;
     }
-    let header = ["PORT", "DRIVER", "RX PACKETS", "RX BYTES", "RX ERRORS", "TX PACKETS", "TX BYTES"];
+    let header = ["PORT", "DRIVER", "LINK", "RX PACKETS", "RX BYTES", "RX ERRORS", "TX PACKETS", "TX BYTES"];
     section(out, &header, &document.ports.iter().map(port_row).collect::<Vec<_>>())?;
     let header = ["CPU", "GENERATION", "TURNS", "IDLE", "SLEEPS", "BUSY %", "FREE FRAMES", "RESTARTS"];
     section(out, &header, &document.cores.iter().map(core_row).collect::<Vec<_>>())?;
@@ -103,7 +103,10 @@ fn write_table(document: &Document, out: &mut String) -> std::fmt::Result {
 
 fn port_row(port: &Port) -> Vec<String> {
     let counts = [port.rx_packets, port.rx_bytes, port.rx_errors, port.tx_packets, port.tx_bytes];
-    [port.name.clone(), port.driver.clone()].into_iter().chain(counts.map(|count| count.to_string())).collect()
+    [port.name.clone(), port.driver.clone(), port.link.clone()]
+        .into_iter()
+        .chain(counts.map(|count| count.to_string()))
+        .collect()
 }
 
 fn core_row(core: &Core) -> Vec<String> {

@@ -3,6 +3,9 @@
 /// The kernel's image of a port.
 pub mod link;
 
+/// The state of the ports' links.
+pub mod links;
+
 /// News of the kernel's routes.
 pub mod monitor;
 
@@ -18,6 +21,7 @@ mod wire;
 
 pub use filter::Filter;
 pub use link::{HostInterface, LinkError, follow};
+pub use links::Links;
 pub use monitor::Monitor;
 pub use told::{Changes, ObjectChange, RouteChange, Target};
 pub use way::{NextHop, Way};

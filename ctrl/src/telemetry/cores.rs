@@ -1,5 +1,6 @@
 //! Cores, stages, ports and drops.
 
+use tidegate_dataplane::io::LinkState;
 use tidegate_dataplane::meta::{InterfaceId, PortId};
 use tidegate_dataplane::stats::{CoreStats, InterfaceStats, PolicyStats, PortStats, Stage};
 use tidegate_dataplane::sync::counter::Counter;
@@ -9,9 +10,10 @@ use tidegate_dataplane::verdict::DropReason;
 use super::Telemetry;
 use super::family::Family;
 
-pub(super) fn families(telemetry: &Telemetry, tables: &Tables) -> Vec<Family> {
+pub(super) fn families(telemetry: &Telemetry, tables: &Tables, links: &[LinkState]) -> Vec<Family> {
     let mut families = per_core(telemetry);
     families.extend(per_port(telemetry));
+    families.push(links_up(telemetry, links));
     families.extend(per_interface(telemetry, tables));
     families.extend(per_policy(telemetry, tables));
     families.extend(per_stage(telemetry));
@@ -66,7 +68,11 @@ fn per_port(telemetry: &Telemetry) -> Vec<Family> {
         ("tidegate_rx_errors_total", "Packets the driver could not deliver.", |p| &p.rx_errors),
         ("tidegate_tx_packets_total", "Packets sent.", |p| &p.tx_packets),
         ("tidegate_tx_bytes_total", "Bytes sent, Ethernet header included.", |p| &p.tx_bytes),
-        ("tidegate_tx_errors_total", "Packets the driver refused for good.", |p| &p.tx_errors),
+        (
+            "tidegate_tx_errors_total",
+            "Packets refused for good: the link is down, or the driver cannot send them.",
+            |p| &p.tx_errors,
+        ),
         ("tidegate_tx_copies_total", "Packets copied on the way out, their memory not being the port's.", |p| {
             &p.tx_copies
         }),
@@ -90,6 +96,16 @@ fn per_port(telemetry: &Telemetry) -> Vec<Family> {
     }
     families.push(info);
     families
+}
+
+/// The state of links, reduced to what an alert asks for.
+fn links_up(telemetry: &Telemetry, links: &[LinkState]) -> Family {
+    let mut up =
+        Family::gauge("tidegate_port_up", "1 while the port's link is up, 0 without carrier, set down or gone.");
+    for (port, link) in telemetry.ports.iter().zip(links) {
+        up.push(&[("port", &port.name)], u64::from(*link == LinkState::Up));
+    }
+    up
 }
 
 /// What ports do not count: parts of a port's traffic, told by tags, and what bridges route.

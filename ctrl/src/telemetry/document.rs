@@ -97,6 +97,8 @@ pub struct Port {
     pub name: String,
     /// Driver and mode.
     pub driver: String,
+    /// State of its link: `up`, `no-carrier`, `down` or `gone`.
+    pub link: String,
     /// Its Ethernet address.
     pub mac: String,
     /// Its MTU.
@@ -111,7 +113,7 @@ pub struct Port {
     pub tx_packets: u64,
     /// Bytes sent.
     pub tx_bytes: u64,
-    /// Packets the driver refused for good.
+    /// Packets refused for good: the link is down, or the driver cannot send them.
     pub tx_errors: u64,
     /// Packets copied on their way out.
     pub tx_copies: u64,

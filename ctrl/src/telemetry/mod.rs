@@ -66,7 +66,7 @@ impl Telemetry {
     /// Every metric.
     pub fn families(&self, status: &Status) -> Vec<Family> {
         let mut families = process::families(self, status);
-        families.extend(cores::families(self, &status.tables));
+        families.extend(cores::families(self, &status.tables, &status.links));
         families.extend(tcp::families(self));
         families.extend(http::families(self));
         families.extend(http::clusters(&status.tables));

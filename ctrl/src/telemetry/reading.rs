@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use tidegate_dataplane::io::LinkState;
 use tidegate_dataplane::l4;
 use tidegate_dataplane::l7::cluster::Seen;
 use tidegate_dataplane::l7::metrics::{HttpStats, LATENCY_BOUNDS_US};
@@ -32,7 +33,7 @@ impl Document {
                 last_refusal: status.reloads.last_refusal.clone(),
             },
             cores: telemetry.cores.iter().map(core).collect(),
-            ports: ports(telemetry),
+            ports: ports(telemetry, &status.links),
             drops: DropReason::ALL
                 .iter()
                 .map(|reason| (reason.label().to_owned(), telemetry.sum(|core| core.stats.drops(*reason))))
@@ -77,14 +78,15 @@ fn core(view: &super::CoreView) -> Core {
     }
 }
 
-fn ports(telemetry: &Telemetry) -> Vec<Port> {
-    let numbered = telemetry.ports.iter().zip(0u16..);
+fn ports(telemetry: &Telemetry, links: &[LinkState]) -> Vec<Port> {
+    let numbered = telemetry.ports.iter().zip(links).zip(0u16..);
     numbered
-        .map(|(port, number)| {
+        .map(|((port, link), number)| {
             let id = PortId(number);
             Port {
                 name: port.name.clone(),
                 driver: port.driver.clone(),
+                link: link.as_str().to_owned(),
                 mac: port.mac.to_string(),
                 mtu: port.mtu,
                 rx_packets: telemetry.sum(|core| &core.stats.port(id).rx_packets),

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use ipnet::IpNet;
 
 use super::{
-    MacAddr, Port, PortInfo,
+    LinkState, MacAddr, Port, PortInfo,
     af_xdp::{AfXdpDevice, AfXdpSeed},
     error::{Cause, PortError},
     memory::MemoryPort,
@@ -123,6 +123,45 @@ impl Device {
             Driver::Dpdk(_) => Ok(()),
             Driver::Tap(_) | Driver::Pcap(_) | Driver::Memory => Ok(()),
         }
+    }
+
+    /// The kernel's number for the interface below the port, where the kernel's news about it (`RTM_NEWLINK`) say the state of its link.
+    pub fn interface(&self) -> Option<u32> {
+        if let Driver::AfXdp(xdp) = &self.driver { Some(xdp.index()) } else { None }
+    }
+
+    /// The state of the link as the device itself knows it; `None` when it is to be learnt from the kernel's news about its
+    /// [`interface`](Self::interface).
+    pub fn link(&self) -> Option<LinkState> {
+        match &self.driver {
+            Driver::AfXdp(_) => None,
+            #[cfg(feature = "dpdk")]
+            Driver::Dpdk(port) => Some(if port.borrow().link().up { LinkState::Up } else { LinkState::NoCarrier }),
+            Driver::Tap(tap) => Some(tap.link()),
+            Driver::Pcap(_) | Driver::Memory => Some(LinkState::Up),
+        }
+    }
+
+    /// Whether nothing that is sent now would leave. What a DPDK driver says of its link is not relied on: not every one keeps it.
+    pub fn is_shut(&self, link: LinkState) -> bool {
+        match &self.driver {
+            Driver::AfXdp(_) => link != LinkState::Up,
+            Driver::Tap(_) => matches!(link, LinkState::Down | LinkState::Gone),
+            #[cfg(feature = "dpdk")]
+            Driver::Dpdk(_) => false,
+            Driver::Pcap(_) | Driver::Memory => false,
+        }
+    }
+
+    /// Lets the kernel see a carrier on its end of a TAP, or none; on other ports there is no such end, and nothing happens.
+    ///
+    /// # Errors
+    /// The kernel refused: the interface has gone.
+    pub fn set_carrier(&self, carrier: bool) -> Result<(), PortError> {
+        if let Driver::Tap(tap) = &self.driver {
+            tap.set_carrier(carrier).map_err(|cause| cause.of(&self.name))?;
+        }
+        Ok(())
     }
 }
 

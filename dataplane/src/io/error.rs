@@ -25,6 +25,8 @@ pub enum Step {
     CreateTap,
     /// Setting the offloads of the TAP.
     TapOffload,
+    /// Setting the carrier of the TAP.
+    Carrier,
     /// Setting the MTU.
     SetMtu,
     /// Bringing the interface up.
@@ -58,6 +60,7 @@ impl fmt::Display for Step {
             Self::OpenTun => "cannot open /dev/net/tun",
             Self::CreateTap => "cannot make the TAP interface",
             Self::TapOffload => "cannot set the offloads of the TAP interface",
+            Self::Carrier => "cannot set the carrier",
             Self::SetMtu => "cannot set the MTU",
             Self::BringUp => "cannot bring the interface up",
             Self::Promiscuous => "cannot receive packets to another hardware address",

@@ -9,6 +9,33 @@ use super::{
     error::{Cause, Step, last_errno},
 };
 
+/// Whether packets can pass by a port.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum LinkState {
+    /// They can.
+    #[default]
+    Up,
+    /// There is nothing at the other end of the wire, or it is down.
+    NoCarrier,
+    /// The interface was set down.
+    Down,
+    /// The device was deleted, or moved to another network namespace. What the port had of it does not come back with another device,
+    /// even of the same name.
+    Gone,
+}
+
+impl LinkState {
+    /// The word in statistics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::NoCarrier => "no-carrier",
+            Self::Down => "down",
+            Self::Gone => "gone",
+        }
+    }
+}
+
 /// What the kernel says about an interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Link {

@@ -38,6 +38,7 @@ use crate::{
 pub use device::{Device, QueueSeed};
 pub use drivers::Drivers;
 pub use error::PortError;
+pub use link::LinkState;
 pub use spec::{DriverSpec, PortSpec};
 
 /// A hardware (MAC) address.

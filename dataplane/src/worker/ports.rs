@@ -17,6 +17,8 @@ struct Attached {
     capabilities: Capabilities,
     queue: TxQueue,
     sent: bool,
+    /// Nothing would leave: the link is down.
+    shut: bool,
 }
 
 /// Looks at packets that no port took.
@@ -54,6 +56,7 @@ impl Ports {
             capabilities: info.capabilities,
             queue: TxQueue::new(),
             sent: false,
+            shut: false,
         };
         let ports: Vec<_> = ports.into_iter().map(attach).collect();
         let mut ports = Self { wires: ports.len(), common: Capabilities::default(), ports, stats };
@@ -101,6 +104,7 @@ impl Ports {
                 Verdict::Transmit(port) => {
                     if let Some(frame) = &slot.frame
                         && slot.meta.out.index() >= self.wires
+                        && self.ports.get(port.index()).is_some_and(|attached| !attached.shut)
                     {
                         // Not a port's own interface: its part of the port's traffic is counted apart.
                         let counters = self.stats.interface(slot.meta.out);
@@ -126,7 +130,7 @@ impl Ports {
     fn queue(&mut self, arena: &Arena, port: PortId, slot: &mut Slot, lost: &mut impl Lost) {
         let simple = slot.meta.segment_size == 0 && !slot.meta.flags.contains(Flags::CHECKSUM_PARTIAL);
         match self.ports.get_mut(port.index()) {
-            Some(attached) if simple && !attached.queue.is_full() => {
+            Some(attached) if simple && !attached.shut && !attached.queue.is_full() => {
                 if let Some(frame) = slot.frame.take() {
                     attached.sent = true;
                     attached.queue.push((frame, slot.meta));
@@ -159,7 +163,11 @@ impl Ports {
 
     #[inline]
     fn queue_packet(&mut self, arena: &Arena, port: PortId, mut frame: Frame, mut meta: Meta, lost: &mut impl Lost) {
-        let Some(attached) = self.ports.get_mut(port.index()) else {
+        let open = self.ports.get_mut(port.index()).filter(|attached| !attached.shut);
+        let Some(attached) = open else {
+            if let Some(counters) = self.stats.ports().get(port.index()) {
+                counters.tx_errors.add(1);
+            }
             self.stats.drops(DropReason::TxError).add(1);
             lost.lost(DropReason::TxError, &frame, &meta);
             return;
@@ -181,8 +189,17 @@ impl Ports {
     /// Hands the turn's packets to the drivers and kicks them. What a driver does not take now waits for the next turn.
     pub(super) fn flush(&mut self, arena: &Arena) {
         for (index, attached) in self.ports.iter_mut().enumerate() {
+            let stats = self.stats.port(PortId(index as u16));
+            attached.shut = stats.shut.value() != 0;
             if !attached.queue.is_empty() {
-                attached.port.tx(arena, &mut attached.queue, self.stats.port(PortId(index as u16)));
+                if attached.shut {
+                    // What came before it was known.
+                    let refused = attached.queue.drain(..).count() as u64;
+                    stats.tx_errors.add(refused);
+                    self.stats.drops(DropReason::TxError).add(refused);
+                } else {
+                    attached.port.tx(arena, &mut attached.queue, stats);
+                }
             }
             if core::mem::replace(&mut attached.sent, !attached.queue.is_empty()) {
                 attached.port.flush();
@@ -249,6 +266,33 @@ mod tests {
         transmit(&mut ports, &arena, packets().take(2), PortId(1));
         assert_eq!(ports.stats.drops(DropReason::TxError).value(), 2);
         assert_eq!(ports.patience(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_port_whose_link_is_down_takes_nothing() {
+        let arena = Arena::new(256, 2048).unwrap();
+        let (mut ports, mut far) = one(64);
+        let packets = || (0..3).map(|_| (arena.copy_from(&[0; 60]).unwrap(), Meta::default()));
+        let errors = |ports: &Ports| {
+            (ports.stats.port(PortId(0)).tx_errors.value(), ports.stats.drops(DropReason::TxError).value())
+        };
+        // Three are queued when the link goes, three come after.
+        transmit(&mut ports, &arena, packets(), PortId(0));
+        ports.stats.port(PortId(0)).shut.set(1);
+        ports.flush(&arena);
+        assert_eq!(errors(&ports), (3, 3));
+        transmit(&mut ports, &arena, packets(), PortId(0));
+        assert_eq!((errors(&ports), arena.available()), ((6, 6), 256));
+        ports.flush(&arena);
+        assert_eq!(ports.stats.port(PortId(0)).tx_packets.value(), 0);
+        // It is back: the turn that sees it sends nothing yet.
+        ports.stats.port(PortId(0)).shut.set(0);
+        ports.flush(&arena);
+        transmit(&mut ports, &arena, packets(), PortId(0));
+        ports.flush(&arena);
+        let mut batch = Batch::new();
+        far.rx(PortId(0), &arena, &mut batch, &PortStats::default());
+        assert_eq!((batch.slots().len(), errors(&ports)), (3, (6, 6)));
     }
 
     #[test]

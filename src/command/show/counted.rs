@@ -6,6 +6,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidegate_ctrl::admin::show::{Address, Drop, Interface, Standing, position};
@@ -59,6 +60,14 @@ pub(super) fn ports(args: &Ports) -> impl FnMut(&View) -> Result<String, String>
                 answer.interfaces.retain(|interface| interface.port.as_ref() == Some(name));
                 answer.addresses.retain(|address| address.port.as_ref() == Some(name));
             }
+            if let Some(link) = args.link {
+                let word = link.to_possible_value();
+                answer.ports.retain(|port| word.as_ref().is_some_and(|word| word.get_name() == port.link));
+                let kept: Vec<_> = answer.ports.iter().map(|port| port.name.clone()).collect();
+                let is_kept = |port: &Option<String>| port.as_ref().is_some_and(|port| kept.contains(port));
+                answer.interfaces.retain(|interface| is_kept(&interface.port));
+                answer.addresses.retain(|address| is_kept(&address.port));
+            }
             Ok(answer)
         };
         let mut answer = fetch(&view.at.socket)?;
@@ -107,7 +116,7 @@ fn ports_text(args: &Ports, view: &View, answer: &PortsAnswer, before: &Before) 
     };
     let row = |port: &Port| {
         let counts = counted(&port.name, &port_counts(port));
-        let fixed = [port.name.clone(), port.driver.clone(), port.mac.clone(), port.mtu.to_string()];
+        let fixed = [port.name.clone(), port.link.clone(), port.driver.clone(), port.mac.clone(), port.mtu.to_string()];
         let errors = [port.rx_errors, port.tx_errors].map(|count| count.to_string());
         fixed.into_iter().chain(counts).chain(errors).collect::<Vec<_>>()
     };
@@ -116,8 +125,11 @@ fn ports_text(args: &Ports, view: &View, answer: &PortsAnswer, before: &Before) 
     } else {
         ["RX PACKETS", "RX BYTES", "TX PACKETS", "TX BYTES"]
     };
-    let header: Vec<&str> =
-        ["PORT", "DRIVER", "STATION", "MTU"].into_iter().chain(unit).chain(["RX ERRORS", "TX ERRORS"]).collect();
+    let header: Vec<&str> = ["PORT", "LINK", "DRIVER", "STATION", "MTU"]
+        .into_iter()
+        .chain(unit)
+        .chain(["RX ERRORS", "TX ERRORS"])
+        .collect();
     // Writing to a String cannot fail.
     let _ = grid(&mut out, &header, &answer.ports.iter().map(row).collect::<Vec<_>>());
     let own = |own: &Interface| {

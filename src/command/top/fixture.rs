@@ -51,6 +51,7 @@ fn port(at: impl Fn(u64) -> u64) -> document::Port {
     document::Port {
         name: "wan".to_owned(),
         driver: "af_xdp".to_owned(),
+        link: "up".to_owned(),
         mac: "02:00:00:00:00:01".to_owned(),
         mtu: 1500,
         rx_packets: at(1_000_000),

@@ -32,6 +32,7 @@ pub(super) struct Frame {
 pub(super) struct Port {
     pub(super) name: String,
     pub(super) driver: String,
+    pub(super) link: String,
     pub(super) rx_packets_per_s: Option<f64>,
     pub(super) rx_bits_per_s: Option<f64>,
     pub(super) rx_errors_per_s: Option<f64>,

@@ -90,6 +90,7 @@ fn overview(frame: &Frame) -> Vec<Line> {
 fn ports(ports: &[Port]) -> Vec<Line> {
     let columns = [
         "PORT",
+        "LINK",
         ">RX PPS",
         ">RX BIT/S",
         ">TX PPS",
@@ -104,6 +105,7 @@ fn ports(ports: &[Port]) -> Vec<Line> {
         let errors = [port.rx_errors_per_s, port.tx_errors_per_s].into_iter().flatten().any(|rate| rate > 0.0);
         let cells = vec![
             port.name.clone(),
+            port.link.clone(),
             scaled(port.rx_packets_per_s),
             scaled(port.rx_bits_per_s),
             scaled(port.tx_packets_per_s),
@@ -114,7 +116,7 @@ fn ports(ports: &[Port]) -> Vec<Line> {
             count(port.rx_errors + port.tx_errors),
             port.driver.clone(),
         ];
-        (cells, if errors { Tone::Warn } else { Tone::Plain })
+        (cells, if errors || port.link != "up" { Tone::Warn } else { Tone::Plain })
     });
     grid(&columns, &rows.collect::<Vec<_>>())
 }

@@ -65,6 +65,7 @@ fn port(then: Option<&Document>, now: &document::Port, span: Span) -> Port {
     Port {
         name: now.name.clone(),
         driver: now.driver.clone(),
+        link: now.link.clone(),
         rx_packets_per_s: rate(|port| port.rx_packets),
         rx_bits_per_s: bits(rate(|port| port.rx_bytes)),
         rx_errors_per_s: rate(|port| port.rx_errors),

@@ -117,6 +117,11 @@ impl AfXdpDevice {
         Ok(())
     }
 
+    /// The kernel's number for the interface.
+    pub(in crate::io) fn index(&self) -> u32 {
+        self.attached.link.index
+    }
+
     pub(in crate::io) fn queue(&self, queue: u16) -> AfXdpSeed {
         AfXdpSeed { attached: Arc::clone(&self.attached), queue }
     }

@@ -11,7 +11,7 @@ use super::{port::TapPort, vnet};
 use crate::{
     frame::{Arena, HEADROOM},
     io::{
-        Capabilities, MacAddr, PortInfo,
+        Capabilities, LinkState, MacAddr, PortInfo,
         device::ETHERNET,
         error::{Cause, Step, last_errno},
         link,
@@ -19,6 +19,8 @@ use crate::{
     },
 };
 
+/// `linux/if_tun.h`: `_IOW('T', 226, int)`.
+const TUNSETCARRIER: libc::c_ulong = 0x4004_54e2;
 /// Longest IP packet that a super-segment can be.
 const LONGEST_PACKET: u32 = 65535;
 /// Below this room a super-segment would hold hardly more than a packet: not worth asking for.
@@ -57,6 +59,28 @@ impl TapDevice {
         };
         let spec = TapSpec { gso, ..tap.clone() };
         Ok((info, Self { interface: link.name, index: link.index, spec, mtu: link.mtu as u16, queues: files }))
+    }
+
+    /// The state of the interface, wherever it was moved to: the kernel takes packets while it is up.
+    pub(in crate::io) fn link(&self) -> LinkState {
+        let Some(queue) = self.queues.first() else { return LinkState::Gone };
+        let mut polled = libc::pollfd { fd: queue.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+        // SAFETY: the pointer describes one live pollfd; a timeout of 0 does not wait.
+        unsafe { libc::poll(&raw mut polled, 1, 0) };
+        match polled.revents {
+            gone if gone & (libc::POLLERR | libc::POLLHUP) != 0 => LinkState::Gone,
+            up if up & libc::POLLOUT != 0 => LinkState::Up,
+            _ => LinkState::Down,
+        }
+    }
+
+    /// Tells the kernel whether its end has a carrier.
+    pub(in crate::io) fn set_carrier(&self, carrier: bool) -> Result<(), Cause> {
+        let Some(queue) = self.queues.first() else { return Ok(()) };
+        let carrier = libc::c_int::from(carrier);
+        // SAFETY: TUNSETCARRIER reads one int.
+        let code = unsafe { libc::ioctl(queue.as_raw_fd(), TUNSETCARRIER as _, &raw const carrier) };
+        if code < 0 { Err(Cause::last(Step::Carrier)) } else { Ok(()) }
     }
 
     pub(in crate::io) fn queue(&self, queue: u16) -> Result<TapSeed, Cause> {
