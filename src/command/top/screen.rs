@@ -187,8 +187,8 @@ mod tests {
 tidegate 9.9.9  serve  generation 3  up 00:01:01  over 1.0 s
  1 overview   2 cores   3 drops   4 tcp   5 http   6 backends
 
-PORT  RX PPS  RX BIT/S  TX PPS  TX BIT/S  RX ERR/S  TX ERR/S  COPIES/S  ERRORS  DRIVER
-wan    1.00M     1.00G    500k      500M         3         0         9     183  af_xdp
+PORT  LINK  RX PPS  RX BIT/S  TX PPS  TX BIT/S  RX ERR/S  TX ERR/S  COPIES/S  ERRORS  DRIVER
+wan   up     1.00M     1.00G    500k      500M         3         0         9     183  af_xdp
 
 CPU  LOAD %  CYCLES/PKT  RX PPS  TX PPS  TURNS/S  SLEEPS/S  HANDOVER/S  FREE FRAMES  GENERATION  RESTARTS
   2    25.0         600   1.00M    500k    50.0k         7          20         1000           3         0
