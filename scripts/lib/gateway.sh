@@ -16,9 +16,11 @@ gateway_interfaces() {
   rm -rf "$scratch"
 }
 
-# gateway_start DRIVER STATE — returns when packets pass, or fails with the log on stderr
+# gateway_start DRIVER STATE — returns when packets pass, or fails with the log on stderr. One that a check which failed has
+# left running goes first: it would hold the ports, and everything after it would fail too.
 gateway_start() {
   local driver=$1 state=$2
+  gateway_stop "$state" KILL
   rm -f "$state/admin.sock"
   # DPDK attaches its XDP program by netlink, so one that was killed leaves it behind; our own goes with the process.
   if [[ $driver == dpdk ]]; then
