@@ -131,6 +131,8 @@ to = "10.50.0.0/24"
 interface = "red-clients"
 EOF
   extended <"$STATE/leak.toml" || return 1
+  # A link of the main domain is none of this one.
+  expect 'origin' "$(show routes --vrf red --exact 10.0.2.0/24 --json | jq -r '.routes[].source')" static || return 1
   ns b1 ip route replace 10.50.0.0/24 via 10.0.2.1 dev eth0
   by red 10.0.2.11 || return 1
   said "$UNREACHABLE" blue 10.0.2.11

@@ -302,7 +302,7 @@ impl Table {
     }
 
     /// The interfaces of a routing domain.
-    fn members(&self, vrf: VrfId) -> impl Iterator<Item = InterfaceId> + '_ {
+    pub fn members(&self, vrf: VrfId) -> impl Iterator<Item = InterfaceId> + '_ {
         (0..self.link.interfaces().len()).map(|at| InterfaceId(at as u16)).filter(move |id| self.vrf_of(*id) == vrf)
     }
 

@@ -146,7 +146,7 @@ pub(super) async fn show(State(desk): State<Desk>, Query(wanted): Query<Wanted>)
         Err(wrong) => return refuse(StatusCode::BAD_REQUEST, wrong),
     };
     let (sender, body) = Chunks::channel();
-    tokio::spawn(Search { origins: Origins::of(&status), status, sought }.run(sender));
+    tokio::spawn(Search { origins: Origins::of(&status.tables.l3, sought.vrf), status, sought }.run(sender));
     ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
 }
 
@@ -285,15 +285,15 @@ pub(crate) fn word(action: Action) -> &'static str {
     }
 }
 
-/// Where routes are from.
+/// Where the routes of a domain are from.
 struct Origins {
     connected: HashSet<IpNet>,
 }
 
 impl Origins {
-    fn of(status: &Arc<Status>) -> Self {
+    fn of(table: &Table, vrf: VrfId) -> Self {
         let mut connected = HashSet::new();
-        for link in status.tables.l3.link().interfaces() {
+        for link in table.members(vrf).map(|id| table.link().interface(id)) {
             connected.extend(link.v4.iter().map(|net| IpNet::V4(net.trunc())));
             connected.extend(link.v6.iter().map(|net| IpNet::V6(net.trunc())));
         }
