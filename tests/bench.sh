@@ -85,7 +85,8 @@ for name in ("tidegate", "nginx", "haproxy", "envoy"):
     figure = lambda row: row["product"] if name == "tidegate" else row["peers"][name]
     asked, changes = figure(rows["asked"])["median"], figure(rows["changes"])["median"]
     assert 1 <= changes <= asked, (asked, changes)
-assert any(row["metric"] == "changes" and row["bar"] for row in record["rows"]), record["rows"]
+    assert abs(figure(rows["taken"])["median"] - changes / asked) < 0.001, rows["taken"]
+assert any(row["metric"] == "taken" and row["bar"] for row in record["rows"]), record["rows"]
 PYTHON
   nothing_left
 }

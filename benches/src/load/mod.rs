@@ -15,7 +15,7 @@ mod tally; // what has happened
 mod work; // what a connection does
 
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::{fs, io, path::PathBuf, rc::Rc};
 
@@ -47,6 +47,8 @@ pub(crate) use options::Options;
 const OPENING: usize = 128;
 /// What failed must have had the time to.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Ports of an address, of which each makes one connection to a target.
+const PORTS: usize = 64_512;
 /// How long connections are given to close after the end.
 const FAREWELL: Duration = Duration::from_millis(300);
 /// Why a load did not run, or ran badly.
@@ -56,6 +58,10 @@ pub(crate) enum LoadError {
     SetUp(SetUpError),
     /// No address of ours has the family of a target.
     NoWay,
+    /// There are no ports for so many connections.
+    NoPorts { asked: u32, most: usize },
+    /// Nothing was done in the time that counts, and nothing failed: that is no figure.
+    NothingDone,
     /// The result could not be written.
     Write(PathBuf, io::Error),
     /// There were failures: the figures are those of a broken run.
@@ -73,6 +79,13 @@ impl fmt::Display for LoadError {
         match self {
             Self::SetUp(error) => error.fmt(f),
             Self::NoWay => f.write_str("no address of --address is of the family of a target of --to"),
+            Self::NoPorts { asked, most } => write!(
+                f,
+                "--connections {asked}: at most {most}, an address has {PORTS} ports towards each target; name more by --address"
+            ),
+            Self::NothingDone => {
+                f.write_str("nothing was done in the seconds that count, and nothing failed: give it more --seconds")
+            }
             Self::Write(path, error) => write!(f, "cannot write {}: {error}", path.display()),
             Self::Failures(count) => write!(f, "{count} failures"),
             Self::NoTls => f.write_str("--mode resume needs --tls"),
@@ -112,12 +125,22 @@ impl App for Generator {
 pub(crate) fn run(options: &Options) -> Result<(), LoadError> {
     let stop = Stop::on_signals().map_err(SetUpError::System)?;
     let outcome = measure(options, || stop.is_set())?;
+    if outcome.is_empty() && options.mode != Mode::Idle && !stop.is_set() {
+        return Err(LoadError::NothingDone);
+    }
     report(options, &outcome)?;
     if stop.is_set() { Err(LoadError::Stopped) } else { Ok(()) }
 }
 
 /// Runs until its end, or until `stop` says so.
 fn measure(options: &Options, stop: impl Fn() -> bool) -> Result<Outcome, LoadError> {
+    let most = ways(options) * PORTS;
+    if most == 0 {
+        return Err(LoadError::NoWay);
+    }
+    if options.connections as usize > most {
+        return Err(LoadError::NoPorts { asked: options.connections, most });
+    }
     options.seating.pin()?;
     let clock = Clock::new();
     let (socket, origin) = attach(options)?;
@@ -149,6 +172,12 @@ fn measure(options: &Options, stop: impl Fn() -> bool) -> Result<Outcome, LoadEr
         }
     }
     Ok(drive(options, &clock, &course, stop, (&mut generator, origin.as_mut())))
+}
+
+/// Pairs of an address of ours and a target.
+fn ways(options: &Options) -> usize {
+    let from = |to: &SocketAddr| options.address.0.iter().filter(|from| from.addr().is_ipv4() == to.is_ipv4()).count();
+    options.to.iter().map(from).sum()
 }
 
 fn report(options: &Options, outcome: &Outcome) -> Result<(), LoadError> {

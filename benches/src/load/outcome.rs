@@ -96,6 +96,11 @@ impl Outcome {
         found.unwrap_or_else(|| panic!("no {metric} in {}", self.line())).value
     }
 
+    /// Whether nothing was done in the time that counts, and nothing failed at any time.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.latency.is_none() && self.errors == 0
+    }
+
     /// Failures of all kinds.
     pub(crate) fn errors(&self) -> u64 {
         self.errors

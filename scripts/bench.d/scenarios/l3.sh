@@ -18,8 +18,8 @@ ALL=(
   "--port memif --vs testpmd_io,testpmd_macswap,l3fwd --cases v4-64-1k,v4-64-1M,v4-imix-1k,v6-imix-1k"
 )
 
-# On a veth what comes through under load, not what comes through without loss: that is decided by its 256 places and the scheduler,
-# see docs/bench/l3.md.
+# On a veth both what comes through without loss and what comes through under load: the former is decided by its 256 places and the
+# scheduler as well, see docs/bench/l3.md.
 scenario_bars() {
   local metric
   case $PORT in

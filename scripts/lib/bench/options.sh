@@ -42,7 +42,10 @@ race_options() {
         (($# >= 2)) || wrong "$1 needs a value"
         ;;&
       --port) port=$2 ;;
-      --vs) peers=$2 ;;
+      --vs)
+        [[ -n $2 ]] || wrong "--vs '': PEER,… or none"
+        peers=$2
+        ;;
       --rounds) ROUNDS=$2 ;;
       --seconds) SECONDS_EACH=$2 ;;
       --cases) cases=$2 ;;

@@ -86,7 +86,9 @@ program_stop() {
 # A configuration from a template beside the peer's file: program_template FILE, with @NAME@ for what a run decides. How many
 # connections there may be costs some of them memory at once, so that a scenario with many says so.
 program_template() {
-  local connections=${PEER_CONNECTIONS:-12000}
+  local asked=${SETTING[connections]:-0} connections
+  # Both sides of each, and what is opened while others are closed.
+  connections=${PEER_CONNECTIONS:-$((asked > 5000 ? 2 * asked + 2000 : 12000))}
   sed -e "s|@CONNECTIONS@|$connections|g; s|@NOFILE@|$((connections + 4096))|g; s|@DIR@|$PROGRAM_DIR|g; s|@PKI@|$PKI|g; s|@CPU@|$PROGRAM_CPU|g" "$CATALOGUE/peers/$1" >"$PROGRAM_DIR/$1"
 }
 
