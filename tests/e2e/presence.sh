@@ -40,6 +40,27 @@ sendp(Ether(src='$mac', dst='ff:ff:ff:ff:ff:ff') / ARP(op=1, hwsrc='$mac', psrc=
   await 3 ns client ping -q -c1 -W1 10.0.1.9
 }
 
+# As ARP, by neighbour discovery: a station that advertises the address, which the gateway takes back; and one that had it before.
+conflict6_is_reported() {
+  local mac gateway status=0
+  mac=$(ns client cat /sys/class/net/eth0/address)
+  gateway=$(ns client ip -json neighbor show 10.0.1.9 dev eth0 | jq -r '.[0].lladdr')
+  sleep 10 # since it was last defended
+  listen 'icmp6 and ip6[40] == 136'
+  ns client "$PYTHON" -c "
+from scapy.all import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6, Ether, sendp
+sendp(Ether(src='$mac', dst='33:33:00:00:00:01') / IPv6(src='fd00:1::9', dst='ff02::1', hlim=255) / ICMPv6ND_NA(tgt='fd00:1::9', R=0, S=0, O=1) / ICMPv6NDOptDstLLAddr(lladdr='$mac'), iface='eth0', verbose=0)"
+  await 5 logged "another station uses our address.*fd00:1::9.*$mac" || { tail -n 5 "$STATE/gateway.log"; status=1; }
+  await 5 heard_at_least 1 "$gateway > 33:33:00:00:00:01.*fd00:1::9 > ff02::1: .*neighbor advertisement" || { echo "not defended"; cat "$STATE/heard"; status=1; }
+  deaf
+  ns client ip address add fd00:1::90/64 dev eth0 nodad
+  reloaded 's|"fd00:1::9/64"|"fd00:1::9/64", "fd00:1::90/64"|' || status=1
+  await 10 logged "another station uses our address.*fd00:1::90.*$mac" || { echo "the kernel's answer to a probe is not heard"; status=1; }
+  ns client ip address del fd00:1::90/64 dev eth0
+  reloaded 's|, "fd00:1::90/64"||' || status=1
+  return "$status"
+}
+
 withheld_until_it_is_free() {
   ns client ip address add 10.0.1.200/24 dev eth0
   ns client ip address add fd00:1::200/64 dev eth0 nodad
@@ -158,6 +179,7 @@ gone_from_kernel() { ! said_by_kernel "$@"; }
 
 check new-address-is-announced new_address_is_announced
 check conflict-is-reported conflict_is_reported
+check conflict-is-reported-ipv6 conflict6_is_reported
 check withheld-until-it-is-free withheld_until_it_is_free
 check hosts-configure-themselves hosts_configure_themselves
 check groups-are-reported groups_are_reported

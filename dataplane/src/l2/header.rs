@@ -42,7 +42,7 @@ impl Header {
     }
 
     /// Whether it leads by the link of `interface`, as it is now.
-    pub(super) fn is_by(&self, interface: &Interface) -> bool {
+    pub(crate) fn is_by(&self, interface: &Interface) -> bool {
         let now = Self::new(interface, self.to(), 0);
         let tags = 12..usize::from(self.len) - 2;
         (now.exit, now.len) == (self.exit, self.len) && now.bytes[tags.clone()] == self.bytes[tags]

@@ -323,7 +323,7 @@ impl State {
     }
 
     /// Whether one of our addresses on `interface` may be defended now; if so, the next time is [`arp::DEFEND_INTERVAL`] away.
-    pub(super) fn may_defend(&mut self, interface: InterfaceId, now: Instant) -> bool {
+    pub(crate) fn may_defend(&mut self, interface: InterfaceId, now: Instant) -> bool {
         let Some(last) = self.defended.get_mut(interface.index()) else { return false };
         let due = last.is_none_or(|at| now - at >= arp::DEFEND_INTERVAL);
         if due {

@@ -67,11 +67,19 @@ struct Own {
     due: Instant,
 }
 
+impl Own {
+    /// Tells it from the others, and orders them.
+    const fn key(&self) -> (u16, IpAddr, Option<u64>) {
+        (self.interface.0, self.address, self.tentative)
+    }
+}
+
 /// What a core does about our addresses.
 #[derive(Debug)]
 pub(super) struct Announcer {
     /// Only one core speaks.
     speaks: bool,
+    /// In the order of their keys.
     own: Vec<Own>,
     conflicts: ArrayVec<Conflict, 8>,
     reports: Bucket,
@@ -98,12 +106,13 @@ impl Announcer {
             let id = InterfaceId(at as u16);
             for address in addresses_of(interface) {
                 let tentative = interface.is_tentative(address).then_some(interface.presence.attempt);
-                let before =
-                    known.iter().find(|own| (own.interface, own.address, own.tentative) == (id, address, tentative));
                 let new = Own { interface: id, address, tentative, rounds: ROUNDS, due: Instant::ZERO };
-                self.own.push(before.copied().unwrap_or(new));
+                // There may be thousands, and packets wait.
+                let before = known.binary_search_by_key(&new.key(), Own::key).ok();
+                self.own.push(before.map_or(new, |at| known[at]));
             }
         }
+        self.own.sort_unstable_by_key(Own::key);
     }
 
     /// When [`Announcer::tick`] has something to do.

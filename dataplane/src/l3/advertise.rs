@@ -2,7 +2,7 @@
 //!
 //! One core speaks. It sends a few advertisements soon after an interface begins to advertise or changes what it says, then one at
 //! a random time within the configured interval, and an early one to whoever solicits. An interface that ceases says so (§6.2.5),
-//! also when the gateway stops, so that hosts turn to another router at once.
+//! also when it is removed and when the gateway stops, so that hosts turn to another router at once.
 
 use core::{net::Ipv6Addr, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     frame::Frame,
     io::MacAddr,
     l2::{
-        ETHERTYPE_IPV6, Header, Interface, Turn,
+        ETHERTYPE_IPV6, Header, Turn,
         presence::draw,
         solicit::{ALL_NODES, leave, multicast_mac, write_header},
     },
@@ -88,10 +88,29 @@ struct Withdrawn {
     left: u8,
 }
 
+/// From whom an advertisement is, and by which link.
+#[derive(Clone, Copy, Debug)]
+struct Sender {
+    interface: InterfaceId,
+    header: Header,
+    link_local: Ipv6Addr,
+    mac: MacAddr,
+}
+
+impl Sender {
+    fn of(table: &Table, id: InterfaceId) -> Self {
+        let interface = table.link().interface(id);
+        let header = Header::new(interface, multicast_mac(ALL_NODES), ETHERTYPE_IPV6);
+        Self { interface: id, header, link_local: interface.link_local, mac: interface.mac }
+    }
+}
+
 /// One interface's course.
 #[derive(Debug)]
 struct Course {
     says: Option<Advertise>,
+    /// Whom hosts have heard, since the last farewell.
+    heard: Option<Sender>,
     /// Early advertisements that are left.
     initial: u8,
     /// Prefixes that are gone: hosts that are not told keep addresses in them that lead nowhere (RFC 9096 §3.5).
@@ -103,8 +122,15 @@ struct Course {
 }
 
 impl Course {
-    const SILENT: Self =
-        Self { says: None, initial: 0, withdrawn: ArrayVec::new_const(), ceases: false, next: None, last: None };
+    const SILENT: Self = Self {
+        says: None,
+        heard: None,
+        initial: 0,
+        withdrawn: ArrayVec::new_const(),
+        ceases: false,
+        next: None,
+        last: None,
+    };
 
     /// Takes over what is to be said from now on.
     fn adopt(&mut self, says: Option<&Advertise>) {
@@ -149,12 +175,14 @@ pub(super) struct Advertiser {
     /// Only one core speaks.
     speaks: bool,
     courses: Vec<Course>,
+    /// Those whose interfaces are no more, or on another link, for a farewell.
+    gone: Vec<Sender>,
     random: u64,
 }
 
 impl Advertiser {
     pub(super) const fn new() -> Self {
-        Self { speaks: false, courses: Vec::new(), random: 0 }
+        Self { speaks: false, courses: Vec::new(), gone: Vec::new(), random: 0 }
     }
 
     /// Makes this the core that speaks. `seed` should be random, so that routers switched on together do not keep step.
@@ -171,12 +199,18 @@ impl Advertiser {
         let interfaces = table.advertise.len().max(self.courses.len());
         self.courses.resize_with(interfaces, || Course::SILENT);
         for (at, course) in self.courses.iter_mut().enumerate() {
+            let interface = table.link().interface(InterfaceId(at as u16));
+            if let Some(sender) = course.heard.take_if(|sender| !sender.header.is_by(interface)) {
+                self.gone.push(sender);
+                *course = Course::SILENT;
+            }
             course.adopt(table.advertise.get(at).and_then(Option::as_ref));
         }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.courses.iter().filter_map(|course| course.next).min()
+        let gone = (!self.gone.is_empty()).then_some(Instant::ZERO);
+        self.courses.iter().filter_map(|course| course.next).chain(gone).min()
     }
 
     /// A host on `interface` asks (RFC 4861 §6.2.6): the next advertisement comes early, but not too soon after the last.
@@ -191,20 +225,24 @@ impl Advertiser {
 
     /// Sends what is due.
     pub(super) fn tick(&mut self, table: &Table, turn: &mut Turn<'_>) {
+        for sender in self.gone.drain(..) {
+            farewell(&sender, turn);
+        }
         for (at, course) in self.courses.iter_mut().enumerate() {
             if course.next.is_none_or(|at| at > turn.now) {
                 continue;
             }
-            let (id, interface) = (InterfaceId(at as u16), table.link().interface(InterfaceId(at as u16)));
+            let sender = Sender::of(table, InterfaceId(at as u16));
             course.last = Some(turn.now);
             let Some(says) = course.says.take() else {
                 if core::mem::take(&mut course.ceases) {
-                    farewell(id, interface, turn);
+                    farewell(&sender, turn);
                 }
-                course.next = None;
+                (course.next, course.heard) = (None, None);
                 continue;
             };
-            send(id, interface, &says, &course.withdrawn, turn);
+            send(&sender, &says, &course.withdrawn, turn);
+            course.heard = Some(sender);
             course.next = Some(turn.now + course.spoken(&says, &mut self.random));
             course.says = Some(says);
         }
@@ -214,29 +252,29 @@ impl Advertiser {
     pub(super) fn cease(&mut self, table: &Table, turn: &mut Turn<'_>) {
         for (at, course) in self.courses.iter_mut().enumerate() {
             if course.says.take().is_some() {
-                (course.next, course.ceases) = (None, false);
-                farewell(InterfaceId(at as u16), table.link().interface(InterfaceId(at as u16)), turn);
+                (course.next, course.ceases, course.heard) = (None, false, None);
+                farewell(&Sender::of(table, InterfaceId(at as u16)), turn);
             }
         }
     }
 }
 
 /// An advertisement without prefixes and with lifetime 0: the prefixes are still on the link, only not by way of us.
-fn farewell(id: InterfaceId, interface: &Interface, turn: &mut Turn<'_>) {
-    send_message(id, interface, turn, |frame| {
+fn farewell(sender: &Sender, turn: &mut Turn<'_>) {
+    send_message(sender, turn, |frame| {
         // Everything is left to the hosts, the hop limit too.
         append(frame, &[ROUTER_ADVERTISEMENT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
-            && source_option(frame, interface.mac)
+            && source_option(frame, sender.mac)
     });
 }
 
 /// Says everything, in as many messages as it takes (§6.2.3).
-fn send(id: InterfaceId, interface: &Interface, says: &Advertise, withdrawn: &[Withdrawn], turn: &mut Turn<'_>) {
+fn send(sender: &Sender, says: &Advertise, withdrawn: &[Withdrawn], turn: &mut Turn<'_>) {
     let mut prefixes = says.prefixes.iter().copied().chain(withdrawn.iter().map(|gone| gone.prefix)).peekable();
     loop {
-        send_message(id, interface, turn, |frame| {
+        send_message(sender, turn, |frame| {
             head(frame, says)
-                && source_option(frame, interface.mac)
+                && source_option(frame, sender.mac)
                 && says.mtu.is_none_or(|mtu| mtu_option(frame, mtu))
                 && prefixes.by_ref().take(PREFIXES_AT_ONCE).all(|prefix| prefix_option(frame, &prefix))
                 && (says.dns.is_empty() || dns_option(frame, says))
@@ -248,14 +286,14 @@ fn send(id: InterfaceId, interface: &Interface, says: &Advertise, withdrawn: &[W
 }
 
 /// Sends a message to all nodes of the link; `write` appends it, and says whether it had room.
-fn send_message(id: InterfaceId, interface: &Interface, turn: &mut Turn<'_>, write: impl FnOnce(&mut Frame) -> bool) {
+fn send_message(sender: &Sender, turn: &mut Turn<'_>, write: impl FnOnce(&mut Frame) -> bool) {
     let Some(mut frame) = turn.arena.alloc() else { return };
     if frame.extend(40).is_none() || !write(&mut frame) {
         return;
     }
     let (ip, message) = frame.data_mut().split_at_mut(40);
-    write_header(ip, interface.link_local, ALL_NODES, 255, message);
-    leave(id, &Header::new(interface, multicast_mac(ALL_NODES), ETHERTYPE_IPV6), frame, turn);
+    write_header(ip, sender.link_local, ALL_NODES, 255, message);
+    leave(sender.interface, &sender.header, frame, turn);
 }
 
 /// The fixed part (§4.2).

@@ -10,7 +10,7 @@ use super::{
     extension,
     fragment::is_honest,
     icmp::{self, Complaint, Unreachable},
-    option,
+    icmp6, nd, option,
     reverse_path::{self, ReversePath},
     special::{CLASSES, MULTICAST, NOT_A_DESTINATION, NOT_A_SOURCE, is_martian_v6, is_our_group, may_lack_a_source},
 };
@@ -18,7 +18,7 @@ use crate::{
     batch::Batch,
     frame::Frame,
     io::checksum::Sum,
-    l2::{Turn, table::is_link_local},
+    l2::{Interface, Turn, table::is_link_local},
     meta::{Flags, Meta, Network},
     verdict::{DropReason, Verdict},
 };
@@ -304,7 +304,8 @@ fn unusual_v6(
     let link = table.link().interface(meta.interface);
     let own = &table.vrf(meta.vrf).addresses;
     // An anycast address may be another router's source as well.
-    if own.contains(IpAddr::V6(source)) || source == link.link_local {
+    let own_source = own.contains(IpAddr::V6(source)) || source == link.link_local;
+    if own_source && !disputes(link, frame, meta, source) {
         return Verdict::Drop(DropReason::IpOwnSource);
     }
     let ours = if destination.is_multicast() {
@@ -318,6 +319,13 @@ fn unusual_v6(
         }
         kind.is_some()
     };
+    if own_source {
+        if !ours {
+            return Verdict::Drop(DropReason::IpOwnSource);
+        }
+        // Nobody asks by which way an address of ours would be reached.
+        meta.flags.remove(Flags::SOURCE_DOUBTED);
+    }
     if ours {
         if destination.is_multicast() {
             meta.flags |= Flags::LINK_MULTICAST;
@@ -342,6 +350,15 @@ fn unusual_v6(
         return Verdict::Drop(DropReason::NotForwardable);
     }
     Verdict::Continue
+}
+
+/// Whether a packet from an address that we have on this link may be the word of another station that has it too: of neighbour discovery,
+/// which [hears the conflict](super::nd) in it.
+fn disputes(link: &Interface, frame: &Frame, meta: &Meta, source: Ipv6Addr) -> bool {
+    let kind = frame.data().get(usize::from(meta.l4));
+    meta.protocol == icmp6::PROTOCOL
+        && matches!(kind, Some(&(nd::SOLICITATION | nd::ADVERTISEMENT)))
+        && link.claims(IpAddr::V6(source))
 }
 
 #[inline]

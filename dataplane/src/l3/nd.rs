@@ -13,7 +13,7 @@ use crate::{
     l2::{
         self, Conflict, ETHERTYPE_IPV6, Header, Interface, Turn,
         neighbor::Claim,
-        solicit::{ALL_NODES, multicast_mac, write_header},
+        solicit::{self, ALL_NODES, multicast_mac, write_header},
         table::solicited_node,
     },
     meta::{InterfaceId, Meta},
@@ -104,10 +104,14 @@ pub(super) fn receive(
         // Our own message, brought back by a loop or a mirror.
         return Verdict::Drop(DropReason::IcmpIgnored);
     }
-    if is_disputed(interface, message) {
+    if let Some(address) = disputed(interface, message) {
         let mac = message.mac.or(from).unwrap_or_default();
-        let tentative = interface.is_tentative(message.target.into());
-        link.report(Conflict { interface: meta.interface, address: message.target.into(), mac }, tentative, turn.now);
+        let tentative = interface.is_tentative(address);
+        link.report(Conflict { interface: meta.interface, address, mac }, tentative, turn.now);
+        // Not asked for by RFC 4862; but who has heard the other station would speak to it from now on.
+        if !tentative && link.may_defend(meta.interface, turn.now) {
+            solicit::announce(meta.interface, interface, address, turn);
+        }
         return Verdict::Drop(DropReason::AddressConflict);
     }
     let ours = interface.owns(IpAddr::V6(message.target)) || interface.is_anycast(message.target);
@@ -122,14 +126,15 @@ pub(super) fn receive(
     answer(frame, meta, interface, message)
 }
 
-/// Whether the sender has an address of ours, or wants it while we do (RFC 4862 §5.4.3, §5.4.4): it advertises it, or probes for one
-/// that is only tentative here.
-fn is_disputed(interface: &Interface, message: Message) -> bool {
-    let target = IpAddr::V6(message.target);
-    match message.kind {
+/// The address of ours that the sender has, or wants while we do (RFC 4862 §5.4.3, §5.4.4): it advertises it, speaks from it, or probes
+/// for one that is only tentative here.
+fn disputed(interface: &Interface, message: Message) -> Option<IpAddr> {
+    let [source, target] = [message.source, message.target].map(IpAddr::V6);
+    let is_ours = match message.kind {
         ADVERTISEMENT => interface.claims(target),
-        _ => message.source.is_unspecified() && interface.is_tentative(target),
-    }
+        _ => source.is_unspecified() && interface.is_tentative(target),
+    };
+    is_ours.then_some(target).or(interface.claims(source).then_some(source))
 }
 
 /// The source of the Ethernet header.
@@ -187,6 +192,9 @@ pub(super) fn learn(
     }
     let Some(message) = Message::parse(frame, &at, source, destination) else { return };
     let interface = table.link().interface(meta.interface);
+    if disputed(interface, message).is_some() {
+        return;
+    }
     let ours = interface.claims(IpAddr::V6(message.target)) || interface.is_anycast(message.target);
     if ours == (message.kind == SOLICITATION) {
         learn_message(table, link, turn, meta.interface, message);

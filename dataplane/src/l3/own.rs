@@ -2,6 +2,8 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
 use ipnet::IpNet;
 
 use super::{
@@ -17,6 +19,8 @@ use crate::{
 /// Our unicast addresses first, then broadcast and anycast addresses, so that an address that is both counts as ours.
 pub(super) fn own_addresses(interfaces: &[InterfaceSpec]) -> Result<Vec<(IpAddr, Kind, InterfaceId)>, BuildError> {
     let mut own: Vec<(IpAddr, Kind, InterfaceId)> = Vec::new();
+    // The operator chooses the keys: they need no secret.
+    let mut known = HashSet::with_hasher(FixedState::with_seed(0));
     for interface in interfaces {
         for address in nets(interface).map(|net| net.addr()) {
             if !is_possible(address) {
@@ -24,6 +28,7 @@ pub(super) fn own_addresses(interfaces: &[InterfaceSpec]) -> Result<Vec<(IpAddr,
             }
             if !interface.presence.tentative.contains(&address) {
                 own.push((address, Kind::Unicast, interface.id));
+                known.insert(address);
             }
         }
     }
@@ -36,7 +41,7 @@ pub(super) fn own_addresses(interfaces: &[InterfaceSpec]) -> Result<Vec<(IpAddr,
         // A /31 has no broadcast address (RFC 3021), nor has a /32.
         for net in interface.v4.iter().filter(|net| net.prefix_len() < 31) {
             for address in [net.broadcast(), net.network()] {
-                if own.iter().any(|(own, ..)| *own == IpAddr::V4(address)) {
+                if known.contains(&IpAddr::V4(address)) {
                     return Err(BuildError::BadAddress(IpAddr::V4(address)));
                 }
             }
@@ -46,7 +51,7 @@ pub(super) fn own_addresses(interfaces: &[InterfaceSpec]) -> Result<Vec<(IpAddr,
         for net in interface.v4.iter().filter(|net| net.prefix_len() < 31) {
             for address in [net.broadcast(), net.network()] {
                 // Two addresses of one prefix share its broadcast addresses, and a prefix within another may have one of its.
-                if !own.iter().any(|(own, ..)| *own == IpAddr::V4(address)) {
+                if known.insert(IpAddr::V4(address)) {
                     own.push((IpAddr::V4(address), Kind::Broadcast, interface.id));
                 }
             }
@@ -56,7 +61,7 @@ pub(super) fn own_addresses(interfaces: &[InterfaceSpec]) -> Result<Vec<(IpAddr,
     for interface in interfaces {
         for address in interface.v6.iter().filter_map(subnet_router).map(IpAddr::V6) {
             // One that the operator gave to an interface is its own, and one prefix within another may begin with the same address.
-            if seen.binary_search(&address).is_err() && !own.iter().any(|(own, ..)| *own == address) {
+            if seen.binary_search(&address).is_err() && known.insert(address) {
                 own.push((address, Kind::Anycast, interface.id));
             }
         }

@@ -3,13 +3,14 @@
 use core::{net::Ipv6Addr, time::Duration};
 
 use super::{
+    local::echo6,
     neighbors::STRANGER,
     packets::{Nd, arp, icmp, v6},
     router::{Router, Sent, our_mac, peer_mac, spec},
 };
 use crate::{
     io::MacAddr,
-    l2::{Conflict, Presence},
+    l2::{Conflict, Link, Presence, Tags, tag},
     l3::{Advertise, Prefix, Spec},
     meta::{InterfaceId, PortId},
     verdict::DropReason,
@@ -149,6 +150,43 @@ fn a_tentative_address_is_probed_for_and_not_used() {
     router.reload(showing(announcing(), None));
     assert_eq!(of_type(&router.wait(SECOND), 136).len(), 1);
     assert_eq!(router.receive(0, &arp(1, (STRANGER, "10.77.10.7"), (MacAddr::default(), "10.77.10.1"))).len(), 1);
+}
+
+#[test]
+fn an_address_in_use_that_another_station_has_is_reported_and_defended() {
+    let mut router = Router::new(showing(announcing(), None));
+    router.wait(30 * SECOND);
+    // As a kernel answers a probe.
+    let has = Nd {
+        kind: 136,
+        flags: 0x20,
+        source: "fd77:10::1",
+        destination: "ff02::1",
+        target: "fd77:10::1",
+        mac: Some(STRANGER),
+    };
+    let conflict = Conflict { interface: InterfaceId(0), address: has.source.parse().unwrap(), mac: STRANGER };
+    let defence = router.receive(0, &has.bytes());
+    let said = icmp(&of_type(&defence, 136));
+    assert_eq!((&*said.source, &*said.destination, defence.len()), ("fd77:10::1", "ff02::1", 1));
+    assert_eq!(
+        (said.rest, &said.payload[16..]),
+        (0xa000_0000, &[2, 1, 2, 0, 0, 0, 0, 1][..]),
+        "it replaces what was heard"
+    );
+    assert_eq!(router.link.take_conflict(), Some(conflict));
+    assert!(router.receive(0, &has.bytes()).is_empty(), "once in ten seconds, or two who defend go on for ever");
+    router.wait(11 * SECOND);
+    router.link.take_conflict();
+    // It asks from there; the neighbour that it would be is not learnt.
+    let asks = Nd { kind: 135, flags: 0, destination: "ff02::1:ff00:1", ..has };
+    assert_eq!(of_type(&router.receive(0, &asks.bytes()), 136).len(), 1, "the defence");
+    assert_eq!(router.link.take_conflict(), Some(conflict));
+    // Whatever else comes from there is none of this.
+    assert!(router.receive(0, &echo6("fd77:10::1", "fd77:10::1", b"x")).is_empty());
+    let elsewhere = Nd { source: "fd77:12::1", ..asks };
+    assert!(router.receive(0, &elsewhere.bytes()).is_empty());
+    assert_eq!((router.drops(DropReason::AddressConflict), router.drops(DropReason::IpOwnSource)), (3, 2));
 }
 
 #[test]
@@ -326,4 +364,33 @@ fn a_port_that_ceases_says_so() {
     let said = icmp(&router.wait(10 * SECOND));
     assert_eq!((said.kind, said.rest & 0xffff), ((134, 0), 0));
     assert!(router.wait(200 * SECOND).is_empty(), "and nothing else after that");
+}
+
+/// The frame leaves by the link on which hosts have heard the advertisements, though the interface is elsewhere or gone.
+#[test]
+fn an_interface_that_leaves_its_link_says_so_there() {
+    let tagged = |tags| {
+        let mut spec = showing(Presence::default(), Some(advertising()));
+        spec.interfaces[0].link = Link::Port { port: PortId(0), tags };
+        spec
+    };
+    let mut router = Router::new(tagged(Tags::one(tag::CUSTOMER, 10)));
+    router.wait(SECOND);
+    router.reload(tagged(Tags::one(tag::CUSTOMER, 20)));
+    let lifetimes = |sent: Vec<Sent>| -> Vec<_> {
+        let id = |bytes: &[u8]| u16::from_be_bytes([bytes[14], bytes[15]]);
+        let lifetime = |bytes: &[u8]| u16::from_be_bytes([bytes[64], bytes[65]]);
+        sent.iter()
+            .map(|(port, bytes)| (*port, bytes[12..14].to_vec(), id(bytes), bytes[58], lifetime(bytes)))
+            .collect()
+    };
+    let customer = vec![0x81, 0];
+    let said = [(PortId(0), customer.clone(), 10, 134, 0), (PortId(0), customer.clone(), 20, 134, 180)];
+    assert_eq!(lifetimes(router.wait(SECOND)), said);
+    let mut gone = tagged(Tags::NONE);
+    (gone.interfaces[0].link, gone.interfaces[0].advertise) = (Link::None, None);
+    router.reload(gone);
+    assert_eq!(lifetimes(router.wait(SECOND)), [(PortId(0), customer, 20, 134, 0)]);
+    assert!(router.wait(200 * SECOND).is_empty());
+    assert_eq!(router.leaked(), 0);
 }
