@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
+use tidegate_dataplane::frame::HEADROOM;
 use tidegate_dataplane::io::MacAddr;
 use tidegate_dataplane::l2::{Link, Tags, tag};
 use tidegate_dataplane::meta::{InterfaceId, PortId};
@@ -154,6 +155,16 @@ pub(super) async fn explain(State(desk): State<Desk>, Query(wanted): Query<Wante
         Ok(packet) => packet,
         Err(wrong) => return refuse(StatusCode::BAD_REQUEST, wrong),
     };
+    let frame_size = status.config.runtime.frame_size as usize;
+    if packet.len() > frame_size - HEADROOM {
+        let (bytes, most) = (packet.len(), frame_size - HEADROOM);
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            format_args!(
+                "a frame of {bytes} bytes: with `frame_size = {frame_size}` a core can try out {most} at most; take a shorter `length`"
+            ),
+        );
+    }
     let around =
         Surroundings { status: &status, telemetry: &desk.telemetry, unix_origin_ns: desk.lines.unix_origin_ns() };
     let mut ways = Vec::new();

@@ -1,6 +1,7 @@
 //! What hosts are told by router advertisements: the variables of RFC 4861 §6.2.1 and how they belong together.
 
 use ipnet::{IpNet, Ipv6Net};
+use tidegate_dataplane::l3::is_host;
 
 use super::Checker;
 use crate::config::model;
@@ -35,10 +36,7 @@ pub(super) fn check(
         let short = Diagnostic::error(Code::Conflict, raw.lifetime_s.span, message);
         cx.push(short.help(format!("write `lifetime_s = {}`, or a shorter `interval_s`", (3 * interval).min(9000))));
     }
-    if raw.dns.len() > MAX_DNS {
-        let message = format!("{} name servers; at most {MAX_DNS} fit an advertisement", raw.dns.len());
-        cx.push(Diagnostic::error(Code::OutOfRange, raw.dns.span, message));
-    }
+    name_servers(raw, cx);
     model::RouterAdvertisements {
         interval_s: interval,
         least_interval_ms,
@@ -51,6 +49,26 @@ pub(super) fn check(
         mtu: link_mtu(raw, mtu, cx),
         prefixes: prefixes(keys, raw, cx),
         dns: raw.dns.iter().map(|server| server.value).collect(),
+    }
+}
+
+/// What hosts could not ask is not told to them.
+fn name_servers(raw: &RouterAdvertisements, cx: &mut Checker<'_>) {
+    if raw.dns.len() > MAX_DNS {
+        let message = format!("{} name servers; at most {MAX_DNS} fit an advertisement", raw.dns.len());
+        cx.push(Diagnostic::error(Code::OutOfRange, raw.dns.span, message));
+    }
+    for (at, server) in raw.dns.iter().enumerate() {
+        let address = server.value;
+        if !is_host(address.into()) {
+            let message = format!("{address} is no host's address: hosts cannot ask there");
+            let wrong = Diagnostic::error(Code::InvalidValue, server.span, message);
+            cx.push(wrong.help("give the unicast address of a name server, as \"2001:db8:1::53\""));
+        }
+        if let Some(first) = raw.dns.iter().take(at).find(|first| first.value == address) {
+            let twice = Diagnostic::error(Code::Duplicate, server.span, format!("{address} is listed twice"));
+            cx.push(twice.related(first.span, "the first is here"));
+        }
     }
 }
 

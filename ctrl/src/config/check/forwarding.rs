@@ -36,6 +36,17 @@ pub(super) struct Routes {
 }
 
 impl Routes {
+    /// Whether a route has a router at an address on an interface.
+    pub(super) fn lead_by(&self, interface: &Reference, router: IpAddr) -> bool {
+        let by = |route: &model::Route| match &*route.target {
+            RouteTarget::NextHops(hops) => {
+                hops.iter().any(|hop| hop.via == Some(router) && hop.interface.index == interface.index)
+            }
+            _ => false,
+        };
+        self.list.iter().any(by)
+    }
+
     /// Whether packets to an address have, or may be meant to have, a route in the main domain.
     pub(super) fn may_lead_to(&self, ip: IpAddr) -> bool {
         let leads = |route: &model::Route| {

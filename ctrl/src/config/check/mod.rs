@@ -50,7 +50,7 @@ impl Raw {
         let network = network::Network::of(&self, domains, &cx);
         let routes = forwarding::routes(&self.route.0, bulk, &network, &names, &mut cx);
         let policies = policies::check(&self, &network, &names, &mut cx);
-        let neighbors = network::neighbors(&self.neighbor.0, &network, &names, &mut cx);
+        let neighbors = network::neighbors(&self.neighbor.0, &network, &routes, &names, &mut cx);
         let listeners = listeners::check(&self.listener.0, &network, &mut cx);
         let clusters = clusters::check(&self.cluster.0, &network, &routes, &mut cx);
         let http_routes = routes::check(&self, &names, &mut cx);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use tidegate_dataplane::l3::is_host;
 
-use super::{Checker, Names};
+use super::{Checker, Names, forwarding::Routes};
 use crate::config::model::{self, MAIN, Reference};
 use crate::config::raw::{Neighbor, Raw};
 use crate::config::scalar::Name;
@@ -224,6 +224,22 @@ impl Network {
                     let (own, of) = if first.is_broadcast(address.addr()) { (second, first) } else { (first, second) };
                     let message = format!("{} is a broadcast address of {}", own.address.addr(), of.address.trunc());
                     Diagnostic::error(Code::Conflict, second.span, message)
+                } else if first.interface != second.interface
+                    && (first.address.contains(&second.address.trunc())
+                        || second.address.contains(&first.address.trunc()))
+                {
+                    let (inner, outer) =
+                        if first.address.contains(&second.address.trunc()) { (second, first) } else { (first, second) };
+                    if inner.address.prefix_len() == inner.address.max_prefix_len() {
+                        continue;
+                    }
+                    let (inside, by) = (inner.address.trunc(), &inner.interface.name.0);
+                    let message = format!(
+                        "{inside} lies in {}: its hosts are looked for on `{by}`, and on `{}` no longer",
+                        outer.address.trunc(),
+                        outer.interface.name.0
+                    );
+                    Diagnostic::warning(Code::Conflict, second.span, message)
                 } else {
                     continue;
                 };
@@ -236,6 +252,7 @@ impl Network {
 pub(super) fn neighbors(
     raw: &[At<Neighbor>],
     network: &Network,
+    routes: &Routes,
     names: &Names,
     cx: &mut Checker<'_>,
 ) -> Vec<model::Neighbor> {
@@ -248,14 +265,17 @@ pub(super) fn neighbors(
             let twice = format!("{} is already a neighbour on `{}`", address.value, interface.name.0);
             cx.push(Diagnostic::error(Code::Duplicate, address.span, twice).related(first, "the first is here"));
         }
-        let near =
-            network.subnets.iter().any(|s| s.interface.index == interface.index && s.address.contains(&address.value));
+        let here = |subnet: &&Subnet| subnet.interface.index == interface.index;
+        let near = matches!(address.value, IpAddr::V6(address) if address.is_unicast_link_local())
+            || network.subnets.iter().filter(here).any(|subnet| subnet.address.contains(&address.value))
+            || routes.lead_by(&interface, address.value);
         let domain = network.domain(&interface);
         if let Some(wrong) = network.no_neighbor(domain, address) {
             cx.push(wrong);
         } else if !near && network.complete {
             let far = format!("{} is in no subnet of `{}`", address.value, interface.name.0);
-            cx.push(Diagnostic::error(Code::Unreachable, address.span, far).help(network.subnets(domain)));
+            let far = Diagnostic::error(Code::Unreachable, address.span, far).help(network.subnets(domain));
+            cx.push(far.help("a router elsewhere is the `via` of a `[[route]]` with this `interface`"));
         }
         if let Some(mac) = neighbor.mac.ok() {
             neighbors.push(model::Neighbor { interface, address: address.value, mac: mac.value });

@@ -9,8 +9,8 @@ use crate::config::slot::{Optional, Required};
 use crate::config::table::{table, words};
 
 table! {
-    /// A network port the gateway owns. Adding, removing or changing one needs a restart, except for `addresses`, `announce`,
-    /// `duplicate_detection` and `router_advertisements`.
+    /// A network port the gateway owns. Adding, removing or changing one needs a restart, except for `addresses`, `vrf`,
+    /// `announce`, `duplicate_detection`, `reverse_path`, `tcp_mss` and `router_advertisements`.
     pub struct Port("[[port]]") {
         /// Name in metrics, logs and other tables; unique.
         name: Required<Name>;
@@ -120,7 +120,7 @@ table! {
     pub struct Neighbor("[[neighbor]]") {
         /// The interface it is on: the name of a port, a VLAN or a bridge.
         interface: Required<Name>;
-        /// Its address, in a subnet of the interface.
+        /// Its address: in a subnet of the interface, link-local, or that of a router that a `[[route]]` names with this interface.
         address: Required<IpAddr>;
         /// Its Ethernet address.
         mac: Required<Mac>;
