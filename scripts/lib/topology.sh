@@ -50,7 +50,10 @@ topology_down() {
     ip netns delete "$name" 2>/dev/null || true
   done
 }
-no_process_in() { [[ -z $(ip netns pids "$1" 2>/dev/null) ]]; }
+# Every thread is asked for: `ip netns pids` knows of a process by its first, which may be gone while others still close what they have open.
+no_process_in() {
+  [[ ! -e /run/netns/$1 || -z $(find -L /proc/[0-9]*/task/*/ns/net -maxdepth 0 -samefile "/run/netns/$1" -print -quit 2>/dev/null) ]]
+}
 
 # topology_up DRIVER [QUEUES]
 topology_up() {
