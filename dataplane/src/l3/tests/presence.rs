@@ -17,6 +17,15 @@ use crate::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Another station has an address of ours: as a kernel answers a probe.
+const HAS: Nd<'static> = Nd {
+    kind: 136,
+    flags: 0x20,
+    source: "fd77:10::1",
+    destination: "ff02::1",
+    target: "fd77:10::1",
+    mac: Some(STRANGER),
+};
 
 /// The router of the other tests, whose port 0 shows itself as given.
 pub(super) fn showing(presence: Presence, advertise: Option<Advertise>) -> Spec {
@@ -128,15 +137,7 @@ fn a_tentative_address_is_probed_for_and_not_used() {
     let other = arp(1, (STRANGER, "0.0.0.0"), (MacAddr::default(), "10.77.10.1"));
     assert!(router.receive(0, &other).is_empty());
     assert_eq!(router.link.take_conflict(), Some(Conflict { interface: InterfaceId(0), address, mac: STRANGER }));
-    let has = Nd {
-        kind: 136,
-        flags: 0x20,
-        source: "fd77:10::1",
-        destination: "ff02::1",
-        target: "fd77:10::1",
-        mac: Some(STRANGER),
-    };
-    assert!(router.receive(0, &has.bytes()).is_empty());
+    assert!(router.receive(0, &HAS.bytes()).is_empty());
     assert_eq!(router.link.take_conflict(), Some(Conflict { interface: InterfaceId(0), address: six, mac: STRANGER }));
     let probes =
         Nd { kind: 135, flags: 0, source: "::", destination: "ff02::1:ff00:1", target: "fd77:10::1", mac: None };
@@ -156,17 +157,8 @@ fn a_tentative_address_is_probed_for_and_not_used() {
 fn an_address_in_use_that_another_station_has_is_reported_and_defended() {
     let mut router = Router::new(showing(announcing(), None));
     router.wait(30 * SECOND);
-    // As a kernel answers a probe.
-    let has = Nd {
-        kind: 136,
-        flags: 0x20,
-        source: "fd77:10::1",
-        destination: "ff02::1",
-        target: "fd77:10::1",
-        mac: Some(STRANGER),
-    };
-    let conflict = Conflict { interface: InterfaceId(0), address: has.source.parse().unwrap(), mac: STRANGER };
-    let defence = router.receive(0, &has.bytes());
+    let conflict = Conflict { interface: InterfaceId(0), address: HAS.source.parse().unwrap(), mac: STRANGER };
+    let defence = router.receive(0, &HAS.bytes());
     let said = icmp(&of_type(&defence, 136));
     assert_eq!((&*said.source, &*said.destination, defence.len()), ("fd77:10::1", "ff02::1", 1));
     assert_eq!(
@@ -175,11 +167,11 @@ fn an_address_in_use_that_another_station_has_is_reported_and_defended() {
         "it replaces what was heard"
     );
     assert_eq!(router.link.take_conflict(), Some(conflict));
-    assert!(router.receive(0, &has.bytes()).is_empty(), "once in ten seconds, or two who defend go on for ever");
+    assert!(router.receive(0, &HAS.bytes()).is_empty(), "once in ten seconds, or two who defend go on for ever");
     router.wait(11 * SECOND);
     router.link.take_conflict();
     // It asks from there; the neighbour that it would be is not learnt.
-    let asks = Nd { kind: 135, flags: 0, destination: "ff02::1:ff00:1", ..has };
+    let asks = Nd { kind: 135, flags: 0, destination: "ff02::1:ff00:1", ..HAS };
     assert_eq!(of_type(&router.receive(0, &asks.bytes()), 136).len(), 1, "the defence");
     assert_eq!(router.link.take_conflict(), Some(conflict));
     // Whatever else comes from there is none of this.
