@@ -15,16 +15,16 @@ ALL=(
   "--rounds 1 --cases 10k,10k-tls"
   "--rounds 5 --cases 100k,100k-tls"
   "--rounds 1 --cases 1M,1M-tls"
-  "--rounds 3 --cases wake_10k --seconds 3"
+  "--rounds 5 --cases wake_10k,wake_10k-tls,wake_100k --seconds 3"
 )
 
-scenario_cases() { printf '%s\n' 10k 10k-tls 100k 100k-tls 1M 1M-tls wake_10k; }
+scenario_cases() { printf '%s\n' {10k,100k,1M}{,-tls} wake_10k wake_10k-tls wake_100k; }
 
 conns_count() {
   case $1 in
     *10k*) echo 10000 ;;
     *100k*) echo 100000 ;;
-    1M*) echo 1000000 ;;
+    *1M*) echo 1000000 ;;
   esac
 }
 
@@ -50,19 +50,21 @@ scenario_start() {
 }
 
 scenario_measure() {
-  local count scheme=http
+  local count scheme=http patience
   count=$(conns_count "$2")
+  patience=$((SETTING[patience] * (count > 100000 ? count / 100000 : 1)))
   [[ $2 != *-tls ]] || scheme=https
   if [[ $2 == wake_* ]]; then
-    load_run "$1" keepalive http /1k "$count" "${SETTING[wake_rate]}"
+    # All are opened before, with TLS a thousand or two a second.
+    LOAD_PATIENCE=$((3 * patience)) load_run "$1" keepalive "$scheme" /1k "$count" "${SETTING[wake_rate]}"
   else
-    conns_memory "$1" "$scheme" "$count"
+    conns_memory "$1" "$scheme" "$count" "$patience"
   fi
 }
 
-# Memory with all idle, less that of the same program with none.
+# Memory with all idle, less that of the same program with none: conns_memory PROGRAM SCHEME CONNECTIONS SECONDS
 conns_memory() {
-  local user kernel load status=0 patience=$((SETTING[patience] * ($3 > 100000 ? $3 / 100000 : 1)))
+  local user kernel load status=0 patience=$4
   user=$(conns_user "$1") kernel=$(conns_kernel "$1")
   SECONDS_EACH=600 load_run "$1" idle "$2" /1k "$3" '' >"$STATE/idle.line" 2>"$STATE/idle.log" &
   load=$!
