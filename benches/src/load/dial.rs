@@ -39,16 +39,9 @@ pub(crate) struct Plain {
 }
 
 impl Plain {
-    /// From any of `addresses` to any of `targets` of the same family.
-    pub(crate) fn new(host: Host, addresses: &[IpAddr], targets: &[SocketAddr], timeout: Duration) -> Self {
-        let pairs = addresses.iter().flat_map(|address| targets.iter().map(|target| (*address, *target)));
-        let ways = pairs.filter(|(address, target)| address.is_ipv4() == target.is_ipv4()).collect();
+    /// By each of `ways` in turn.
+    pub(crate) fn new(host: Host, ways: Vec<(IpAddr, SocketAddr)>, timeout: Duration) -> Self {
         Self { host, ways, next: Cell::new(0), timeout }
-    }
-
-    /// Ways there are.
-    pub(crate) fn ways(&self) -> usize {
-        self.ways.len()
     }
 }
 

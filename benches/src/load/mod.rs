@@ -134,7 +134,8 @@ pub(crate) fn run(options: &Options) -> Result<(), LoadError> {
 
 /// Runs until its end, or until `stop` says so.
 fn measure(options: &Options, stop: impl Fn() -> bool) -> Result<Outcome, LoadError> {
-    let most = ways(options) * PORTS;
+    let ways = ways(options);
+    let most = ways.len() * PORTS;
     if most == 0 {
         return Err(LoadError::NoWay);
     }
@@ -158,11 +159,7 @@ fn measure(options: &Options, stop: impl Fn() -> bool) -> Result<Outcome, LoadEr
     let mut generator = Station::new(&clock, socket, "load", plan, |_| Generator)?;
     let host = generator.worker.host().clone();
     let course = Course::new(course(options), host.exec.clone());
-    let addresses: Vec<IpAddr> = options.address.0.iter().map(|address| address.addr()).collect();
-    let plain = Plain::new(host.clone(), &addresses, &options.to, options.timeout);
-    if plain.ways() == 0 {
-        return Err(LoadError::NoWay);
-    }
+    let plain = Plain::new(host.clone(), ways, options.timeout);
     match secure(options)? {
         None if options.mode == Mode::Resume => return Err(LoadError::NoTls),
         None => spawn(options, &host, &course, plain),
@@ -174,10 +171,11 @@ fn measure(options: &Options, stop: impl Fn() -> bool) -> Result<Outcome, LoadEr
     Ok(drive(options, &clock, &course, stop, (&mut generator, origin.as_mut())))
 }
 
-/// Pairs of an address of ours and a target.
-fn ways(options: &Options) -> usize {
-    let from = |to: &SocketAddr| options.address.0.iter().filter(|from| from.addr().is_ipv4() == to.is_ipv4()).count();
-    options.to.iter().map(from).sum()
+/// From each address of ours to each target of its family.
+fn ways(options: &Options) -> Vec<(IpAddr, SocketAddr)> {
+    let addresses = options.address.0.iter().map(|address| address.addr());
+    let pairs = addresses.flat_map(|address| options.to.iter().map(move |target| (address, *target)));
+    pairs.filter(|(address, target)| address.is_ipv4() == target.is_ipv4()).collect()
 }
 
 fn report(options: &Options, outcome: &Outcome) -> Result<(), LoadError> {

@@ -155,9 +155,9 @@ pub(super) async fn explain(State(desk): State<Desk>, Query(wanted): Query<Wante
         Ok(packet) => packet,
         Err(wrong) => return refuse(StatusCode::BAD_REQUEST, wrong),
     };
-    let frame_size = status.config.runtime.frame_size as usize;
-    if packet.len() > frame_size - HEADROOM {
-        let (bytes, most) = (packet.len(), frame_size - HEADROOM);
+    let (bytes, frame_size) = (packet.len(), status.config.runtime.frame_size as usize);
+    let most = frame_size - HEADROOM;
+    if bytes > most {
         return refuse(
             StatusCode::BAD_REQUEST,
             format_args!(

@@ -10,7 +10,7 @@ use core::{
     time::Duration,
 };
 
-use super::{Conflict, ETHERTYPE_ARP, Header, Interface, State, Table, Turn, neighbor::Claim, solicit};
+use super::{Conflict, ETHERTYPE_ARP, Header, Interface, State, Table, Turn, neighbor::Claim};
 use crate::{
     frame::Frame,
     io::MacAddr,
@@ -87,15 +87,8 @@ pub(super) fn receive(
         return Verdict::Drop(DropReason::ArpIgnored);
     }
     if let Some(address) = disputed(interface, &message) {
-        let tentative = interface.is_tentative(address.into());
-        state.report(
-            Conflict { interface: meta.interface, address: address.into(), mac: message.sender_mac },
-            tentative,
-            turn.now,
-        );
-        if !tentative && state.may_defend(meta.interface, turn.now) {
-            solicit::announce(meta.interface, interface, address.into(), turn);
-        }
+        let conflict = Conflict { interface: meta.interface, address: address.into(), mac: message.sender_mac };
+        state.contest(table, conflict, turn);
         return Verdict::Drop(DropReason::AddressConflict);
     }
     let learnt = learn_message(table, state, turn, meta.interface, message);

@@ -302,9 +302,16 @@ impl State {
         self.announcer.take_conflict()
     }
 
-    /// Another station uses an address of ours: the management thread will hear of it.
-    pub(crate) fn report(&mut self, conflict: Conflict, tentative: bool, now: Instant) {
-        self.announcer.conflict(conflict, tentative, now);
+    /// Another station uses an address of ours: the management thread will hear of it, and one in use is defended. RFC 4862 does not ask
+    /// for that as RFC 5227 does; but who has heard the other station would speak to it from now on.
+    pub(crate) fn contest(&mut self, table: &Table, conflict: Conflict, turn: &mut Turn<'_>) {
+        let Conflict { interface: id, address, .. } = conflict;
+        let interface = table.interface(id);
+        let tentative = interface.is_tentative(address);
+        self.announcer.conflict(conflict, tentative, turn.now);
+        if !tentative && self.may_defend(id, turn.now) {
+            solicit::announce(id, interface, address, turn);
+        }
     }
 
     /// A station that was learnt here, for the other cores.
@@ -323,7 +330,7 @@ impl State {
     }
 
     /// Whether one of our addresses on `interface` may be defended now; if so, the next time is [`arp::DEFEND_INTERVAL`] away.
-    pub(crate) fn may_defend(&mut self, interface: InterfaceId, now: Instant) -> bool {
+    fn may_defend(&mut self, interface: InterfaceId, now: Instant) -> bool {
         let Some(last) = self.defended.get_mut(interface.index()) else { return false };
         let due = last.is_none_or(|at| now - at >= arp::DEFEND_INTERVAL);
         if due {

@@ -57,7 +57,7 @@ pub(super) fn probe(id: InterfaceId, interface: &Interface, address: IpAddr, tur
 }
 
 /// Tells the whole link that `address` is ours (RFC 5227 §2.3, RFC 4861 §7.2.6).
-pub(crate) fn announce(id: InterfaceId, interface: &Interface, address: IpAddr, turn: &mut Turn<'_>) -> bool {
+pub(super) fn announce(id: InterfaceId, interface: &Interface, address: IpAddr, turn: &mut Turn<'_>) -> bool {
     match address {
         IpAddr::V4(address) => send_arp((id, interface), address, address, None, turn),
         IpAddr::V6(address) => {

@@ -13,7 +13,7 @@ use crate::{
     l2::{
         self, Conflict, ETHERTYPE_IPV6, Header, Interface, Turn,
         neighbor::Claim,
-        solicit::{self, ALL_NODES, multicast_mac, write_header},
+        solicit::{ALL_NODES, multicast_mac, write_header},
         table::solicited_node,
     },
     meta::{InterfaceId, Meta},
@@ -106,12 +106,7 @@ pub(super) fn receive(
     }
     if let Some(address) = disputed(interface, message) {
         let mac = message.mac.or(from).unwrap_or_default();
-        let tentative = interface.is_tentative(address);
-        link.report(Conflict { interface: meta.interface, address, mac }, tentative, turn.now);
-        // Not asked for by RFC 4862; but who has heard the other station would speak to it from now on.
-        if !tentative && link.may_defend(meta.interface, turn.now) {
-            solicit::announce(meta.interface, interface, address, turn);
-        }
+        link.contest(table.link(), Conflict { interface: meta.interface, address, mac }, turn);
         return Verdict::Drop(DropReason::AddressConflict);
     }
     let ours = interface.owns(IpAddr::V6(message.target)) || interface.is_anycast(message.target);

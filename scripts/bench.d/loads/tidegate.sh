@@ -12,7 +12,7 @@ load_run() {
   [[ -z $rate ]] || words+=(--rate "$rate")
   mapfile -t -O "${#words[@]}" words < <(load_scheme "$scheme")
   # What it says to people last is the reason of a failure; the line for us comes even if there were errors.
-  ns "load-$program" timeout $((SECONDS_EACH + ${LOAD_PATIENCE:-60})) "$BENCH" load --cpu "$LOAD_CPU" --mode "$work" \
+  ns "load-$program" timeout $((SECONDS_EACH + 60)) "$BENCH" load --cpu "$LOAD_CPU" --mode "$work" \
     --port af_xdp:load0 --address "${LOAD_ADDRESSES:-10.0.1.100/24}" --origin af_xdp:origin0,10.0.2.11/24 \
     --connections "$connections" --seconds "$SECONDS_EACH" "${words[@]}"
 }

@@ -24,7 +24,7 @@ conns_count() {
   case $1 in
     *10k*) echo 10000 ;;
     *100k*) echo 100000 ;;
-    *1M*) echo 1000000 ;;
+    1M*) echo 1000000 ;;
   esac
 }
 
@@ -50,21 +50,19 @@ scenario_start() {
 }
 
 scenario_measure() {
-  local count scheme=http patience
+  local count scheme=http
   count=$(conns_count "$2")
-  patience=$((SETTING[patience] * (count > 100000 ? count / 100000 : 1)))
   [[ $2 != *-tls ]] || scheme=https
   if [[ $2 == wake_* ]]; then
-    # All are opened before, with TLS a thousand or two a second.
-    LOAD_PATIENCE=$((3 * patience)) load_run "$1" keepalive "$scheme" /1k "$count" "${SETTING[wake_rate]}"
+    load_run "$1" keepalive "$scheme" /1k "$count" "${SETTING[wake_rate]}"
   else
-    conns_memory "$1" "$scheme" "$count" "$patience"
+    conns_memory "$1" "$scheme" "$count"
   fi
 }
 
-# Memory with all idle, less that of the same program with none: conns_memory PROGRAM SCHEME CONNECTIONS SECONDS
+# Memory with all idle, less that of the same program with none: conns_memory PROGRAM SCHEME CONNECTIONS
 conns_memory() {
-  local user kernel load status=0 patience=$4
+  local user kernel load status=0 patience=$((SETTING[patience] * ($3 > 100000 ? $3 / 100000 : 1)))
   user=$(conns_user "$1") kernel=$(conns_kernel "$1")
   SECONDS_EACH=600 load_run "$1" idle "$2" /1k "$3" '' >"$STATE/idle.line" 2>"$STATE/idle.log" &
   load=$!

@@ -77,6 +77,14 @@ impl Subnet {
         let IpNet::V4(net) = self.address else { return false };
         net.prefix_len() < 31 && [net.network(), net.broadcast()].map(IpAddr::V4).contains(&address)
     }
+
+    /// The inner and the outer of two subnets on different interfaces, if one with several addresses lies in the other.
+    fn nested<'s>(a: &'s Self, b: &'s Self) -> Option<(&'s Self, &'s Self)> {
+        let holds = |(inner, outer): &(&Self, &Self)| outer.address.contains(&inner.address.trunc());
+        let several = |(inner, _): &(&Self, &Self)| inner.address.prefix_len() < inner.address.max_prefix_len();
+        let nested = [(b, a), (a, b)].into_iter().find(holds).filter(several);
+        nested.filter(|_| a.interface != b.interface)
+    }
 }
 
 impl Network {
@@ -224,19 +232,12 @@ impl Network {
                     let (own, of) = if first.is_broadcast(address.addr()) { (second, first) } else { (first, second) };
                     let message = format!("{} is a broadcast address of {}", own.address.addr(), of.address.trunc());
                     Diagnostic::error(Code::Conflict, second.span, message)
-                } else if first.interface != second.interface
-                    && (first.address.contains(&second.address.trunc())
-                        || second.address.contains(&first.address.trunc()))
-                {
-                    let (inner, outer) =
-                        if first.address.contains(&second.address.trunc()) { (second, first) } else { (first, second) };
-                    if inner.address.prefix_len() == inner.address.max_prefix_len() {
-                        continue;
-                    }
-                    let (inside, by) = (inner.address.trunc(), &inner.interface.name.0);
+                } else if let Some((inner, outer)) = Subnet::nested(first, second) {
                     let message = format!(
-                        "{inside} lies in {}: its hosts are looked for on `{by}`, and on `{}` no longer",
+                        "{} lies in {}: its hosts are looked for on `{}`, and on `{}` no longer",
+                        inner.address.trunc(),
                         outer.address.trunc(),
+                        inner.interface.name.0,
                         outer.interface.name.0
                     );
                     Diagnostic::warning(Code::Conflict, second.span, message)
