@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) opening: usize,
     /// Pieces of work a second; `None` for as many as the server manages.
     pub(crate) rate: Option<f64>,
+    /// Silence before work at a rate.
+    pub(crate) rest: Duration,
     /// Work that does not count.
     pub(crate) warmup: Duration,
     /// Work that counts.
@@ -115,21 +117,29 @@ impl Course {
     /// Leave for connection `number` to do a piece of work, and when that was due. `None` when there will be none.
     #[inline]
     pub(crate) async fn next(&self, number: u32) -> Option<Instant> {
-        poll_fn(|cx| {
-            let now = self.now();
-            let next = match &mut *self.phase.borrow_mut() {
-                Phase::Opening { .. } => return self.wait(number, cx),
-                Phase::Running { pace: Pace::Closed { end }, .. } => (now < *end).then_some(now),
-                Phase::Running { pace: Pace::Open(schedule), .. } => match schedule.take(now) {
-                    None if !schedule.is_over() => return self.wait(number, cx),
-                    taken => taken,
-                },
-                Phase::Over => None,
-            };
-            self.leave(number);
-            Poll::Ready(next)
-        })
-        .await
+        poll_fn(|cx| self.poll_next(number, cx)).await
+    }
+
+    /// The same, to be waited for beside something else.
+    #[inline]
+    pub(crate) fn poll_next(&self, number: u32, cx: &Context<'_>) -> Poll<Option<Instant>> {
+        let now = self.now();
+        let next = match &mut *self.phase.borrow_mut() {
+            Phase::Opening { .. } => return self.wait(number, cx),
+            Phase::Running { pace: Pace::Closed { end }, .. } => (now < *end).then_some(now),
+            Phase::Running { pace: Pace::Open(schedule), .. } => match schedule.take(now) {
+                None if !schedule.is_over() => return self.wait(number, cx),
+                taken => taken,
+            },
+            Phase::Over => None,
+        };
+        self.leave(number);
+        Poll::Ready(next)
+    }
+
+    /// Whether work is due at fixed times.
+    pub(crate) fn has_rate(&self) -> bool {
+        self.plan.rate.is_some()
     }
 
     /// Connection `number` will do nothing any more.
@@ -190,11 +200,13 @@ impl Course {
         let mut phase = self.phase.borrow_mut();
         *phase = match &*phase {
             Phase::Opening { .. } => {
-                let window = Window { from: now + self.plan.warmup, until: now + self.plan.warmup + self.plan.length };
+                let start = now + self.plan.rest;
+                let from = start + self.plan.warmup;
+                let window = Window { from, until: from + self.plan.length };
                 self.tally.borrow_mut().begin(window);
                 let pace = match self.plan.rate {
                     None => Pace::Closed { end: window.until },
-                    Some(rate) => Pace::Open(Schedule::new(now, rate, self.plan.warmup + self.plan.length)),
+                    Some(rate) => Pace::Open(Schedule::new(start, rate, self.plan.warmup + self.plan.length)),
                 };
                 Phase::Running { pace, give_up: window.until + self.plan.patience }
             }

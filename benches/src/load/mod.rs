@@ -125,7 +125,7 @@ impl App for Generator {
 pub(crate) fn run(options: &Options) -> Result<(), LoadError> {
     let stop = Stop::on_signals().map_err(SetUpError::System)?;
     let outcome = measure(options, || stop.is_set())?;
-    if outcome.is_empty() && options.mode != Mode::Idle && !stop.is_set() {
+    if outcome.is_empty() && options.works() && !stop.is_set() {
         return Err(LoadError::NothingDone);
     }
     report(options, &outcome)?;
@@ -197,9 +197,10 @@ fn course(options: &Options) -> course::Plan {
         connections: options.connections as usize,
         opening: OPENING,
         rate: options.rate,
+        rest: options.rest,
         warmup: options.warmup,
         length: options.seconds,
-        patience: if options.mode == Mode::Idle { Duration::ZERO } else { 2 * options.timeout + PATIENCE },
+        patience: if options.works() { 2 * options.timeout + PATIENCE } else { Duration::ZERO },
     }
 }
 
@@ -268,6 +269,7 @@ fn drive(
     (generator, mut origin): (&mut Station<Generator>, Option<&mut Station<Origin>>),
 ) -> Outcome {
     let (mut before, mut after) = (None, None);
+    let mut told = options.mode != Mode::Idle;
     loop {
         let now = clock.now();
         if stop() {
@@ -280,12 +282,11 @@ fn drive(
         station::rest(origin.as_mut().is_some_and(|origin| origin.turn()) || busy);
         let spent = || spent(clock, generator, origin.as_deref());
         match course.tally.borrow().window() {
-            Some(window) if before.is_none() && now >= window.from => {
-                if options.mode == Mode::Idle {
-                    eprintln!("{} connections are open", course.tally.borrow().held);
-                }
-                before = Some(spent());
+            Some(_) if !told => {
+                eprintln!("{} connections are open", course.tally.borrow().held);
+                told = true;
             }
+            Some(window) if before.is_none() && now >= window.from => before = Some(spent()),
             Some(window) if after.is_none() && now >= window.until => after = Some(spent()),
             _ => {}
         }

@@ -32,6 +32,9 @@ pub(crate) struct Options {
     /// next as soon as the last is done.
     #[arg(long, value_parser = positive)]
     pub(crate) rate: Option<f64>,
+    /// Seconds of silence between the opening of the last connection and the first request.
+    #[arg(long, default_value = "0", value_parser = seconds, requires = "rate")]
+    pub(crate) rest: Duration,
     /// Seconds that count.
     #[arg(long, default_value = "5", value_parser = seconds)]
     pub(crate) seconds: Duration,
@@ -80,6 +83,13 @@ pub(crate) struct Options {
     pub(crate) json: Option<PathBuf>,
 }
 
+impl Options {
+    /// Whether there is work once the connections are open, or nothing but silence.
+    pub(crate) fn works(&self) -> bool {
+        self.mode != Mode::Idle || self.rate.is_some()
+    }
+}
+
 /// What the connections of a load do.
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mode {
@@ -93,7 +103,7 @@ pub(crate) enum Mode {
     Resume,
     /// As keepalive, with large content.
     Bulk,
-    /// One request each, then silence to the end.
+    /// One request each, then silence to the end; with --rate, requests that each wake the connection which was silent longest.
     Idle,
 }
 

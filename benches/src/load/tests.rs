@@ -167,6 +167,18 @@ fn idle_connections_are_held_to_the_end() {
 }
 
 #[test]
+fn idle_connections_are_woken_after_a_rest() {
+    let begun = std::time::Instant::now();
+    let outcome = load("--mode idle --connections 300 --rate 1000 --rest 0.4");
+    assert!(begun.elapsed() > Duration::from_millis(750), "a rest, a warm-up and what counts");
+    assert_eq!((outcome.errors(), outcome.value("held")), (0, 300.0), "{}", outcome.line());
+    assert!((950.0..1050.0).contains(&outcome.value("rate")), "{}", outcome.line());
+    let latency = crate::latency::decode(outcome.latency.as_deref().expect("latencies")).expect("a histogram");
+    assert_eq!(latency.len(), 300, "one per scheduled time of the window");
+    assert!(latency.max() < 300_000_000, "the rest is no wait: {}", outcome.line());
+}
+
+#[test]
 fn what_is_due_while_the_server_stalls_is_late() {
     let stalls = "--connections 64 --seconds 1 --stall 200 --stall-every 1000 --timeout 5";
     let measured = measure(&options(&format!("--port memory --rate 2000 {stalls}")), || false).expect("a load");

@@ -3,6 +3,7 @@
 
 use core::future::poll_fn;
 use core::pin::pin;
+use core::task::Poll;
 use core::time::Duration;
 use std::rc::Rc;
 
@@ -74,39 +75,72 @@ pub(crate) async fn shake_hands<D: Dial>(number: u32, course: Rc<Course>, dial: 
     course.finish();
 }
 
-/// One request, then silence: the connection is there and nobody uses it.
+/// What ends the silence of a connection.
+enum Roused {
+    /// A request was due then.
+    Due(Instant),
+    /// The run is over.
+    Over,
+    /// The server: with an end, an error, or bytes that nobody asked for.
+    Lost,
+}
+
+/// One request, then silence: the connection is there and nobody uses it, or seldom, if the load has a rate.
 pub(crate) async fn hold<D: Dial>(number: u32, course: Rc<Course>, dial: Rc<D>, ask: Rc<Ask>) {
     course.may_open(number).await;
-    let begun = course.now();
-    let stream = open(number, &course, &*dial, begun).await;
-    let held = match stream {
-        None => None,
-        Some(mut stream) => {
-            // Dropped before the silence begins: its place in the task is not worth keeping for a million connections.
-            let outcome = Box::pin(first(&mut stream, &course, &ask)).await;
-            match outcome.failure {
-                None if outcome.reusable => Some(stream),
-                failure => {
-                    let failure = failure.unwrap_or(Failure::Lost);
-                    course.tally.borrow_mut().failed(failure, begun, course.now());
-                    None
+    // What it takes to open a connection and to use it is not kept during the silence: there may be a million.
+    let stream = Box::pin(opened_and_used(number, &course, &*dial, &ask)).await;
+    course.ready();
+    if let Some(mut stream) = stream {
+        course.tally.borrow_mut().held += 1;
+        let lost = loop {
+            match silence(number, &course, &mut stream).await {
+                Roused::Due(due) => {
+                    let outcome = Box::pin(request(&mut stream, &course, &ask)).await;
+                    file(&course, outcome.failure, due);
+                    if !outcome.reusable {
+                        break true;
+                    }
+                }
+                Roused::Over => break false,
+                Roused::Lost => {
+                    course.tally.borrow_mut().failed(Failure::Lost, course.now(), course.now());
+                    break true;
                 }
             }
-        }
-    };
-    course.ready();
-    if let Some(mut stream) = held {
-        course.tally.borrow_mut().held += 1;
-        // Whatever this ends with, nobody has asked for it.
-        let _ = poll_fn(|cx| stream.poll_fill(cx).map_ok(drop)).await;
-        let mut tally = course.tally.borrow_mut();
-        tally.held -= 1;
-        tally.failed(Failure::Lost, course.now(), course.now());
+        };
+        course.tally.borrow_mut().held -= u64::from(lost);
     }
     course.finish();
 }
 
-async fn first<S: ByteStream>(stream: &mut S, course: &Course, ask: &Ask) -> Outcome {
+/// A connection that has had its first request answered.
+async fn opened_and_used<D: Dial>(number: u32, course: &Course, dial: &D, ask: &Ask) -> Option<D::Stream> {
+    let begun = course.now();
+    let mut stream = open(number, course, dial, begun).await?;
+    let outcome = request(&mut stream, course, ask).await;
+    if outcome.failure.is_none() && outcome.reusable {
+        return Some(stream);
+    }
+    course.tally.borrow_mut().failed(outcome.failure.unwrap_or(Failure::Lost), begun, course.now());
+    None
+}
+
+/// Until something ends it. Without a rate nothing is ever due.
+async fn silence<S: ByteStream>(number: u32, course: &Course, stream: &mut S) -> Roused {
+    poll_fn(|cx| {
+        if stream.poll_fill(cx).is_ready() {
+            return Poll::Ready(Roused::Lost);
+        }
+        if !course.has_rate() {
+            return Poll::Pending;
+        }
+        course.poll_next(number, cx).map(|due| due.map_or(Roused::Over, Roused::Due))
+    })
+    .await
+}
+
+async fn request<S: ByteStream>(stream: &mut S, course: &Course, ask: &Ask) -> Outcome {
     let mut alarm = course.exec().sleep(ask.timeout());
     exchange(stream, ask, course, &mut alarm).await
 }

@@ -1,29 +1,25 @@
 # shellcheck shell=bash
-# idle connections after a request each: memory of user and kernel for each, and what a request costs that wakes one
+# idle connections after a request each: memory of user and kernel for each, then latency and cost of requests that each wake one
 # shellcheck disable=SC2034 # read by scripts/lib/bench
 PEERS=(nginx haproxy envoy)
 PORTS_KNOWN=(af_xdp)
 LOADS=(tidegate)
-ROUNDS=3
-SETTING=([patience]=60 [wake_rate]=1000)
+SECONDS_EACH=3
+SETTING=([patience]=120 [rest]=15 [rate]=1000)
 SETTING_SAYS=(
   [patience]="count seconds for every 100,000 to be there, and at least that"
-  [wake_rate]="count requests per second over all connections, so that each was idle before"
+  [rest]="count seconds that all are idle; its memory is read meanwhile"
+  [rate]="count requests per second after that, each on the connection that was idle for longest"
 )
 BARS=("100k memory self <= 4096" "100k-tls memory self <= 12288")
-ALL=(
-  "--rounds 1 --cases 10k,10k-tls"
-  "--rounds 5 --cases 100k,100k-tls"
-  "--rounds 1 --cases 1M,1M-tls"
-  "--rounds 5 --cases wake_10k,wake_10k-tls,wake_100k --seconds 3"
-)
+ALL=("--cases 10k,10k-tls,100k,100k-tls" "--rounds 1 --cases 1M,1M-tls")
 
-scenario_cases() { printf '%s\n' {10k,100k,1M}{,-tls} wake_10k wake_10k-tls wake_100k; }
+scenario_cases() { printf '%s\n' {10k,100k,1M}{,-tls}; }
 
 conns_count() {
   case $1 in
-    *10k*) echo 10000 ;;
-    *100k*) echo 100000 ;;
+    10k*) echo 10000 ;;
+    100k*) echo 100000 ;;
     1M*) echo 1000000 ;;
   esac
 }
@@ -49,36 +45,37 @@ scenario_start() {
   program_start "$1" "$2"
 }
 
+# All are opened and rest. Their memory is read while they do, less that of the same program with none; what the program spends counts
+# from then on: it is for the requests that follow.
 scenario_measure() {
-  local count scheme=http
+  local count scheme=http load status=0 user kernel also patience
   count=$(conns_count "$2")
   [[ $2 != *-tls ]] || scheme=https
-  if [[ $2 == wake_* ]]; then
-    load_run "$1" keepalive "$scheme" /1k "$count" "${SETTING[wake_rate]}"
-  else
-    conns_memory "$1" "$scheme" "$count"
-  fi
+  patience=$((SETTING[patience] * (count > 100000 ? count / 100000 : 1)))
+  user=$(conns_user "$1") kernel=$(conns_kernel "$1")
+  LOAD_REST=${SETTING[rest]} LOAD_PATIENCE=$((patience + 60)) load_run "$1" idle "$scheme" /1k "$count" "${SETTING[rate]}" >"$STATE/idle.line" 2>"$STATE/idle.log" &
+  load=$!
+  conns_memory "$1" "$count" "$patience" >"$STATE/memory" || { conns_end "$1" "$load"; return 1; }
+  race_spent "$1" >"$STATE/spent"
+  wait "$load" || status=$?
+  [[ -s $STATE/idle.line ]] || { race_reason "$STATE/idle.log" >&2; return "$status"; }
+  mapfile -t also <"$STATE/memory"
+  "$BENCH" record also "${also[@]}" <"$STATE/idle.line"
 }
 
-# Memory with all idle, less that of the same program with none: conns_memory PROGRAM SCHEME CONNECTIONS
+# Waits until all are there, and says what they take as options of `record also`: conns_memory PROGRAM CONNECTIONS PATIENCE. `user` and
+# `kernel` are the caller's, from before.
 conns_memory() {
-  local user kernel load status=0 patience=$((SETTING[patience] * ($3 > 100000 ? $3 / 100000 : 1)))
-  user=$(conns_user "$1") kernel=$(conns_kernel "$1")
-  SECONDS_EACH=600 load_run "$1" idle "$2" /1k "$3" '' >"$STATE/idle.line" 2>"$STATE/idle.log" &
-  load=$!
-  if await "$patience" conns_are "$1" "$3"; then
-    # Until the last buffers are given back.
-    sleep 6
-    user=$(($(conns_user "$1") - user)) kernel=$(($(conns_kernel "$1") - kernel))
-    conns_are "$1" "$3" || { echo "some of $3 connections did not stay" >&2; status=1; }
-  else
-    echo "not all of $3 connections were there after $patience s, but $(conns_now "$1")" >&2
-    status=1
-  fi
-  conns_end "$1" "$load"
-  ((status == 0)) || return 1
-  "$BENCH" record line --metric "memory=$(((user + kernel) * 1024 / $3)),B,lower" \
-    --metric "user=$((user * 1024 / $3)),B,lower" --metric "kernel=$((kernel * 1024 / $3)),B,lower"
+  local there
+  await "$3" conns_are "$1" "$2" || { echo "not all of $2 connections were there after $3 s, but $(conns_now "$1")" >&2; return 1; }
+  there=$SECONDS
+  # Until the last buffers are given back.
+  sleep 6
+  user=$(($(conns_user "$1") - user)) kernel=$(($(conns_kernel "$1") - kernel))
+  conns_are "$1" "$2" || { echo "some of $2 connections did not stay" >&2; return 1; }
+  ((SECONDS - there < SETTING[rest])) || { echo "reading the memory took longer than all were idle: give it more --rest" >&2; return 1; }
+  printf '%s\n' --metric "memory=$(((user + kernel) * 1024 / $2)),B,lower" --metric "user=$((user * 1024 / $2)),B,lower" \
+    --metric "kernel=$((kernel * 1024 / $2)),B,lower"
 }
 
 # Only the load runs in its namespace: twice asked, it ends at once.
