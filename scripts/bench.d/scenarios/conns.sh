@@ -5,14 +5,14 @@ PEERS=(nginx haproxy envoy)
 PORTS_KNOWN=(af_xdp)
 LOADS=(tidegate)
 SECONDS_EACH=3
-SETTING=([patience]=120 [rest]=15 [rate]=1000)
+SETTING=([patience]=120 [rest]=10 [rate]=1000)
 SETTING_SAYS=(
   [patience]="count seconds for every 100,000 to be there, and at least that"
   [rest]="count seconds that all are idle; its memory is read meanwhile"
   [rate]="count requests per second after that, each on the connection that was idle for longest"
 )
 BARS=("100k memory self <= 4096" "100k-tls memory self <= 12288")
-ALL=("--cases 10k,10k-tls,100k,100k-tls" "--rounds 1 --cases 1M,1M-tls")
+ALL=("--cases 10k,10k-tls,100k,100k-tls" "--rounds 1 --cases 1M,1M-tls --set rest=30")
 
 scenario_cases() { printf '%s\n' {10k,100k,1M}{,-tls}; }
 
@@ -73,7 +73,7 @@ conns_memory() {
   sleep 6
   user=$(($(conns_user "$1") - user)) kernel=$(($(conns_kernel "$1") - kernel))
   conns_are "$1" "$2" || { echo "some of $2 connections did not stay" >&2; return 1; }
-  ((SECONDS - there < SETTING[rest])) || { echo "reading the memory took longer than all were idle: give it more --rest" >&2; return 1; }
+  ((SECONDS - there < SETTING[rest])) || { echo "reading the memory took longer than all were idle: --set rest= for more" >&2; return 1; }
   printf '%s\n' --metric "memory=$(((user + kernel) * 1024 / $2)),B,lower" --metric "user=$((user * 1024 / $2)),B,lower" \
     --metric "kernel=$((kernel * 1024 / $2)),B,lower"
 }
