@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) rate: Option<f64>,
     /// Silence before work at a rate.
     pub(crate) rest: Duration,
+    /// Connections are silent between two pieces of work and stay when there are no more, until the end.
+    pub(crate) linger: bool,
     /// Work that does not count.
     pub(crate) warmup: Duration,
     /// Work that counts.
@@ -58,7 +60,7 @@ pub(crate) struct Course {
     waiting: RefCell<VecDeque<u32>>,
     /// By number; `None` for those that do not wait.
     wakers: RefCell<Vec<Option<Waker>>>,
-    /// Connections that will do something yet.
+    /// Connections that do something, or will without being told; those that are silent do not.
     active: Cell<usize>,
 }
 
@@ -137,12 +139,17 @@ impl Course {
         Poll::Ready(next)
     }
 
+    /// A connection that was silent does something again.
+    pub(crate) fn resume(&self) {
+        self.active.set(self.active.get() + 1);
+    }
+
     /// Whether work is due at fixed times.
     pub(crate) fn has_rate(&self) -> bool {
         self.plan.rate.is_some()
     }
 
-    /// Connection `number` will do nothing any more.
+    /// A connection will do nothing any more, or is silent.
     pub(crate) fn finish(&self) {
         self.active.set(self.active.get() - 1);
     }
@@ -180,6 +187,7 @@ impl Course {
             Phase::Opening { begun, ready } => self.may_begin(*ready).saturating_sub(*begun) as u64,
             Phase::Running { pace, give_up, .. } if now < *give_up => match pace {
                 Pace::Closed { .. } => 0,
+                Pace::Open(schedule) if schedule.is_over() && self.plan.linger => 0,
                 Pace::Open(schedule) if schedule.is_over() => u64::MAX,
                 Pace::Open(schedule) => schedule.due(now),
             },
@@ -229,7 +237,12 @@ impl Course {
 
     /// Whether there is nothing left to wait for.
     pub(crate) fn is_over(&self) -> bool {
-        self.active.get() == 0 || matches!(&*self.phase.borrow(), Phase::Over)
+        let idle = self.active.get() == 0;
+        match &*self.phase.borrow() {
+            Phase::Over => true,
+            Phase::Running { pace: Pace::Open(schedule), .. } => idle && schedule.is_over(),
+            Phase::Running { pace: Pace::Closed { .. }, .. } | Phase::Opening { .. } => idle && !self.plan.linger,
+        }
     }
 
     /// Ends the run now, whatever is under way.

@@ -198,6 +198,7 @@ fn course(options: &Options) -> course::Plan {
         opening: OPENING,
         rate: options.rate,
         rest: options.rest,
+        linger: options.mode == Mode::Idle,
         warmup: options.warmup,
         length: options.seconds,
         patience: if options.works() { 2 * options.timeout + PATIENCE } else { Duration::ZERO },
@@ -278,8 +279,7 @@ fn drive(
         if !course.advance(now) {
             break;
         }
-        let busy = generator.turn();
-        station::rest(origin.as_mut().is_some_and(|origin| origin.turn()) || busy);
+        turn(generator, origin.as_deref_mut());
         let spent = || spent(clock, generator, origin.as_deref());
         match course.tally.borrow().window() {
             Some(_) if !told => {
@@ -294,6 +294,11 @@ fn drive(
     // The last piece of work may be done before the window ends, or the turn in which it does.
     let after = after.or_else(|| Some(spent(clock, generator, origin.as_deref())));
     let held = course.tally.borrow().held;
+    if !options.rest.is_zero() {
+        eprintln!("{held} connections are silent again");
+        let end = clock.now() + options.rest;
+        turn_until(generator, origin.as_deref_mut(), || clock.now() >= end || stop());
+    }
     farewell(clock, generator, origin);
     let tally = course.tally.borrow();
     let mut outcome = Outcome::new(&tally, options.mode.unit());
@@ -312,13 +317,26 @@ fn spent(clock: &Clock, generator: &Station<Generator>, origin: Option<&Station<
 }
 
 /// Closes what is open, so that the server is not left with dead connections that meet those of the next run.
-fn farewell(clock: &Clock, generator: &mut Station<Generator>, mut origin: Option<&mut Station<Origin>>) {
+fn farewell(clock: &Clock, generator: &mut Station<Generator>, origin: Option<&mut Station<Origin>>) {
     generator.worker.host().exec.close();
-    let end = clock.now() + FAREWELL;
-    while clock.now() < end && generator.worker.host().tcp.connections() > 0 {
-        let busy = generator.turn();
-        station::rest(origin.as_mut().is_some_and(|origin| origin.turn()) || busy);
+    let (end, host) = (clock.now() + FAREWELL, generator.worker.host().clone());
+    turn_until(generator, origin, || clock.now() >= end || host.tcp.connections() == 0);
+}
+
+fn turn_until(
+    generator: &mut Station<Generator>,
+    mut origin: Option<&mut Station<Origin>>,
+    is_over: impl Fn() -> bool,
+) {
+    while !is_over() {
+        turn(generator, origin.as_deref_mut());
     }
+}
+
+/// One turn of both, and a rest for the processor if there was nothing to do.
+fn turn(generator: &mut Station<Generator>, origin: Option<&mut Station<Origin>>) {
+    let busy = generator.turn();
+    station::rest(origin.is_some_and(Station::turn) || busy);
 }
 
 #[cfg(test)]

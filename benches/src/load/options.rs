@@ -32,7 +32,7 @@ pub(crate) struct Options {
     /// next as soon as the last is done.
     #[arg(long, value_parser = positive)]
     pub(crate) rate: Option<f64>,
-    /// Seconds of silence between the opening of the last connection and the first request.
+    /// Seconds of silence between the opening of the last connection and the first request, and again after the last.
     #[arg(long, default_value = "0", value_parser = seconds, requires = "rate")]
     pub(crate) rest: Duration,
     /// Seconds that count.

@@ -79,39 +79,37 @@ pub(crate) async fn shake_hands<D: Dial>(number: u32, course: Rc<Course>, dial: 
 enum Roused {
     /// A request was due then.
     Due(Instant),
-    /// The run is over.
-    Over,
     /// The server: with an end, an error, or bytes that nobody asked for.
     Lost,
 }
 
-/// One request, then silence: the connection is there and nobody uses it, or seldom, if the load has a rate.
+/// One request, then silence: the connection is there and nobody uses it, or seldom, if the load has a rate. It stays to the end.
 pub(crate) async fn hold<D: Dial>(number: u32, course: Rc<Course>, dial: Rc<D>, ask: Rc<Ask>) {
     course.may_open(number).await;
     // What it takes to open a connection and to use it is not kept during the silence: there may be a million.
     let stream = Box::pin(opened_and_used(number, &course, &*dial, &ask)).await;
     course.ready();
-    if let Some(mut stream) = stream {
-        course.tally.borrow_mut().held += 1;
-        let lost = loop {
-            match silence(number, &course, &mut stream).await {
-                Roused::Due(due) => {
-                    let outcome = Box::pin(request(&mut stream, &course, &ask)).await;
-                    file(&course, outcome.failure, due);
-                    if !outcome.reusable {
-                        break true;
-                    }
-                }
-                Roused::Over => break false,
-                Roused::Lost => {
-                    course.tally.borrow_mut().failed(Failure::Lost, course.now(), course.now());
-                    break true;
+    course.finish();
+    let Some(mut stream) = stream else { return };
+    course.tally.borrow_mut().held += 1;
+    loop {
+        match silence(number, &course, &mut stream).await {
+            Roused::Due(due) => {
+                course.resume();
+                let outcome = Box::pin(request(&mut stream, &course, &ask)).await;
+                file(&course, outcome.failure, due);
+                course.finish();
+                if !outcome.reusable {
+                    break;
                 }
             }
-        };
-        course.tally.borrow_mut().held -= u64::from(lost);
+            Roused::Lost => {
+                course.tally.borrow_mut().failed(Failure::Lost, course.now(), course.now());
+                break;
+            }
+        }
     }
-    course.finish();
+    course.tally.borrow_mut().held -= 1;
 }
 
 /// A connection that has had its first request answered.
@@ -132,10 +130,12 @@ async fn silence<S: ByteStream>(number: u32, course: &Course, stream: &mut S) ->
         if stream.poll_fill(cx).is_ready() {
             return Poll::Ready(Roused::Lost);
         }
-        if !course.has_rate() {
-            return Poll::Pending;
+        if course.has_rate()
+            && let Poll::Ready(Some(due)) = course.poll_next(number, cx)
+        {
+            return Poll::Ready(Roused::Due(due));
         }
-        course.poll_next(number, cx).map(|due| due.map_or(Roused::Over, Roused::Due))
+        Poll::Pending
     })
     .await
 }

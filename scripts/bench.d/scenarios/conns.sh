@@ -45,8 +45,8 @@ scenario_start() {
   program_start "$1" "$2"
 }
 
-# All are opened and rest. Their memory is read while they do, less that of the same program with none; what the program spends counts
-# from then on: it is for the requests that follow.
+# All are opened and rest. Their memory is read while they do, less that of the same program with none. What the program spends counts
+# from then until they rest again: it is for the requests that wake them.
 scenario_measure() {
   local count scheme=http load status=0 user kernel also patience
   count=$(conns_count "$2")
@@ -55,9 +55,10 @@ scenario_measure() {
   user=$(conns_user "$1") kernel=$(conns_kernel "$1")
   LOAD_REST=${SETTING[rest]} LOAD_PATIENCE=$((patience + 60)) load_run "$1" idle "$scheme" /1k "$count" "${SETTING[rate]}" >"$STATE/idle.line" 2>"$STATE/idle.log" &
   load=$!
-  conns_memory "$1" "$count" "$patience" >"$STATE/memory" || { conns_end "$1" "$load"; return 1; }
+  conns_memory "$1" "$count" "$patience" >"$STATE/memory" || { conns_end "$1" "$load" || true; return 1; }
   race_spent "$1" >"$STATE/spent"
-  wait "$load" || status=$?
+  if await $((SETTING[rest] + SECONDS_EACH + 30)) grep -q 'silent again' "$STATE/idle.log"; then race_spent "$1" >>"$STATE/spent"; fi
+  conns_end "$1" "$load" || status=$?
   [[ -s $STATE/idle.line ]] || { race_reason "$STATE/idle.log" >&2; return "$status"; }
   mapfile -t also <"$STATE/memory"
   "$BENCH" record also "${also[@]}" <"$STATE/idle.line"
@@ -78,11 +79,13 @@ conns_memory() {
     --metric "kernel=$((kernel * 1024 / $2)),B,lower"
 }
 
-# Only the load runs in its namespace: twice asked, it ends at once.
+# Only the load runs in its namespace, under a `timeout`, which would pass a signal on twice. Asked once it says what it has measured, if anything.
 conns_end() {
   local pid
-  for pid in $(ip netns pids "$PREFIX-load-$1") $(ip netns pids "$PREFIX-load-$1"); do kill -TERM "$pid" 2>/dev/null || true; done
-  wait "$2" 2>/dev/null || true
+  for pid in $(ip netns pids "$PREFIX-load-$1"); do
+    [[ $(cat "/proc/$pid/comm" 2>/dev/null) == timeout ]] || kill -TERM "$pid" 2>/dev/null || true
+  done
+  wait "$2" 2>/dev/null
 }
 
 conns_are() { (($(conns_now "$1") >= $2)); }
