@@ -16,6 +16,9 @@ ALL=("--cases 10k,10k-tls,100k,100k-tls" "--rounds 1 --cases 1M,1M-tls --set res
 
 scenario_cases() { printf '%s\n' {10k,100k,1M}{,-tls}; }
 
+# Seconds until the last buffers are given back.
+SETTLED=6
+
 conns_count() {
   case $1 in
     10k*) echo 10000 ;;
@@ -57,7 +60,9 @@ scenario_measure() {
   load=$!
   conns_memory "$1" "$count" "$patience" >"$STATE/memory" || { conns_end "$1" "$load" || true; return 1; }
   race_spent "$1" >"$STATE/spent"
-  if await $((SETTING[rest] + SECONDS_EACH + 30)) grep -q 'silent again' "$STATE/idle.log"; then race_spent "$1" >>"$STATE/spent"; fi
+  # Nobody looks, and takes the CPU for it, before that can be.
+  sleep $((SETTING[rest] - SETTLED + SECONDS_EACH))
+  if await 30 grep -q 'silent again' "$STATE/idle.log"; then race_spent "$1" >>"$STATE/spent"; fi
   conns_end "$1" "$load" || status=$?
   [[ -s $STATE/idle.line ]] || { race_reason "$STATE/idle.log" >&2; return "$status"; }
   mapfile -t also <"$STATE/memory"
@@ -70,8 +75,7 @@ conns_memory() {
   local there
   await "$3" conns_are "$1" "$2" || { echo "not all of $2 connections were there after $3 s, but $(conns_now "$1")" >&2; return 1; }
   there=$SECONDS
-  # Until the last buffers are given back.
-  sleep 6
+  sleep "$SETTLED"
   user=$(($(conns_user "$1") - user)) kernel=$(($(conns_kernel "$1") - kernel))
   conns_are "$1" "$2" || { echo "some of $2 connections did not stay" >&2; return 1; }
   ((SECONDS - there < SETTING[rest])) || { echo "reading the memory took longer than all were idle: --set rest= for more" >&2; return 1; }
