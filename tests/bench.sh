@@ -91,6 +91,25 @@ PYTHON
   nothing_left
 }
 
+# All that were opened stay, silent and woken, and their memory is weighed meanwhile.
+idle_connections_are_woken() {
+  bench conns --vs nginx --rounds 1 --seconds 1 --cases 10k-tls --json "$STATE/conns.json" 2>&1
+  "$PYTHON" - "$STATE/conns.json" <<'PYTHON'
+import json, sys
+record = json.load(open(sys.argv[1]))
+assert record["failures"] == [], record["failures"]
+rows = {row["metric"]: row for row in record["rows"]}
+for name in ("tidegate", "nginx"):
+    figure = lambda metric: (rows[metric]["product"] if name == "tidegate" else rows[metric]["peers"][name])["median"]
+    assert figure("held") == 10_000, rows["held"]
+    assert 900 < figure("rate") < 1100, rows["rate"]
+    # What TLS keeps for a connection is no less than its keys, and its buffers are given back.
+    assert 500 < figure("user") < 60_000, rows["user"]
+    assert figure("p50") > 0 and figure("program_cost") > 0, rows
+PYTHON
+  nothing_left
+}
+
 # Few routes and packets: that each reload leads all of them elsewhere, and that what is sent is accounted for.
 routes_are_swapped_under_packets() {
   bench swap --rounds 1 --seconds 8 --set routes=10k --set rate=20000 --json "$STATE/swap.json" 2>&1
@@ -295,6 +314,7 @@ check record the_record_is_whole
 check page the_page_has_curves
 check memory-ports memory_ports_have_figures_of_their_own
 check capture a_capture_is_forwarded
+check idle idle_connections_are_woken
 check changes changes_are_those_taken_over
 check swap routes_are_swapped_under_packets
 check interrupt ends_by INT 130
