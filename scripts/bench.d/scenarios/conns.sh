@@ -111,9 +111,11 @@ conns_user() {
     awk '/^(Pss|Private_Hugetlb|Shared_Hugetlb):/ { sum += $2 } END { print sum + 0 }'
 }
 
-# KiB of the kernel: slabs of the whole machine, of which nobody else should take many meanwhile, and socket buffers.
+# KiB of the kernel: slabs of the whole machine, of which nobody else should take many meanwhile, and socket buffers. Slabs of files that
+# nobody uses are given back first: else the kernel may do so between two readings.
 conns_kernel() {
   local slab pages
+  echo 2 >/proc/sys/vm/drop_caches 2>/dev/null || true
   slab=$(awk '/^Slab:/ { print $2 }' /proc/meminfo)
   pages=$(ns "gw-$1" cat /proc/net/sockstat | awk '/^TCP:/ { print $NF }')
   echo $((slab + pages * $(getconf PAGESIZE) / 1024))
