@@ -12,7 +12,7 @@ SETTING_SAYS=(
   [rate]="count requests per second after that, each on the connection that was idle for longest"
 )
 BARS=("100k memory self <= 4096" "100k-tls memory self <= 12288")
-ALL=("--cases 10k,10k-tls,100k,100k-tls" "--rounds 1 --cases 1M,1M-tls --set rest=30")
+ALL=("--cases 10k,10k-tls" "--cases 100k,100k-tls" "--rounds 1 --cases 1M,1M-tls --set rest=30")
 
 scenario_cases() { printf '%s\n' {10k,100k,1M}{,-tls}; }
 
