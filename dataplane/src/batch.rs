@@ -86,7 +86,11 @@ impl Batch {
             if slot.verdict == on
                 && let Some(frame) = slot.frame.as_mut()
             {
-                slot.verdict = stage(frame, &mut slot.meta);
+                let verdict = stage(frame, &mut slot.meta);
+                // Most packets go on as they came: nothing to put together, nothing to write.
+                if verdict != on {
+                    slot.verdict = verdict;
+                }
             }
         }
     }

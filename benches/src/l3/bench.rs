@@ -43,13 +43,39 @@ impl Plan {
     }
 }
 
+/// Addresses, as small as they are: what makes the packets shares the caches with what is measured.
+enum Hosts {
+    V4(Vec<u32>),
+    V6(Vec<u128>),
+}
+
+impl Hosts {
+    fn new(addresses: Vec<u128>, v6: bool) -> Self {
+        if v6 { Self::V6(addresses) } else { Self::V4(addresses.into_iter().map(|address| address as u32).collect()) }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::V4(addresses) => addresses.len(),
+            Self::V6(addresses) => addresses.len(),
+        }
+    }
+
+    fn get(&self, at: usize) -> Option<u128> {
+        match self {
+            Self::V4(addresses) => addresses.get(at).copied().map(u128::from),
+            Self::V6(addresses) => addresses.get(at).copied(),
+        }
+    }
+}
+
 /// The router and its packets.
 pub(super) struct Bench {
     pub(super) rig: Rig<Nothing>,
     pub(super) plan: Plan,
-    destinations: Vec<u128>,
+    destinations: Hosts,
     /// As many sources, where they are looked at.
-    sources: Vec<u128>,
+    sources: Hosts,
     /// What packets come with.
     tags: Tags,
     at: usize,
@@ -72,7 +98,14 @@ impl Bench {
             (0..wanted).map(|_| routes::within(onward[random.below(onward.len())], &mut random)).collect();
         let sources = extra.map_or_else(Vec::new, |extra| extra.sources(&prefixes, wanted, &mut random));
         let tags = extra.map_or(Tags::NONE, |extra| extra.tags()[0]);
-        Self { rig: Rig::new(Shape { l3, ..Shape::default() }, |_| Nothing), plan, destinations, sources, tags, at: 0 }
+        Self {
+            rig: Rig::new(Shape { l3, ..Shape::default() }, |_| Nothing),
+            plan,
+            destinations: Hosts::new(destinations, v6),
+            sources: Hosts::new(sources, v6),
+            tags,
+            at: 0,
+        }
     }
 
     /// A round of `turns` batches, as samples by stage; what it allocated.
@@ -89,12 +122,12 @@ impl Bench {
         let mut forwarded = 0;
         for _ in 0..turns {
             for slot in 0..BATCH {
-                let (to, from) = (self.destinations[self.at], self.sources.get(self.at));
+                let (to, from) = (self.destinations.get(self.at).unwrap_or_default(), self.sources.get(self.at));
                 self.at = (self.at + 1) % self.destinations.len();
                 let (arena, v6, len) = (self.rig.worker.arena(), self.plan.v6, mix.lengths[slot % mix.lengths.len()]);
                 let frame = match from {
                     None => udp::packet(arena, v6, to, len),
-                    Some(from) => udp::packet_from(arena, v6, *from, to, len),
+                    Some(from) => udp::packet_from(arena, v6, from, to, len),
                 };
                 let mut frame = frame.unwrap_or_else(|| panic!("frames leak"));
                 udp::put_tags(&mut frame, &self.tags);

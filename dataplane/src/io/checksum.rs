@@ -128,6 +128,15 @@ pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
     !fold((!checksum) as u64 + (!old) as u64 + new as u64)
 }
 
+/// The checksum of an IPv4 header after its TTL went down by one: [`update`] of the word that the TTL is the upper half of, which comes to
+/// an addition whatever that word is (RFC 1141), but for the zero that RFC 1624 §3 tells from its other representation.
+#[inline]
+pub const fn after_hop(checksum: [u8; 2]) -> [u8; 2] {
+    // In the machine's byte order (RFC 1071 §2 B).
+    let sum = u16::from_ne_bytes(checksum) as u32 + 0x100u16.to_be() as u32;
+    ((sum + (sum >= 0xffff) as u32) as u16).to_ne_bytes()
+}
+
 /// Completes a partial checksum in software, for a port that cannot. Wrong offsets leave the packet as it is.
 pub fn complete(frame: &mut Frame, meta: &mut Meta) {
     let start = usize::from(meta.checksum_start);
@@ -180,6 +189,16 @@ mod tests {
             let old = u16::from_be_bytes([bytes[8], bytes[9]]);
             bytes[8..10].copy_from_slice(&new.to_be_bytes());
             prop_assert_eq!(update(before, old, new), Sum::new().add(&bytes).finish());
+        }
+    }
+
+    #[test]
+    fn a_hop_is_an_update_of_one_word() {
+        for checksum in 0..=u16::MAX {
+            for word in [0x0100, 0x0106, 0x4011, 0x80ff, 0xffff, 0xff00] {
+                let expected = update(checksum, word, word - 0x100).to_be_bytes();
+                assert_eq!(after_hop(checksum.to_be_bytes()), expected, "{checksum:#x} {word:#x}");
+            }
         }
     }
 }

@@ -72,10 +72,11 @@ impl MemoryPort {
         let mut lane = self.outgoing.borrow_mut();
         let n = queue.len().min(self.depth.saturating_sub(lane.len()));
         let mut bytes = 0;
-        lane.extend(queue.drain(..n).map(|(frame, _)| {
+        // Not `extend`, which takes twice the instructions for an iterator whose length it does not trust.
+        for (frame, _) in queue.drain(..n) {
             bytes += frame.len() as u64;
-            frame
-        }));
+            lane.push_back(frame);
+        }
         stats.tx_packets.add(n as u64);
         stats.tx_bytes.add(bytes);
     }

@@ -25,19 +25,30 @@ pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Ba
 
 #[inline]
 fn filter(own: MacAddr, header: &[u8; HEADER], meta: &mut Meta) -> Verdict {
-    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, ..] = *header;
-    let (destination, source) = (MacAddr([d0, d1, d2, d3, d4, d5]), MacAddr([s0, s1, s2, s3, s4, s5]));
-    if source.is_multicast() || source == MacAddr::default() {
+    let (destination, source) = (station(header, 0), station(header, 6));
+    // Of a group, whose bit is the first, or of nobody.
+    if source & 1 != 0 || source == 0 {
         return Verdict::Drop(DropReason::L2BadSource);
     }
-    if destination != own {
-        return not_to_us(destination, meta);
+    let [a, b, c, d, e, f] = own.0;
+    if destination != u64::from_le_bytes([a, b, c, d, e, f, 0, 0]) {
+        return not_to_us(header, meta);
     }
     Verdict::Continue
 }
 
+/// The address at `at` as a number whose lowest octet is the first.
+#[inline]
+fn station(header: &[u8; HEADER], at: usize) -> u64 {
+    let mut octets = [0; 8];
+    octets.copy_from_slice(&header[at..at + 8]);
+    u64::from_le_bytes(octets) & 0xffff_ffff_ffff
+}
+
 #[inline(never)]
-fn not_to_us(destination: MacAddr, meta: &mut Meta) -> Verdict {
+fn not_to_us(header: &[u8; HEADER], meta: &mut Meta) -> Verdict {
+    let [a, b, c, d, e, f, ..] = *header;
+    let destination = MacAddr([a, b, c, d, e, f]);
     if !destination.is_multicast() {
         return Verdict::Drop(DropReason::L2WrongAddress);
     }

@@ -44,11 +44,9 @@ pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Ba
 #[inline]
 fn count_down(header: &mut [u8; 20], network: Network) {
     if network == Network::Ipv4 {
-        // RFC 1624: the word of TTL and protocol changes, and with it the checksum.
-        let old = u16::from_be_bytes([header[8], header[9]]);
-        let sum = checksum::update(u16::from_be_bytes([header[10], header[11]]), old, old - 0x100);
+        let sum = checksum::after_hop([header[10], header[11]]);
         header[8] -= 1;
-        header[10..12].copy_from_slice(&sum.to_be_bytes());
+        header[10..12].copy_from_slice(&sum);
     } else {
         header[7] -= 1;
     }

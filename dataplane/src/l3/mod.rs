@@ -7,6 +7,8 @@
 //! Deliberately absent: processing of IPv4 options (see [`option`]), ICMP redirects, and the forwarding of multicast.
 
 pub mod input; // RFC 1812 §5.2.2, RFC 8200: may this packet be here, and is it ours?
+mod input4; // RFC 1812 §5.2.2
+mod input6; // RFC 8200
 mod special; // addresses that are no station's
 mod option; // IPv4 options
 pub mod extension; // IPv6 extension headers of packets for us

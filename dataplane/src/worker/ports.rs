@@ -100,27 +100,28 @@ impl Ports {
     #[inline]
     pub(super) fn finish(&mut self, arena: &Arena, batch: &mut Batch, lost: &mut impl Lost) {
         for slot in batch.slots_mut() {
-            match slot.verdict {
-                Verdict::Transmit(port) => {
-                    if let Some(frame) = &slot.frame
-                        && slot.meta.out.index() >= self.wires
-                        && self.ports.get(port.index()).is_some_and(|attached| !attached.shut)
-                    {
-                        // Not a port's own interface: its part of the port's traffic is counted apart.
-                        let counters = self.stats.interface(slot.meta.out);
-                        counters.tx_packets.add(1);
-                        counters.tx_bytes.add(frame.len() as u64);
-                    }
-                    self.queue(arena, port, slot, lost);
+            if let Verdict::Transmit(port) = slot.verdict {
+                if slot.meta.out.index() >= self.wires {
+                    self.count(port, slot);
                 }
-                end => {
-                    if let Some(reason) = end.loss() {
-                        self.stats.drops(reason).add(1);
-                    }
-                }
+                self.queue(arena, port, slot, lost);
+            } else if let Some(reason) = slot.verdict.loss() {
+                self.stats.drops(reason).add(1);
             }
         }
         batch.clear();
+    }
+
+    /// Counts a packet that goes out by another interface than the port's own: such are a part of the port's traffic.
+    #[inline]
+    fn count(&self, port: PortId, slot: &Slot) {
+        if let Some(frame) = &slot.frame
+            && self.ports.get(port.index()).is_some_and(|attached| !attached.shut)
+        {
+            let counters = self.stats.interface(slot.meta.out);
+            counters.tx_packets.add(1);
+            counters.tx_bytes.add(frame.len() as u64);
+        }
     }
 
     /// Queues a packet to its port.
