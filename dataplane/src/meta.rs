@@ -103,8 +103,8 @@ impl Flags {
     pub const POLICY: Self = Self(1 << 11);
     /// [`Meta::next_hop`] is where the packet goes, in the tables of this turn: it is a piece of one that was routed there.
     pub const ROUTED: Self = Self(1 << 12);
-    /// The interface it came in by asks where its source lies, which is to be looked up; that begins at [`Meta::source`], if it is IPv4.
-    pub const SOURCE_DOUBTED: Self = Self(1 << 13);
+    /// The interface it came in by asks where its source lies.
+    pub const SOURCE_ASKED: Self = Self(1 << 13);
     /// Sent to an anycast address of ours: whatever answers it has another source.
     pub const ANYCAST: Self = Self(1 << 14);
 
@@ -176,8 +176,8 @@ pub struct Meta {
     pub mtu: u16,
     /// Next hop found by `l3::route`: index into the generation's next-hop table.
     pub next_hop: u32,
-    /// Where the look-up of the source begins, in the tables of this turn: see [`Flags::SOURCE_DOUBTED`]. Before that is known, where what
-    /// says that it passes is.
+    /// Of an IPv4 packet with [`Flags::SOURCE_ASKED`]: where it is said, in the tables of this turn, whether the source passes; where that
+    /// does not say it, where the look-up of the source begins.
     pub source: u32,
     /// Routing domain: that of the interface by which the packet came in, or of what it answers. Set by `l3::input`.
     pub vrf: VrfId,

@@ -247,15 +247,12 @@ impl Builder {
             on_link: self.on_link.clone().into(),
             reverse_paths: self.reverse_paths.clone(),
             source_maps: Box::default(),
-            has_large_source_map: false,
             segment_limits: self.segment_limits.clone(),
             icmp: self.icmp,
             policies: Arc::clone(&self.policies),
             advertise: self.advertise.clone(),
         };
         table.source_maps = self.source_maps.follow(&table).into();
-        let asked = |at: usize| table.vrf(table.vrf_of(InterfaceId(at as u16))).fib4.is_large();
-        table.has_large_source_map = (0..).zip(&table.source_maps).any(|(at, map)| map.is_some() && asked(at));
         table
     }
 

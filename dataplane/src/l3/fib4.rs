@@ -72,11 +72,6 @@ impl Fib4 {
         self.len == 0
     }
 
-    /// Whether it is the shape for many prefixes, which no cache holds.
-    pub const fn is_large(&self) -> bool {
-        self.shift == BELOW_24
-    }
-
     /// Bytes of memory it takes, with what it shares with other versions.
     pub const fn bytes(&self) -> usize {
         self.bytes

@@ -7,37 +7,29 @@ use core::net::{IpAddr, Ipv4Addr};
 use super::{
     State, Table, Vrf, input4,
     input6::{self, address_at},
-    reverse_path,
+    reverse_path::{self, Asker},
 };
 use crate::{
     batch::Batch,
     l2::Turn,
-    meta::{Flags, Meta, Network},
+    meta::{Meta, Network},
     verdict::{DropReason, Verdict},
 };
 
-/// What there is among the packets of a batch.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Found {
-    /// Some are for this host.
-    pub ours: bool,
-    /// Sources of some are to be looked up, by [`reverse_path`](super::reverse_path).
-    pub doubted: bool,
-}
-
-/// Checks every packet in transit and decides whether it is for this host.
+/// Checks every packet in transit and decides whether it is for this host. Returns whether any is.
 #[inline]
-pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) -> Found {
-    if table.checks_sources() {
-        reverse_path::look_ahead(table, batch);
-        return select::<true>(table, state, turn, batch);
+pub fn run(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) -> bool {
+    if !table.checks_sources() {
+        return select::<false>(table, state, turn, batch);
     }
-    select::<false>(table, state, turn, batch)
+    let ours = select::<true>(table, state, turn, batch);
+    reverse_path::run(table, batch);
+    ours
 }
 
 /// `SOURCES`: some interfaces ask where sources lie. Each of the loops has the checks in line: called for every packet they cost a fifth more.
 #[inline(always)]
-fn select<const SOURCES: bool>(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) -> Found {
+fn select<const SOURCES: bool>(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut Batch) -> bool {
     if table.others.is_empty() {
         // The usual case has a loop of its own: to choose the domain of each packet would hold up all that depends on it.
         return check::<SOURCES>(table, state, turn, batch, |_| &table.main);
@@ -55,20 +47,22 @@ fn check<'t, const SOURCES: bool>(
     turn: &mut Turn<'_>,
     batch: &mut Batch,
     domain: impl Fn(&mut Meta) -> &'t Vrf,
-) -> Found {
-    let mut found = Found::default();
+) -> bool {
+    let (mut ours, mut asker) = (false, Asker::new(table));
     batch.each(Verdict::Continue, |frame, meta| {
         let vrf = domain(meta);
         let verdict = match meta.network {
-            Network::Ipv4 => input4::judge::<SOURCES>(table, vrf, state, turn, frame, meta),
-            Network::Ipv6 => input6::judge::<SOURCES>(table, vrf, state, turn, frame, meta),
+            Network::Ipv4 => input4::judge::<SOURCES>(&mut asker, vrf, state, turn, frame, meta),
+            Network::Ipv6 => input6::judge::<SOURCES>(&mut asker, vrf, state, turn, frame, meta),
             _ => Verdict::Drop(DropReason::L2UnknownType),
         };
-        found.ours |= verdict == Verdict::Deliver;
-        found.doubted |= SOURCES && meta.flags.contains(Flags::SOURCE_DOUBTED);
+        if verdict == Verdict::Continue {
+            return Verdict::Continue;
+        }
+        ours |= verdict == Verdict::Deliver;
         verdict
     });
-    found
+    ours
 }
 
 /// Source and destination of a checked packet, for stages that answer it.

@@ -3,11 +3,12 @@
 use core::net::Ipv4Addr;
 
 use super::{
-    State, Table, Vrf,
+    State, Vrf,
     addresses::Kind,
     fragment::is_honest,
     icmp::{self, Complaint},
     option,
+    reverse_path::Asker,
     special::{CLASSES, MULTICAST, NOT_A_DESTINATION, NOT_A_SOURCE, may_lack_a_source},
 };
 use crate::{
@@ -24,7 +25,7 @@ const PLAIN: u8 = 0x45;
 /// What becomes of a packet. `SOURCES`: some interfaces ask where sources lie.
 #[inline(always)]
 pub(super) fn judge<const SOURCES: bool>(
-    table: &Table,
+    asker: &mut Asker<'_>,
     vrf: &Vrf,
     state: &mut State,
     turn: &mut Turn<'_>,
@@ -32,23 +33,23 @@ pub(super) fn judge<const SOURCES: bool>(
     meta: &mut Meta,
 ) -> Verdict {
     if frame.data().get(usize::from(meta.l3)) == Some(&PLAIN) {
-        return examine::<SOURCES, true>(table, vrf, frame, meta);
+        return examine::<SOURCES, true>(asker, vrf, frame, meta);
     }
-    with_options::<SOURCES>(table, vrf, state, turn, frame, meta)
+    with_options::<SOURCES>(asker, vrf, state, turn, frame, meta)
 }
 
 /// A packet with options, or of no version that is known here.
 #[cold]
 #[inline(never)]
 fn with_options<const SOURCES: bool>(
-    table: &Table,
+    asker: &mut Asker<'_>,
     vrf: &Vrf,
     state: &mut State,
     turn: &mut Turn<'_>,
     frame: &mut Frame,
     meta: &mut Meta,
 ) -> Verdict {
-    let verdict = examine::<SOURCES, false>(table, vrf, frame, meta);
+    let verdict = examine::<SOURCES, false>(asker, vrf, frame, meta);
     if let Verdict::Drop(_) = verdict {
         return verdict;
     }
@@ -58,7 +59,7 @@ fn with_options<const SOURCES: bool>(
         Err(option::Fault::SourceRoute) => Verdict::Drop(DropReason::IpSourceRoute),
         Err(option::Fault::Malformed { pointer }) => {
             let problem = Complaint::Problem { code: 0, pointer: pointer.into(), even_to_groups: false };
-            icmp::complain(table, state, turn, frame, meta, problem);
+            icmp::complain(asker.table(), state, turn, frame, meta, problem);
             Verdict::Drop(DropReason::IpBadOption)
         }
     }
@@ -67,7 +68,7 @@ fn with_options<const SOURCES: bool>(
 /// `IS_PLAIN`: the header begins with [`PLAIN`].
 #[inline(always)]
 fn examine<const SOURCES: bool, const IS_PLAIN: bool>(
-    table: &Table,
+    asker: &mut Asker<'_>,
     vrf: &Vrf,
     frame: &mut Frame,
     meta: &mut Meta,
@@ -104,22 +105,16 @@ fn examine<const SOURCES: bool, const IS_PLAIN: bool>(
     if fragment & 0x3fff != 0 && !is_honest(fragment, header_len, total, meta) {
         return Verdict::Drop(DropReason::BadFragment);
     }
-    let doubted = SOURCES && table.doubts(meta, source);
-    if doubted {
-        meta.source = vrf.fib4.prefetch(source.to_bits()).to_bits();
-        meta.flags |= Flags::SOURCE_DOUBTED;
+    if SOURCES {
+        asker.ask_v4(meta, source);
     }
     if from | to != 0
         && let Some(verdict) = unusual(vrf, from, to, source, destination, meta)
     {
         return verdict;
     }
-    // The packet will be routed, by a table that may be too large for a cache. One line at a time: the processor waits for some ten
-    // together, and a stage that asks for more stands still. With its source looked up, that stage asks for this one.
-    let ahead = vrf.fib4.slot(destination.to_bits());
-    if !doubted {
-        vrf.fib4.prefetch_at(ahead);
-    }
+    // The packet will be routed, by a table that may be too large for a cache.
+    let ahead = vrf.fib4.prefetch(destination.to_bits());
     let is_special = vrf.addresses.may_hold_v4(source, destination)
         || meta.flags.intersects(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST);
     if is_special && let Some(verdict) = ours(vrf, source, destination, meta) {
@@ -179,6 +174,10 @@ fn word(header: &[u8; 20], at: usize) -> [u8; 4] {
 #[cold]
 fn unusual(vrf: &Vrf, from: u8, to: u8, source: Ipv4Addr, destination: Ipv4Addr, meta: &mut Meta) -> Option<Verdict> {
     let bootstraps = source.is_unspecified() && may_lack_a_source(destination, meta.protocol);
+    if bootstraps {
+        // Nobody asks by which way a host would be reached that has no address yet.
+        meta.flags.remove(Flags::SOURCE_ASKED);
+    }
     if from & NOT_A_SOURCE != 0 && !bootstraps || to & NOT_A_DESTINATION != 0 && !destination.is_broadcast() {
         return Some(Verdict::Drop(DropReason::IpMartian));
     }

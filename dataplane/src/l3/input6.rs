@@ -3,11 +3,12 @@
 use core::net::{IpAddr, Ipv6Addr};
 
 use super::{
-    ReversePath, State, Table, Vrf,
+    State, Table, Vrf,
     addresses::Kind,
     extension,
     icmp::{self, Unreachable},
     icmp6, nd,
+    reverse_path::Asker,
     special::{is_martian_v6, is_our_group},
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
 /// What becomes of a packet. `SOURCES`: some interfaces ask where sources lie.
 #[inline]
 pub(super) fn judge<const SOURCES: bool>(
-    table: &Table,
+    asker: &mut Asker<'_>,
     vrf: &Vrf,
     state: &mut State,
     turn: &mut Turn<'_>,
@@ -48,8 +49,8 @@ pub(super) fn judge<const SOURCES: bool>(
     }
     // On the link it came from, or of a host that has none yet: neighbour discovery speaks so.
     let exempt = || is_link_local(source) || source.is_unspecified();
-    if SOURCES && table.reverse_path(meta.interface) != ReversePath::Off && !exempt() {
-        meta.flags |= Flags::SOURCE_DOUBTED;
+    if SOURCES && !exempt() {
+        asker.ask_v6(meta);
     }
     if plain
         && !vrf.addresses.may_hold_v6(source, destination)
@@ -57,7 +58,7 @@ pub(super) fn judge<const SOURCES: bool>(
     {
         return Verdict::Continue;
     }
-    unusual(table, state, turn, frame, meta, (source, destination))
+    unusual(asker.table(), state, turn, frame, meta, (source, destination))
 }
 
 /// What is to us or pretends to be from us, came to all stations on the link, or has an address of a special kind.
@@ -98,7 +99,7 @@ fn unusual(
             return Verdict::Drop(DropReason::IpOwnSource);
         }
         // Nobody asks by which way an address of ours would be reached.
-        meta.flags.remove(Flags::SOURCE_DOUBTED);
+        meta.flags.remove(Flags::SOURCE_ASKED);
     }
     if ours {
         if destination.is_multicast() {

@@ -4,17 +4,20 @@
 //! any hop of several will do. A default route is a way like another, as in Linux. A blackhole is none, so that one for a source drops
 //! what comes from it (RFC 5635). What fails is dropped in silence: whoever is told is not who sent it.
 
+use core::net::Ipv4Addr;
+
 use arrayvec::ArrayVec;
 
 use super::{
     Table, Vrf,
     fib4::{Group4, Slot4},
     route::{self, Lookups},
+    sources::SourceMap,
     table::Action,
 };
 use crate::{
     batch::{BATCH, Batch, Slot},
-    meta::{Flags, InterfaceId, Network, VrfId},
+    meta::{Flags, InterfaceId, Meta, Network, VrfId},
     verdict::{DropReason, Verdict},
 };
 
@@ -30,39 +33,69 @@ pub enum ReversePath {
     Strict,
 }
 
-/// Asks for what says that sources pass, where it may be too large for a cache, and notes for [`Table::doubts`] where that is. Packets
-/// are not looked at closely: what is asked for in vain costs little.
-#[inline]
-pub(super) fn look_ahead(table: &Table, batch: &mut Batch) {
-    if !table.has_large_source_map() {
-        return;
+/// Who asks: the interface that the packet looked at last came in by, as most of a batch do.
+pub(super) struct Asker<'t> {
+    table: &'t Table,
+    interface: InterfaceId,
+    asks: bool,
+    map: Option<&'t SourceMap>,
+}
+
+impl<'t> Asker<'t> {
+    pub(super) fn new(table: &'t Table) -> Self {
+        let mut asker = Self { table, interface: InterfaceId(0), asks: false, map: None };
+        asker.turn_to(InterfaceId(0));
+        asker
     }
-    let Some(first) = batch.slots().first() else { return };
-    // Most packets come in by the same interface.
-    let mut interface = first.meta.interface;
-    let mut map = table.source_map(interface);
-    for slot in batch.slots_mut() {
-        let Slot { frame: Some(frame), meta, .. } = slot else { continue };
-        if meta.interface != interface {
-            interface = meta.interface;
-            map = table.source_map(interface);
+
+    fn turn_to(&mut self, interface: InterfaceId) {
+        self.interface = interface;
+        self.asks = self.table.reverse_path(interface) != ReversePath::Off;
+        self.map = self.table.source_map(interface);
+    }
+
+    pub(super) const fn table(&self) -> &'t Table {
+        self.table
+    }
+
+    /// What is known of sources to the interface that a packet came in by.
+    #[inline]
+    fn map(&mut self, interface: InterfaceId) -> Option<&'t SourceMap> {
+        if interface != self.interface {
+            self.turn_to(interface);
         }
-        let at = usize::from(meta.l3) + 12;
-        if let Some(map) = map
-            && let Some(source) = frame.data().get(at..).and_then(|octets| octets.first_chunk())
-        {
-            meta.source = map.slot(u32::from_be_bytes(*source));
-            map.prefetch_at(meta.source);
+        self.map
+    }
+
+    /// Notes that somebody asks where the source of an IPv4 packet lies, if so, and asks for the memory that will say it.
+    #[inline]
+    pub(super) fn ask_v4(&mut self, meta: &mut Meta, source: Ipv4Addr) {
+        match self.map(meta.interface) {
+            Some(map) => {
+                meta.source = map.prefetch(source.to_bits());
+                meta.flags |= Flags::SOURCE_ASKED;
+            }
+            None => self.note(meta),
+        }
+    }
+
+    /// The same of an IPv6 packet, of which nothing is known without a look-up.
+    #[inline]
+    pub(super) fn ask_v6(&mut self, meta: &mut Meta) {
+        self.map(meta.interface);
+        self.note(meta);
+    }
+
+    #[inline]
+    fn note(&self, meta: &mut Meta) {
+        if self.asks {
+            meta.flags |= Flags::SOURCE_ASKED;
         }
     }
 }
 
-/// Drops what comes from where its source is not. To be called when [`input`](super::input) has found sources that are to be looked up.
-///
-/// `l3::input` has flagged what is to be looked at, and asked for the lines that the look-ups of IPv4 sources read. Those of the
-/// destinations are asked for here.
-#[inline(never)]
-pub fn run(table: &Table, batch: &mut Batch) {
+/// Drops what comes from where its source is not, of the packets that [`Asker`] has noted.
+pub(super) fn run(table: &Table, batch: &mut Batch) {
     if table.vrfs().is_empty() {
         // As in `l3::input`.
         return check(table, batch, |_| &table.main);
@@ -73,23 +106,40 @@ pub fn run(table: &Table, batch: &mut Batch) {
 #[inline(always)]
 fn check<'t>(table: &'t Table, batch: &mut Batch, domain: impl Fn(&Slot) -> &'t Vrf) {
     let slots = batch.slots_mut();
-    let mut deeper = ArrayVec::<(u8, Group4), BATCH>::new();
+    let mut asker = Asker::new(table);
+    let mut doubted = ArrayVec::<u8, BATCH>::new();
     let mut v6 = false;
     for (index, slot) in slots.iter_mut().enumerate() {
-        if !is_doubted(slot) {
+        if !is_asked(slot) {
             continue;
         }
         if slot.meta.network != Network::Ipv4 {
             v6 = true;
             continue;
         }
-        let fib = &domain(slot).fib4;
-        if slot.meta.flags.contains(Flags::LOOKED_AHEAD) {
-            fib.prefetch_at(Slot4::from_bits(slot.meta.next_hop));
+        if asker.map(slot.meta.interface).is_some_and(|map| map.passes(slot.meta.source)) {
+            continue;
         }
-        match fib.lookup_first(Slot4::from_bits(slot.meta.source), || source4(slot)) {
+        slot.meta.source = domain(slot).fib4.prefetch(source4(slot)).to_bits();
+        doubted.push(index as u8);
+    }
+    if !doubted.is_empty() {
+        look_up(table, slots, &doubted, domain);
+    }
+    if v6 {
+        check_v6(table, slots);
+    }
+}
+
+/// Looks the sources up of which it is not known that they pass. Their first lines have been asked for.
+#[inline(never)]
+fn look_up<'t>(table: &'t Table, slots: &mut [Slot], doubted: &[u8], domain: impl Fn(&Slot) -> &'t Vrf) {
+    let mut deeper = ArrayVec::<(u8, Group4), BATCH>::new();
+    for index in doubted {
+        let slot = &mut slots[usize::from(*index)];
+        match domain(slot).fib4.lookup_first(Slot4::from_bits(slot.meta.source), || source4(slot)) {
             Ok(next_hop) => judge(table, slot, next_hop),
-            Err(group) => deeper.push((index as u8, group)),
+            Err(group) => deeper.push((*index, group)),
         }
     }
     for (index, group) in deeper {
@@ -97,21 +147,18 @@ fn check<'t>(table: &'t Table, batch: &mut Batch, domain: impl Fn(&Slot) -> &'t 
         let next_hop = domain(slot).fib4.lookup_in(group, source4(slot));
         judge(table, slot, next_hop);
     }
-    if v6 {
-        check_v6(table, slots);
-    }
 }
 
 #[inline]
-fn is_doubted(slot: &Slot) -> bool {
-    matches!(slot.verdict, Verdict::Continue | Verdict::Deliver) && slot.meta.flags.contains(Flags::SOURCE_DOUBTED)
+fn is_asked(slot: &Slot) -> bool {
+    matches!(slot.verdict, Verdict::Continue | Verdict::Deliver) && slot.meta.flags.contains(Flags::SOURCE_ASKED)
 }
 
 #[inline(never)]
 fn check_v6(table: &Table, slots: &mut [Slot]) {
     let mut lookups = Lookups::new();
     for (index, slot) in slots.iter_mut().enumerate() {
-        if !is_doubted(slot) || slot.meta.network != Network::Ipv6 {
+        if !is_asked(slot) || slot.meta.network != Network::Ipv6 {
             continue;
         }
         if slot.meta.vrf == VrfId::MAIN {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     l2::{self, table::is_link_local},
-    meta::{InterfaceId, Meta, VrfId},
+    meta::{InterfaceId, VrfId},
 };
 
 /// What is done with a packet for a prefix.
@@ -96,8 +96,6 @@ pub struct Table {
     pub(super) reverse_paths: Box<[ReversePath]>,
     /// By interface as above: IPv4 sources that are known to pass.
     pub(super) source_maps: Box<[Option<Arc<SourceMap>>]>,
-    /// One of them may be too large for a cache.
-    pub(super) has_large_source_map: bool,
     /// What each interface makes of segments; empty when none limits them.
     pub(super) segment_limits: Box<[SegmentLimit]>,
     /// Rules that come before the routes.
@@ -193,25 +191,6 @@ impl Table {
     #[inline]
     pub(super) fn source_map(&self, interface: InterfaceId) -> Option<&SourceMap> {
         self.source_maps.get(interface.index())?.as_deref()
-    }
-
-    /// Whether what is known of sources may be too large for a cache, as the routes are.
-    #[inline]
-    pub(super) fn has_large_source_map(&self) -> bool {
-        self.has_large_source_map
-    }
-
-    /// Whether the IPv4 source of a packet is to be looked up: somebody asks, and it is not known to pass.
-    #[inline]
-    pub(super) fn doubts(&self, meta: &Meta, source: Ipv4Addr) -> bool {
-        let passes = match self.source_map(meta.interface) {
-            // `reverse_path::look_ahead` has been there.
-            Some(map) if self.has_large_source_map => map.contains_at(meta.source, source.to_bits()),
-            Some(map) => map.contains(source.to_bits()),
-            None => self.reverse_path(meta.interface) == ReversePath::Off,
-        };
-        // A host that has no address yet asks for one.
-        !passes && !source.is_unspecified()
     }
 
     /// Whether there are rules that come before the routes.

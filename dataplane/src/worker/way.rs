@@ -106,10 +106,7 @@ impl Way<'_> {
         owner::share_neighbor_messages(links, stats, batch);
         l2::input::run(table.link(), link, &mut turn, batch);
         probe.after(Stage::L2Input, n, batch);
-        let l3::input::Found { ours, doubted } = l3::input::run(table, net, &mut turn, batch);
-        if doubted {
-            l3::reverse_path::run(table, batch);
-        }
+        let ours = l3::input::run(table, net, &mut turn, batch);
         probe.after(Stage::L3Input, n, batch);
         // A router's batch is mostly in transit from end to end: what is for this host is not looked for where there is nothing.
         if ours {

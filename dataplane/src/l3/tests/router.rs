@@ -132,10 +132,7 @@ impl Router {
         l2::parse::run(table.link(), turn.stats, &mut batch);
         l2::bridge::receive(table.link(), link, turn, &mut batch);
         l2::input::run(table.link(), link, turn, &mut batch);
-        let found = l3::input::run(table, state, turn, &mut batch);
-        if found.doubted {
-            l3::reverse_path::run(table, &mut batch);
-        }
+        l3::input::run(table, state, turn, &mut batch);
         l3::local::run(table, state, link, turn, &mut batch);
         let mut sent = Vec::new();
         self.finish(&mut batch, &mut sent);
