@@ -2,10 +2,12 @@
 
 use super::{
     packets::{Nd, udp4_from, udp6_from},
-    router::{Router, peer_mac, spec},
+    router::{Router, our_mac, peer_mac, spec},
 };
 use crate::{
-    l3::{ReversePath, Route, Target},
+    l2::Link,
+    l3::{InterfaceSpec, ReversePath, Route, Target},
+    meta::{InterfaceId, PortId},
     verdict::DropReason,
 };
 
@@ -58,7 +60,7 @@ fn loose_wants_a_way_and_strict_this_way() {
         assert!(!NOWHERE.iter().any(|source| passes(&mut router, source)), "{reverse_path:?}");
         // Another interface does not ask.
         let mut packet = udp4_from("192.0.2.1", "10.77.12.2", 64, 20);
-        packet[..6].copy_from_slice(&super::router::our_mac(1).0);
+        packet[..6].copy_from_slice(&our_mac(1).0);
         assert_eq!(router.receive(1, &packet).len(), 1);
     }
 }
@@ -85,4 +87,32 @@ fn what_is_for_us_is_asked_too_and_whoever_has_no_address_is_not() {
         assert_eq!(router.receive(0, &ask.bytes()).len(), 1, "{source}");
     }
     assert_eq!(router.drops(DropReason::ReversePath), 1);
+}
+
+#[test]
+fn an_interface_that_there_is_no_map_for_has_each_source_looked_up() {
+    let mut spec = spec();
+    for at in 3..23 {
+        spec.interfaces.push(InterfaceSpec {
+            id: InterfaceId(at),
+            name: format!("port {at}"),
+            link: Link::of(PortId(at)),
+            mac: our_mac(at),
+            mtu: 1500,
+            v4: vec![format!("10.78.{at}.1/24").parse().unwrap()],
+            reverse_path: ReversePath::Strict,
+            ..InterfaceSpec::default()
+        });
+    }
+    let mut router = Router::new(spec);
+    assert_eq!(router.table.source_maps.iter().flatten().count(), 16);
+    for (at, has_map) in [(3, true), (22, false)] {
+        assert_eq!(router.table.source_maps[usize::from(at)].is_some(), has_map);
+        for (from, passes) in [(at, true), (at ^ 1, false)] {
+            let mut packet = udp4_from(&format!("10.78.{from}.9"), "10.77.12.2", 64, 20);
+            packet[..6].copy_from_slice(&our_mac(at).0);
+            assert_eq!(router.receive(at, &packet).len(), usize::from(passes), "{from} on {at}");
+        }
+    }
+    assert_eq!(router.drops(DropReason::ReversePath), 2);
 }
