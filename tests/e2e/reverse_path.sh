@@ -92,13 +92,21 @@ strict_asks_for_one_by_the_interface() {
   pass ON_LINK BEHIND_THE_CLIENT BEHIND_ONE_OF_TWO || return 1
   are_dropped AT_B2 NOWHERE IN_A_BLACKHOLE
 }
-# Also what is for the gateway itself: it would answer whoever is named as the sender.
+# Also what is for the gateway itself, and what has mistakes: it would answer whoever is named as the sender.
 the_gateway_is_no_reflector() {
   local before
   before=$(dropped reverse_path)
   ns client ping -q -c 3 -i 0.05 -W 0.1 -I "${AT_B2[0]}" 10.0.1.1 || true
   ns client ping -q -c 3 -i 0.05 -W 0.1 -I "${AT_B2[1]}" fd00:1::1 || true
-  expect 'dropped' "$(($(dropped reverse_path) - before))" 6
+  expect 'dropped' "$(($(dropped reverse_path) - before))" 6 || return 1
+  # An option that is longer than the header, in transit and for the gateway; a destination option that must be known and is not.
+  ns client "$PYTHON" -c "
+from scapy.all import IP, IPv6, IPOption, IPv6ExtHdrDestOpt, HBHOptUnknown, UDP, Ether, getmacbyip, sendp
+gateway = Ether(dst=getmacbyip('10.0.1.1'))
+sendp([gateway / IP(src='${AT_B2[0]}', dst=to, options=IPOption(bytes([7, 39, 4, 0]))) / UDP() for to in ('${TARGETS[0]}', '10.0.1.1')]
+      + [gateway / IPv6(src='${AT_B2[1]}', dst='fd00:1::1') / IPv6ExtHdrDestOpt(options=[HBHOptUnknown(otype=0xbf, optdata=b'four')]) / UDP()],
+      iface='eth0', verbose=0)" || return 1
+  expect 'dropped, with mistakes' "$(($(dropped reverse_path) - before))" 9
 }
 other_interfaces_are_not_asked() {
   ns b1 ip address add 10.99.0.6/32 dev lo

@@ -57,6 +57,7 @@ fn with_options<const SOURCES: bool>(
     match option::check(options) {
         Ok(()) => verdict,
         Err(option::Fault::SourceRoute) => Verdict::Drop(DropReason::IpSourceRoute),
+        Err(option::Fault::Malformed { .. }) if asker.refuses(frame, meta) => Verdict::Drop(DropReason::ReversePath),
         Err(option::Fault::Malformed { pointer }) => {
             let problem = Complaint::Problem { code: 0, pointer: pointer.into(), even_to_groups: false };
             icmp::complain(asker.table(), state, turn, frame, meta, problem);

@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv6Addr};
 
 use super::{
-    State, Table, Vrf,
+    State, Vrf,
     addresses::Kind,
     extension,
     icmp::{self, Unreachable},
@@ -58,19 +58,20 @@ pub(super) fn judge<const SOURCES: bool>(
     {
         return Verdict::Continue;
     }
-    unusual(asker.table(), state, turn, frame, meta, (source, destination))
+    unusual(asker, state, turn, frame, meta, (source, destination))
 }
 
 /// What is to us or pretends to be from us, came to all stations on the link, or has an address of a special kind.
 #[inline(never)]
 fn unusual(
-    table: &Table,
+    asker: &Asker<'_>,
     state: &mut State,
     turn: &mut Turn<'_>,
     frame: &mut Frame,
     meta: &mut Meta,
     (source, destination): (Ipv6Addr, Ipv6Addr),
 ) -> Verdict {
+    let table = asker.table();
     // Only a host that checks its address has none (RFC 4862 §5.4.2), and it speaks to a multicast group.
     let nobody = source.is_unspecified() && destination.is_multicast();
     if (is_martian_v6(source) && !nobody) || is_martian_v6(destination) || source.is_multicast() {
@@ -107,6 +108,7 @@ fn unusual(
         }
         return match extension::walk(frame, meta) {
             Ok(_) => Verdict::Deliver,
+            Err(_) if asker.refuses(frame, meta) => Verdict::Drop(DropReason::ReversePath),
             Err(fault) => {
                 icmp::parameter_problem(table, state, turn, frame, meta, fault);
                 Verdict::Drop(DropReason::Ipv6BadExtension)

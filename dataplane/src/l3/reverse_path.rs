@@ -4,19 +4,21 @@
 //! any hop of several will do. A default route is a way like another, as in Linux. A blackhole is none, so that one for a source drops
 //! what comes from it (RFC 5635). What fails is dropped in silence: whoever is told is not who sent it.
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use arrayvec::ArrayVec;
 
 use super::{
     Table, Vrf,
     fib4::{Group4, Slot4},
+    input::addresses_of,
     route::{self, Lookups},
     sources::SourceMap,
-    table::Action,
+    table::{Action, NO_ROUTE},
 };
 use crate::{
     batch::{BATCH, Batch, Slot},
+    frame::Frame,
     meta::{Flags, InterfaceId, Meta, Network, VrfId},
     verdict::{DropReason, Verdict},
 };
@@ -84,6 +86,19 @@ impl<'t> Asker<'t> {
     pub(super) fn ask_v6(&mut self, meta: &mut Meta) {
         self.map(meta.interface);
         self.note(meta);
+    }
+
+    /// Whether a packet comes from where its source is not: for those whose sender would be told something before [`run`] is.
+    #[cold]
+    pub(super) fn refuses(&self, frame: &Frame, meta: &Meta) -> bool {
+        let vrf = self.table.vrf(meta.vrf);
+        let packet = frame.data().get(usize::from(meta.l3)..).unwrap_or_default();
+        let next_hop = match addresses_of(packet) {
+            Some((IpAddr::V4(source), _)) => vrf.fib4.lookup(source.to_bits()),
+            Some((IpAddr::V6(source), _)) => vrf.fib6.lookup(source.to_bits()),
+            None => NO_ROUTE,
+        };
+        meta.flags.contains(Flags::SOURCE_ASKED) && !passes(self.table, meta.interface, next_hop)
     }
 
     #[inline]
@@ -188,12 +203,18 @@ fn source6(slot: &Slot) -> u128 {
 /// Judges a packet by the next hop of its source.
 #[inline(always)]
 fn judge(table: &Table, slot: &mut Slot, next_hop: u32) {
-    let (hop, interface) = (table.next_hop(next_hop), slot.meta.interface);
-    let strict = table.reverse_path(interface) == ReversePath::Strict;
-    let usual = hop.action == Action::Forward && (!strict || hop.interface == interface);
-    if !usual && !lies_there(table, next_hop, strict.then_some(interface)) {
+    if !passes(table, slot.meta.interface, next_hop) {
         slot.verdict = Verdict::Drop(DropReason::ReversePath);
     }
+}
+
+/// Whether a source that this next hop leads to may come in by an interface.
+#[inline(always)]
+fn passes(table: &Table, interface: InterfaceId, next_hop: u32) -> bool {
+    let hop = table.next_hop(next_hop);
+    let strict = table.reverse_path(interface) == ReversePath::Strict;
+    let usual = hop.action == Action::Forward && (!strict || hop.interface == interface);
+    usual || lies_there(table, next_hop, strict.then_some(interface))
 }
 
 /// Whether packets for a next hop go out, and `by` that interface if one is given.

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     io::MacAddr,
     l2::{Bridge, Link, Tags, tag},
-    l3::Spec,
+    l3::{ReversePath, Spec},
     meta::{InterfaceId, PortId},
     verdict::DropReason,
 };
@@ -112,6 +112,24 @@ fn addresses_that_somebody_makes_up_fill_no_more_than_the_limit() {
     }
     assert_eq!((router.stats.bridge_stations.value(), router.stats.bridge_refused.value()), (8, 192));
     assert_eq!(receive(&mut router, 1, &frame(station(3), station(251))), on(&[0], &frame(station(3), station(251))));
+}
+
+#[test]
+fn a_bridge_asks_where_the_sources_of_what_it_routes_lie() {
+    let mut spec = bridged();
+    spec.interfaces[4].reverse_path = ReversePath::Strict;
+    for (source, passes) in [("10.77.20.5", true), ("10.77.13.5", false), ("10.99.0.1", false)] {
+        for member in 0..3 {
+            let mut router = Router::new(spec.clone());
+            let mut packet = udp4_from(source, "10.77.20.1", 64, 20);
+            (packet[..6].copy_from_slice(&OWN.0), packet[6..12].copy_from_slice(&station(1).0));
+            let before = router.drops(DropReason::ReversePath);
+            let answered = !receive(&mut router, member, &packet).is_empty();
+            let refused = router.drops(DropReason::ReversePath) - before;
+            // The answer begins with the question for the sender's hardware address.
+            assert_eq!((answered, refused), (passes, u64::from(!passes)), "{source}, {member}");
+        }
+    }
 }
 
 #[test]

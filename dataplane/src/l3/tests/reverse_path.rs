@@ -1,12 +1,12 @@
 //! Sources that lie elsewhere (RFC 3704).
 
 use super::{
-    packets::{Nd, udp4_from, udp6_from},
+    packets::{Nd, udp4_from, udp6_from, with_extensions, with_options},
     router::{Router, our_mac, peer_mac, spec},
 };
 use crate::{
-    l2::Link,
-    l3::{InterfaceSpec, ReversePath, Route, Target},
+    l2::{Link, Tags, tag},
+    l3::{InterfaceSpec, ReversePath, Route, Target, VrfSpec},
     meta::{InterfaceId, PortId},
     verdict::DropReason,
 };
@@ -87,6 +87,82 @@ fn what_is_for_us_is_asked_too_and_whoever_has_no_address_is_not() {
         assert_eq!(router.receive(0, &ask.bytes()).len(), 1, "{source}");
     }
     assert_eq!(router.drops(DropReason::ReversePath), 1);
+}
+
+/// One port, of whose VLANs one asks strictly, one is in another domain and asks loosely, and one there asks nothing.
+#[test]
+fn each_packet_of_a_batch_is_asked_as_its_interface_wants() {
+    let mut spec = spec();
+    let modes = [(10, ReversePath::Strict), (20, ReversePath::Loose), (30, ReversePath::Off)];
+    for (id, (vlan, reverse_path)) in (3..).zip(modes) {
+        spec.interfaces.push(InterfaceSpec {
+            id: InterfaceId(id),
+            name: format!("vlan {vlan}"),
+            link: Link::Port { port: PortId(0), tags: Tags::one(tag::CUSTOMER, vlan) },
+            mac: our_mac(0),
+            mtu: 1500,
+            v4: vec![format!("10.79.{vlan}.1/24").parse().unwrap()],
+            v6: vec![format!("fd79:{vlan}::1/64").parse().unwrap()],
+            reverse_path,
+            ..InterfaceSpec::default()
+        });
+    }
+    let onward = |to: &str, gateway: &str| Route {
+        to: to.parse().unwrap(),
+        target: Target::Via { gateway: gateway.parse().unwrap(), interface: Some(InterfaceId(2)) },
+    };
+    let routes = vec![onward("10.77.12.0/24", "10.77.12.2"), onward("fd77:12::/64", "fd77:12::2")];
+    let red = VrfSpec { name: "red".to_owned(), interfaces: vec![InterfaceId(4), InterfaceId(5)], routes };
+    spec.vrfs = vec![red];
+    let mut router = Router::new(spec);
+    // By VLAN: on the link, on a link of the same domain, on one of the other domain.
+    let cases = [
+        (10, "10", true),
+        (10, "20", false),
+        (20, "20", true),
+        (20, "30", true),
+        (20, "10", false),
+        (30, "30", true),
+        (30, "10", true),
+    ];
+    let (mut packets, mut expected) = (Vec::new(), Vec::new());
+    for length in 0..64 {
+        let (vlan, from, passes) = cases[length * 5 % cases.len()];
+        let packet = match length % 2 {
+            0 => udp4_from(&format!("10.79.{from}.9"), "10.77.12.2", 64, length),
+            _ => udp6_from(&format!("fd79:{from}::9"), "fd77:12::2", 64, length),
+        };
+        packets.push([&packet[..12], Tags::one(tag::CUSTOMER, vlan).as_bytes(), &packet[12..]].concat());
+        expected.extend(passes.then_some(packet.len()));
+    }
+    let packets: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
+    let sent: Vec<usize> = router.receive_all(0, &packets).iter().map(|(_, packet)| packet.len()).collect();
+    assert_eq!(sent, expected);
+    assert_eq!(router.drops(DropReason::ReversePath), (64 - expected.len()) as u64);
+}
+
+#[test]
+fn nobody_is_told_of_a_mistake_in_a_packet_that_is_not_his() {
+    for (reverse_path, source4, source6, told) in [
+        (ReversePath::Strict, "10.200.1.1", "fd00:200::1", false),
+        (ReversePath::Strict, "10.201.1.1", "fd00:201::1", true),
+        (ReversePath::Loose, "10.66.1.1", "2001:db8::1", false),
+        (ReversePath::Loose, "10.200.1.1", "fd00:200::1", true),
+    ] {
+        let mut router = asking(reverse_path);
+        // An option that is longer than the header, in transit and for us; a destination option that is unknown and must be known.
+        let mistakes = [
+            with_options(&udp4_from(source4, "10.77.12.2", 64, 20), &[7, 39, 4, 0]),
+            with_options(&udp4_from(source4, "10.77.10.1", 64, 20), &[7, 39, 4, 0]),
+            with_extensions(&udp6_from(source6, "fd77:10::1", 64, 20), 60, &[17, 0, 0xbf, 4, 0, 0, 0, 0]),
+        ];
+        for (at, packet) in mistakes.iter().enumerate() {
+            assert_eq!(router.receive(0, packet).len(), usize::from(told), "{reverse_path:?}, {source4}, mistake {at}");
+        }
+        let refused = router.drops(DropReason::ReversePath);
+        let named = router.drops(DropReason::IpBadOption) + router.drops(DropReason::Ipv6BadExtension);
+        assert_eq!((refused, named), if told { (0, 3) } else { (3, 0) }, "{reverse_path:?}");
+    }
 }
 
 #[test]
