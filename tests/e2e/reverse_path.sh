@@ -103,7 +103,7 @@ the_gateway_is_no_reflector() {
   ns client "$PYTHON" -c "
 from scapy.all import IP, IPv6, IPOption, IPv6ExtHdrDestOpt, HBHOptUnknown, UDP, Ether, getmacbyip, sendp
 gateway = Ether(dst=getmacbyip('10.0.1.1'))
-sendp([gateway / IP(src='${AT_B2[0]}', dst=to, options=IPOption(bytes([7, 39, 4, 0]))) / UDP() for to in ('${TARGETS[0]}', '10.0.1.1')]
+sendp([gateway / IP(src='${AT_B2[0]}', dst=to, options=[IPOption(option=7, length=39, value=b'\x04\x00')]) / UDP() for to in ('${TARGETS[0]}', '10.0.1.1')]
       + [gateway / IPv6(src='${AT_B2[1]}', dst='fd00:1::1') / IPv6ExtHdrDestOpt(options=[HBHOptUnknown(otype=0xbf, optdata=b'four')]) / UDP()],
       iface='eth0', verbose=0)" || return 1
   expect 'dropped, with mistakes' "$(($(dropped reverse_path) - before))" 9

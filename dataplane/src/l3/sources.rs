@@ -1,4 +1,4 @@
-//! IPv4 sources that pass the check of the reverse path, a bit for each /24: the answer for nearly every packet, in 2 MiB at most.
+//! IPv4 sources that pass the check of the reverse path, a bit for each /24: the answer for nearly every packet, in 2 MiB a version at most.
 //!
 //! To look a source up in DIR-24-8 is to read a second line for each packet that no cache holds, which costs more than all else of the
 //! check. A bit is 32 times smaller than what it stands for. It is set where every one of the 256 addresses passes; where it is not,
