@@ -122,7 +122,7 @@ fn a_bridge_asks_where_the_sources_of_what_it_routes_lie() {
         for member in 0..3 {
             let mut router = Router::new(spec.clone());
             let mut packet = udp4_from(source, "10.77.20.1", 64, 20);
-            (packet[..6].copy_from_slice(&OWN.0), packet[6..12].copy_from_slice(&station(1).0));
+            packet[..12].copy_from_slice(&[OWN.0, station(1).0].concat());
             let before = router.drops(DropReason::ReversePath);
             let answered = !receive(&mut router, member, &packet).is_empty();
             let refused = router.drops(DropReason::ReversePath) - before;
