@@ -276,8 +276,10 @@ pub(super) fn target(keys: &TargetKeys, from: &Place<'_>, cx: &mut Checker<'_>) 
     }
     let interface = from.named(&keys.interface, cx);
     if let Some(list) = keys.via.ok() {
+        let alone = list.value.0.len() == 1;
         let hop = |via: &At<IpAddr>, cx: &mut Checker<'_>| {
-            Some(NextHop { via: Some(via.value), interface: leads(via, interface.clone(), from, cx)?, weight: 1 })
+            let interface = leads(via, interface.clone(), alone, from, cx)?;
+            Some(NextHop { via: Some(via.value), interface, weight: 1 })
         };
         bounds(&list.value.0, list.span, kind, cx);
         let hops: Vec<_> = list.value.0.iter().map(|via| hop(via, cx)).collect();
@@ -306,7 +308,7 @@ fn listed(item: &At<RouteHop>, from: &Place<'_>, cx: &mut Checker<'_>) -> Option
     let interface = from.named(&item.interface, cx);
     let weight = item.weight.to();
     if let Some(via) = item.via.ok() {
-        return Some(NextHop { via: Some(via.value), interface: leads(via, interface, from, cx)?, weight });
+        return Some(NextHop { via: Some(via.value), interface: leads(via, interface, true, from, cx)?, weight });
     }
     if item.via.is_absent() && item.interface.is_absent() && !cx.broken(item.span) {
         let missing = Diagnostic::error(Code::MissingKey, item.span, "the next hop leads nowhere");
@@ -330,10 +332,12 @@ fn all<T>(hops: Vec<Option<NextHop>>, list: &List<T>, cx: &mut Checker<'_>) -> O
     hops.filter(|hops| !hops.is_empty()).map(RouteTarget::NextHops)
 }
 
-/// The interface by which a router is reached. `interface` is what the file says, if it could be resolved.
+/// The interface by which a router is reached. `interface` is what the file says, if it could be resolved; the router is `alone` if
+/// nothing else has to be reached by that.
 fn leads(
     via: &At<IpAddr>,
     interface: Option<Option<Reference>>,
+    alone: bool,
     from: &Place<'_>,
     cx: &mut Checker<'_>,
 ) -> Option<Reference> {
@@ -358,16 +362,32 @@ fn leads(
         (None, Some(interface)) => Some(interface.clone()),
         (None, None) => {
             if network.complete && **domain != Domain::Unknown {
-                let message = format!("{} is in no interface's subnet", via.value);
-                let help = match via.value {
-                    IpAddr::V6(address) if address.is_unicast_link_local() => {
-                        "every link has such addresses: add the `interface` that leads there".to_owned()
-                    }
-                    _ => network.subnets(domain),
-                };
-                cx.push(Diagnostic::error(Code::Unreachable, via.span, message).help(help));
+                cx.push(off_link(via, alone, from));
             }
             None
         }
     }
+}
+
+/// A router that is in no subnet of the domain, and no interface is named: one of another domain's may be meant.
+fn off_link(via: &At<IpAddr>, alone: bool, from: &Place<'_>) -> Diagnostic {
+    let Place { domain, network, .. } = from;
+    let wrong = |message: String| Diagnostic::error(Code::Unreachable, via.span, message);
+    let nowhere = || wrong(format!("{} is in no interface's subnet", via.value));
+    if matches!(via.value, IpAddr::V6(address) if address.is_unicast_link_local()) {
+        return nowhere().help("every link has such addresses: add the `interface` that leads there");
+    }
+    let Some((there, span)) = network.interface_beyond(domain, via.value) else {
+        return nowhere().help(network.subnets(domain));
+    };
+    let (name, its) = (&there.name.0, network.domain(there));
+    if let Some(wrong) = network.no_neighbor(its, via) {
+        return wrong;
+    }
+    let message = format!("{} is in the subnet of `{name}`, which is in {its}", via.value);
+    let help = match alone {
+        true => format!("add `interface = \"{name}\"`"),
+        false => format!("write `next_hops`, this one with `interface = \"{name}\"`"),
+    };
+    wrong(message).related(span, "its address").help(format!("{help} to leave {domain} by it"))
 }

@@ -1,6 +1,7 @@
 //! Which addresses are ours, which are near, and how the rest is reached: addresses, `[[neighbor]]`.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -31,6 +32,17 @@ impl Domain {
             Optional::Bad(_) => Self::Unknown,
             Optional::Given(name) if name.0 == MAIN => Self::Main,
             Optional::Given(name) => names.vrfs.resolve(name, cx).map_or(Self::Unknown, Self::Vrf),
+        }
+    }
+}
+
+/// As prose names it.
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Main => f.write_str("the main routing domain"),
+            Self::Vrf(vrf) => write!(f, "the VRF `{}`", vrf.name.0),
+            Self::Unknown => f.write_str("a routing domain that there is not"),
         }
     }
 }
@@ -139,6 +151,13 @@ impl Network {
         inside.max_by_key(|subnet| subnet.address.prefix_len()).map(|subnet| &subnet.interface)
     }
 
+    /// An interface of another domain in whose subnet `address` is, and where the file says so.
+    pub(super) fn interface_beyond(&self, domain: &Domain, address: IpAddr) -> Option<(&Reference, Span)> {
+        let beyond = self.subnets.iter().filter(|subnet| self.domain(&subnet.interface) != domain);
+        let near = beyond.filter(|subnet| subnet.address.contains(&address));
+        near.max_by_key(|subnet| subnet.address.prefix_len()).map(|subnet| (&subnet.interface, subnet.span))
+    }
+
     /// Our addresses in the main domain, for help.
     pub(super) fn addresses(&self) -> String {
         let all: Vec<String> = self
@@ -196,14 +215,15 @@ impl Network {
         }
     }
 
-    /// The subnets of a domain, for help.
+    /// The subnets of a domain, for help: what has other stations, so none of a loopback.
     pub(super) fn subnets(&self, domain: &Domain) -> String {
         let all: Vec<String> = self
             .inside(domain)
+            .filter(|subnet| !self.is_loopback(&subnet.interface))
             .map(|subnet| format!("{} ({})", subnet.address.trunc(), subnet.interface.name.0))
             .collect();
         if all.is_empty() {
-            "no interface has an address".to_owned()
+            format!("no interface in {domain} has a subnet")
         } else {
             format!("the subnets are: {}", all.join(", "))
         }

@@ -157,12 +157,10 @@ fn outside(interface: &Reference, span: Span, domain: &Domain, network: &Network
     if its == domain || *its == Domain::Unknown || *domain == Domain::Unknown {
         return;
     }
-    let (message, help) = match its {
-        Domain::Vrf(vrf) => (
-            format!("`{}` is in the VRF `{}`", interface.name.0, vrf.name.0),
-            format!("write `vrf = \"{}\"`", vrf.name.0),
-        ),
-        _ => (format!("`{}` is in the main routing domain", interface.name.0), "leave out `vrf`".to_owned()),
+    let message = format!("`{}` is in {its}", interface.name.0);
+    let help = match its {
+        Domain::Vrf(vrf) => format!("write `vrf = \"{}\"`", vrf.name.0),
+        _ => "leave out `vrf`".to_owned(),
     };
     cx.push(Diagnostic::error(Code::Conflict, span, message).help(format!("{help}: a rule is for one domain")));
 }
