@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use tidegate_ctrl::config::{self, Surroundings};
+use tidegate_ctrl::diagnostic::Source;
+
 #[test]
 fn the_manual_is_current() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
-    let manual = tidegate_ctrl::config::manual();
+    let manual = config::manual();
     if std::env::var_os("TIDEGATE_WRITE_MANUAL").is_some() {
         std::fs::write(&path, &manual).expect("writable");
     }
@@ -15,6 +18,24 @@ fn the_manual_is_current() {
         written == manual,
         "docs/configuration.md is outdated (first at line {line:?}): TIDEGATE_WRITE_MANUAL=1 writes it"
     );
+}
+
+/// What stands under a heading is all that the table takes, and is taken.
+#[test]
+fn a_loopback_has_the_keys_that_the_manual_lists() {
+    let manual = config::manual();
+    let section = manual.split("\n## ").find(|section| section.starts_with("`[[loopback]]`")).expect("a section");
+    let listed: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix("- `")?.split('`').next()).collect();
+    assert_eq!(listed, ["addresses", "name", "vrf"]);
+    let all = "[[vrf]]\nname = \"red\"\n[[loopback]]\nname = \"lo\"\naddresses = [\"10.0.0.1/32\"]\nvrf = \"red\"\n";
+    let port = "[[port]]\nname = \"lan\"\ndriver = \"memory\"\n";
+    let of_a_link = ["mtu = 1500", "host = \"a\"", "announce = true", "reverse_path = \"off\"", "tcp_mss = \"off\""];
+    for (line, errors) in [("", 0)].into_iter().chain(of_a_link.map(|line| (line, 1))) {
+        let source = Source::new("lo.toml", [port, all, line].concat());
+        let now = std::time::SystemTime::UNIX_EPOCH;
+        let surroundings = Surroundings { directory: Path::new("."), files: None, now, dpdk: false };
+        assert_eq!(config::check(source, &surroundings).report.errors(), errors, "{line}");
+    }
 }
 
 /// The tables of `docs/operations.md`, each between two markers.

@@ -106,8 +106,8 @@ fn interface(inputs: &Inputs, id: InterfaceId, interface: &model::Interface) -> 
     }
     let tentative = inputs.tentative.addresses.iter().filter(|(name, _)| *name == interface.name);
     let presence = Presence {
-        announce: interface.announce && interface.link != Link::Loopback,
-        probe: interface.duplicate_detection != DuplicateDetection::Off && interface.link != Link::Loopback,
+        announce: interface.announce,
+        probe: interface.duplicate_detection != DuplicateDetection::Off,
         tentative: tentative.map(|(_, address)| *address).collect(),
         attempt: inputs.tentative.attempt,
     };

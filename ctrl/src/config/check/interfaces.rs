@@ -4,23 +4,39 @@ use super::network::Domain;
 use super::ports::{device_name, mtu_of};
 use super::{Checker, Names, advertisements, bridges, vlans};
 use crate::config::model::{self, Link};
-use crate::config::raw::{Capture, InterfaceKeys, Raw};
-use crate::config::scalar::Name;
-use crate::config::slot::{At, Required};
+use crate::config::raw::{Capture, DuplicateDetection, InterfaceKeys, Loopback, Raw, ReversePath};
+use crate::config::scalar::{InterfaceAddress, Name};
+use crate::config::segment::SegmentLimit;
+use crate::config::slot::{At, List, Optional, Required};
 use crate::diagnostic::{Code, Diagnostic};
 
 /// Packets per second and core for the kernel, unless the file says otherwise: some megabytes per second for an operator's
 /// session, a routing daemon's full table in a minute, and a few percent of a core for a flood.
 const DEFAULT_HOST_LIMIT: u32 = 20_000;
 
+/// What every interface has, on a link or not.
+pub(super) struct Addressed<'r> {
+    pub(super) name: &'r Required<Name>,
+    pub(super) addresses: &'r At<List<InterfaceAddress>>,
+    pub(super) vrf: &'r Optional<Name>,
+}
+
 impl Raw {
-    /// Everything that is an interface, in the order of its numbers: ports first, each with the index of its port.
-    pub(super) fn interfaces(&self) -> impl Iterator<Item = (&Required<Name>, &InterfaceKeys)> {
+    /// Everything that is an interface, in the order of its numbers: ports first, each with the index of its port; loopbacks last.
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = Addressed<'_>> {
+        let linked = self.linked().map(|(name, keys)| Addressed { name, addresses: &keys.addresses, vrf: &keys.vrf });
+        linked.chain(self.loopback.0.iter().map(|loopback| {
+            let Loopback { name, addresses, vrf, .. } = &loopback.value;
+            Addressed { name, addresses, vrf }
+        }))
+    }
+
+    /// Those that are on a link: all but the loopbacks.
+    pub(super) fn linked(&self) -> impl Iterator<Item = (&Required<Name>, &InterfaceKeys)> {
         let ports = self.port.0.iter().map(|port| (&port.name, &port.ip));
         let vlans = self.vlan.0.iter().map(|vlan| (&vlan.name, &vlan.ip));
         let bridges = self.bridge.0.iter().map(|bridge| (&bridge.name, &bridge.ip));
-        let loopbacks = self.loopback.0.iter().map(|loopback| (&loopback.name, &loopback.ip));
-        ports.chain(vlans).chain(bridges).chain(loopbacks)
+        ports.chain(vlans).chain(bridges)
     }
 }
 
@@ -39,10 +55,7 @@ pub(super) fn check(raw: &Raw, domains: &[Domain], names: &Names, cx: &mut Check
     for (bridge, link) in raw.bridge.0.iter().zip(links) {
         interfaces.extend(interface(&bridge.name, &bridge.ip, link, None, cx));
     }
-    for loopback in &raw.loopback.0 {
-        without_link(&loopback.ip, cx);
-        interfaces.extend(interface(&loopback.name, &loopback.ip, Some((Link::Loopback, LOOPBACK_MTU)), None, cx));
-    }
+    interfaces.extend(raw.loopback.0.iter().filter_map(|loopback| without_link(loopback, cx)));
     // Only of a good file is every interface there, and only of that a place in the list means anything.
     for (interface, domain) in interfaces.iter_mut().zip(domains) {
         interface.vrf = if let Domain::Vrf(vrf) = domain { Some(vrf.clone()) } else { None };
@@ -53,33 +66,33 @@ pub(super) fn check(raw: &Raw, domains: &[Domain], names: &Names, cx: &mut Check
 /// Nothing is sent there: as long as can be.
 const LOOPBACK_MTU: u16 = 65_000;
 
-/// A loopback has addresses of its own and nothing else: what speaks to a link needs one.
-fn without_link(keys: &InterfaceKeys, cx: &mut Checker<'_>) {
-    let of_a_link = [
-        ("mtu", keys.mtu.span()),
-        ("host", keys.host.span()),
-        ("host_limit", keys.host_limit.span()),
-        ("announce", keys.announce.given.then_some(keys.announce.span)),
-        ("duplicate_detection", keys.duplicate_detection.given.then_some(keys.duplicate_detection.span)),
-        ("tcp_mss", keys.tcp_mss.given.then_some(keys.tcp_mss.span)),
-        ("reverse_path", keys.reverse_path.given.then_some(keys.reverse_path.span)),
-        ("router_advertisements", keys.router_advertisements.ok().map(|raw| raw.head)),
-    ];
-    for (key, span) in of_a_link.into_iter().filter_map(|(key, span)| Some((key, span?))) {
-        let message = format!("a loopback is on no link and has no `{key}`");
-        cx.push(Diagnostic::error(Code::NotApplicable, span, message).help("it has `addresses` and `vrf`"));
-    }
-    for address in
-        keys.addresses.iter().filter(|address| address.value.0.prefix_len() < address.value.0.max_prefix_len())
-    {
+/// A loopback: addresses without a link, on which there could be others.
+fn without_link(raw: &Loopback, cx: &mut Checker<'_>) -> Option<model::Interface> {
+    for address in raw.addresses.iter() {
         let net = address.value.0;
+        if net.prefix_len() == net.max_prefix_len() {
+            continue;
+        }
         let message = format!("{net} would be a subnet, and there is no link with other stations");
         let help = format!("write `\"{}/{}\"`", net.addr(), net.max_prefix_len());
         cx.push(Diagnostic::error(Code::InvalidValue, address.span, message).help(help));
     }
+    Some(model::Interface {
+        name: raw.name.ok()?.value.clone(),
+        link: Link::Loopback,
+        vrf: None,
+        mtu: LOOPBACK_MTU,
+        addresses: raw.addresses.iter().map(|address| address.value).collect(),
+        host: None,
+        announce: false,
+        duplicate_detection: DuplicateDetection::Off,
+        reverse_path: ReversePath::Off,
+        tcp_mss: SegmentLimit::Off,
+        router_advertisements: None,
+    })
 }
 
-/// An interface with the keys that all have; `None` without a name or a link.
+/// An interface on a link; `None` without a name or a link.
 fn interface(
     name: &Required<Name>,
     keys: &InterfaceKeys,

@@ -38,7 +38,7 @@ impl Raw {
     ) -> (Option<Config>, Certs, Vec<Diagnostic>) {
         let mut cx = Checker { surroundings, diagnostics: found, certs: Certs::default() };
         let names = Names {
-            interfaces: cx.names("interface", self.interfaces().map(|(name, _)| name)),
+            interfaces: cx.names("interface", self.interfaces().map(|interface| interface.name)),
             vrfs: cx.names("vrf", self.vrf.0.iter().map(|vrf| &vrf.name)),
             listeners: cx.names("listener", self.listener.0.iter().map(|listener| &listener.name)),
             clusters: cx.names("cluster", self.cluster.0.iter().map(|cluster| &cluster.name)),

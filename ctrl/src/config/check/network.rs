@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use tidegate_dataplane::l3::is_host;
 
-use super::{Checker, Names, forwarding::Routes};
+use super::{Checker, Names, forwarding::Routes, interfaces::Addressed};
 use crate::config::model::{self, MAIN, Reference};
 use crate::config::raw::{Neighbor, Raw};
 use crate::config::scalar::Name;
@@ -53,8 +53,8 @@ pub(super) fn domains(raw: &Raw, names: &Names, cx: &mut Checker<'_>) -> Vec<Dom
         let message = "`main` is the domain of everything that names none";
         cx.push(Diagnostic::error(Code::Duplicate, name.span, message).help("give it another name"));
     }
-    let domains: Vec<Domain> = raw.interfaces().map(|(_, keys)| Domain::of(&keys.vrf, names, cx)).collect();
-    for ((_, keys), domain) in raw.interfaces().zip(&domains) {
+    let domains: Vec<Domain> = raw.interfaces().map(|interface| Domain::of(interface.vrf, names, cx)).collect();
+    for ((_, keys), domain) in raw.linked().zip(&domains) {
         let Domain::Vrf(vrf) = domain else { continue };
         let tableless = raw.vrf.0.get(vrf.index).filter(|vrf| vrf.kernel_table.is_absent());
         if let (Some(host), Some(name)) = (keys.host.span(), tableless.and_then(|vrf| vrf.name.ok())) {
@@ -106,11 +106,11 @@ impl Network {
         let misspelt =
             |d: &Diagnostic| d.code == Code::UnknownKey && d.help.iter().any(|help| help.contains("`addresses`"));
         let mut complete = !cx.diagnostics.iter().any(misspelt);
-        for (index, (name, keys)) in raw.interfaces().enumerate() {
+        for (index, Addressed { name, addresses, .. }) in raw.interfaces().enumerate() {
             complete &= domains[index] != Domain::Unknown;
-            complete &= !(keys.addresses.given && cx.broken(keys.addresses.span));
+            complete &= !(addresses.given && cx.broken(addresses.span));
             let name = name.ok().map_or_else(|| Name(format!("interface {}", index + 1)), |name| name.value.clone());
-            subnets.extend(keys.addresses.iter().map(|address| Subnet {
+            subnets.extend(addresses.iter().map(|address| Subnet {
                 interface: Reference { index, name: name.clone() },
                 address: address.value.0,
                 span: address.span,

@@ -58,7 +58,7 @@ pub(super) fn check(raw: &Raw, cx: &mut Checker<'_>) -> Vec<model::Port> {
             });
         }
     }
-    for (_, keys) in raw.interfaces().skip(raw.port.0.len()) {
+    for (_, keys) in raw.linked().skip(raw.port.0.len()) {
         own(keys.host.ok(), &mut interfaces, cx);
     }
     ports

@@ -78,11 +78,19 @@ pub(super) fn dpdk(raw: &Dpdk, ports: &[At<Port>], cx: &mut Checker<'_>) -> mode
     model::Dpdk { eal_args: raw.eal_args.value.clone() }
 }
 
+/// The kernel's table `local` (`RT_TABLE_LOCAL` of rtnetlink).
+const LOCAL_TABLE: u32 = 255;
+
 pub(super) fn kernel_routes(file: &Raw, cx: &mut Checker<'_>) -> model::KernelRoutes {
     let raw = &file.kernel_routes;
-    if raw.given && raw.enabled.value && file.interfaces().all(|(_, keys)| keys.host.is_absent()) {
+    if raw.given && raw.enabled.value && file.linked().all(|(_, keys)| keys.host.is_absent()) {
         let nothing = "no interface has `host`: there is no route to learn";
         cx.push(Diagnostic::warning(Code::Unused, raw.span, nothing));
+    }
+    for table in raw.tables.iter().filter(|table| table.to::<u32>() == LOCAL_TABLE) {
+        let message = "no daemon's routes are in table 255: it has the kernel's own addresses and broadcasts";
+        let unused = Diagnostic::warning(Code::Unused, table.span, message);
+        cx.push(unused.help("name the table that the daemon puts its routes in; 254 is the main table"));
     }
     model::KernelRoutes {
         vrfs: vrf_tables(file, cx),
@@ -104,6 +112,11 @@ fn vrf_tables(file: &Raw, cx: &mut Checker<'_>) -> Vec<model::VrfTable> {
     for vrf in &file.vrf.0 {
         let Some(name) = vrf.name.ok() else { continue };
         let table = vrf.kernel_table.ok();
+        if let Some(table) = table.filter(|table| table.to::<u32>() == LOCAL_TABLE) {
+            let message = "the kernel's table 255 has its own addresses and broadcasts, and is no domain's";
+            let local = Diagnostic::error(Code::Conflict, table.span, message);
+            cx.push(local.help("write the number that the VRF device has: one of 1 to 252, or more than 255"));
+        }
         let taken = table.and_then(|table| of.insert(table.to(), (Some(table.span), format!("`{}`", name.0))));
         if let (Some(table), Some((first, domain))) = (table, taken) {
             let message = format!("the kernel's table {} is that of {domain} already", table.to::<u32>());

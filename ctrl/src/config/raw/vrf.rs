@@ -1,8 +1,7 @@
 //! `[[vrf]]` and `[[loopback]]`: routing domains, and addresses that are on no link.
 
-use super::interface::InterfaceKeys;
-use crate::config::scalar::{Int, Name};
-use crate::config::slot::{Optional, Required};
+use crate::config::scalar::{Int, InterfaceAddress, Name};
+use crate::config::slot::{At, List, Optional, Required};
 use crate::config::table::table;
 
 table! {
@@ -26,10 +25,13 @@ table! {
     /// Addresses of the gateway that are on no link: they stay when a port goes, and are answered for whichever interface of their
     /// domain a packet comes in by. Others need routes to them. A listener may have one; no packet that the gateway sends of its own
     /// accord is from one. The kernel has them too if an interface of the domain has `host`: a routing daemon's sessions may be from
-    /// one. Of the keys of interfaces it has `addresses` (of /32 and /128) and `vrf`; the check refuses the others.
+    /// one.
     pub struct Loopback("[[loopback]]") {
         /// Name in other tables and in `show`; unique among interfaces.
         name: Required<Name>;
-        ..ip: InterfaceKeys;
+        /// The addresses, each with the prefix length of a single one: /32, or /128 for IPv6.
+        addresses: At<List<InterfaceAddress>> = Vec::new(), "[]";
+        /// The routing domain they belong to, by the name of a `[[vrf]]`. Without it, the main one.
+        vrf: Optional<Name>;
     }
 }
