@@ -210,27 +210,19 @@ impl<'a> Parser<'a> {
             }
             return Ok(());
         }
-        match prefix(word.text) {
-            Some(net) => self.push(Op::Test(Test::Net(End::Either, net)), word.at),
-            None => Err(self.wrong(word.at, unknown(word.text))),
-        }
+        let net = self.prefix(word, || unknown(word.text))?;
+        self.push(Op::Test(Test::Net(End::Either, net)), word.at)
     }
 
     /// After `src` or `dst`.
     fn ended(&mut self, end: End) -> Parsed {
-        let word = self.take("`host`, `net`, `port` or an address")?;
+        let expected = "`host`, `net`, `port` or an address";
+        let word = self.take(expected)?;
         let test = match word.text {
             "host" => Test::Net(end, self.host()?),
             "net" => Test::Net(end, self.net()?),
             "port" | "portrange" => self.ports(word.text, end)?,
-            text => match prefix(text) {
-                Some(net) => Test::Net(end, net),
-                None => {
-                    return Err(
-                        self.wrong(word.at, Wrong::Expected { expected: "`host`, `net`, `port` or an address" })
-                    );
-                }
-            },
+            _ => Test::Net(end, self.prefix(word, || Wrong::Expected { expected })?),
         };
         self.push(Op::Test(test), word.at)
     }
@@ -245,7 +237,15 @@ impl<'a> Parser<'a> {
     fn net(&mut self) -> Parsed<IpNet> {
         let expected = "a prefix, such as 10.0.0.0/8 or fd00::/8,";
         let word = self.take(expected)?;
-        prefix(word.text).ok_or_else(|| self.wrong(word.at, Wrong::Expected { expected }))
+        self.prefix(word, || Wrong::Expected { expected })
+    }
+
+    /// A prefix, or an address as the prefix of itself; if the word is neither, that is wrong which the caller says.
+    fn prefix(&self, word: Word<'a>, neither: impl Fn() -> Wrong) -> Parsed<IpNet> {
+        let net = word.text.parse::<IpNet>().or_else(|_| word.text.parse::<IpAddr>().map(IpNet::from));
+        let net = net.map_err(|_| self.wrong(word.at, neither()))?;
+        let whole = net.trunc();
+        if net == whole { Ok(net) } else { Err(self.wrong(word.at, Wrong::HostBits { net: whole })) }
     }
 
     fn ports(&mut self, kind: &str, end: End) -> Parsed<Test> {
@@ -319,11 +319,6 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// A prefix, or an address as the prefix of itself.
-fn prefix(text: &str) -> Option<IpNet> {
-    text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)).map(|net| net.trunc())
-}
-
 /// A hardware address.
 pub(crate) fn station(text: &str) -> Option<MacAddr> {
     let mut octets = [0; 6];
@@ -372,6 +367,8 @@ mod tests {
             ("dst 10.2.0.0/16", true),
             ("10.1.0.1 and 10.2.0.1", true),
             ("net fd00::/8", false),
+            ("net 10.1.0.1/32", true),
+            ("net 0.0.0.0/0", true),
             ("tcp port 80", true),
             ("udp port 80", false),
             ("tcp dst port 80 and not src portrange 2000-3000", true),
@@ -415,6 +412,10 @@ mod tests {
             ("ether host 1:2:3", "a station", (11, 16)),
             ("vlan 5000", "4094 at most", (5, 9)),
             ("net 10.0.0.0/33", "a prefix", (4, 15)),
+            ("net 10.0.0.1/8", "bits set behind the prefix of 8 bits: write 10.0.0.0/8, or /32 for", (4, 14)),
+            ("src net fd00::1/64", "write fd00::/64, or /128 for this address alone", (8, 18)),
+            ("tcp dst 10.0.0.1/24", "write 10.0.0.0/24,", (8, 19)),
+            ("10.0.0.1/24 and tcp", "write 10.0.0.0/24,", (0, 11)),
             ("§ or tcp", "means nothing here; write e.g.", (0, 2)),
         ];
         for (text, expected, at) in cases {
