@@ -67,26 +67,21 @@ fn reachable(endpoint: &At<SocketAddr>, network: &Network, routes: &Routes, cx: 
         cx.push(Diagnostic::error(Code::InvalidValue, endpoint.span, nowhere));
         return;
     }
-    if !network.complete {
+    if network.owns(&Domain::Main, ip) {
+        let own = format!("{ip} is our own address: requests would come back");
+        cx.push(Diagnostic::error(Code::Conflict, endpoint.span, own));
         return;
     }
-    if network.owns(&Domain::Main, ip) {
-        cx.push(Diagnostic::error(
-            Code::Conflict,
-            endpoint.span,
-            format!("{ip} is our own address: requests would come back"),
-        ));
-    } else if !network.has_family(ip) {
+    if !network.is_whole(&Domain::Main) {
+        return;
+    }
+    if !network.has_family(ip) {
         let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
         let none = format!("no port has an {family} address to connect to {ip} from");
         cx.push(Diagnostic::error(Code::Unreachable, endpoint.span, none).help(network.addresses()));
-    } else {
-        if network.interface_to(&Domain::Main, ip).is_none() && !routes.may_lead_to(ip) {
-            let far = format!("no subnet and no route leads to {ip}");
-            cx.push(
-                Diagnostic::error(Code::Unreachable, endpoint.span, far).help("add a `[[route]]` with `to` and `via`"),
-            );
-        }
+    } else if network.interface_to(&Domain::Main, ip).is_none() && !routes.may_lead_to(ip) {
+        let far = Diagnostic::error(Code::Unreachable, endpoint.span, format!("no subnet and no route leads to {ip}"));
+        cx.push(far.help("add a `[[route]]` with `to` and `via`"));
     }
 }
 

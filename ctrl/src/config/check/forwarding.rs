@@ -361,7 +361,7 @@ fn leads(
         (Some(interface), _) => interface,
         (None, Some(interface)) => Some(interface.clone()),
         (None, None) => {
-            if network.complete && **domain != Domain::Unknown {
+            if network.is_whole(domain) {
                 cx.push(off_link(via, alone, from));
             }
             None

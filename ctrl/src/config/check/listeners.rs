@@ -50,7 +50,7 @@ pub(super) fn check(raw: &[At<Listener>], network: &Network, cx: &mut Checker<'_
 fn placed(address: &At<SocketAddr>, network: &Network, cx: &mut Checker<'_>) {
     let ip = address.ip();
     let ours = if ip.is_unspecified() { network.has_family(ip) } else { network.owns(&Domain::Main, ip) };
-    if ours || !network.complete {
+    if ours || !network.is_whole(&Domain::Main) {
         return;
     }
     let known = network.addresses();

@@ -73,8 +73,10 @@ pub(super) struct Network {
     domains: Vec<Domain>,
     /// Loopbacks are the last interfaces, from here.
     loopbacks: usize,
-    /// False if an address could not be read: then nothing is said about an address that seems to be missing.
-    pub(super) complete: bool,
+    /// Interfaces with an address that could not be read.
+    unread: Vec<Reference>,
+    /// Somewhere `addresses` is misspelt.
+    misspelt: bool,
 }
 
 struct Subnet {
@@ -105,19 +107,28 @@ impl Network {
         // A misspelt `addresses` is reported as such.
         let misspelt =
             |d: &Diagnostic| d.code == Code::UnknownKey && d.help.iter().any(|help| help.contains("`addresses`"));
-        let mut complete = !cx.diagnostics.iter().any(misspelt);
+        let misspelt = cx.diagnostics.iter().any(misspelt);
+        let mut unread = Vec::new();
         for (index, Addressed { name, addresses, .. }) in raw.interfaces().enumerate() {
-            complete &= domains[index] != Domain::Unknown;
-            complete &= !(addresses.given && cx.broken(addresses.span));
             let name = name.ok().map_or_else(|| Name(format!("interface {}", index + 1)), |name| name.value.clone());
+            let interface = Reference { index, name };
+            if addresses.given && cx.broken(addresses.span) {
+                unread.push(interface.clone());
+            }
             subnets.extend(addresses.iter().map(|address| Subnet {
-                interface: Reference { index, name: name.clone() },
+                interface: interface.clone(),
                 address: address.value.0,
                 span: address.span,
             }));
         }
         let loopbacks = domains.len() - raw.loopback.0.len();
-        Self { subnets, domains, loopbacks, complete }
+        Self { subnets, domains, loopbacks, unread, misspelt }
+    }
+
+    /// Whether the domain is known and all addresses in it could be read; else nothing is said about one that seems to be missing.
+    pub(super) fn is_whole(&self, domain: &Domain) -> bool {
+        let placed = *domain != Domain::Unknown && !self.domains.contains(&Domain::Unknown);
+        placed && !self.misspelt && self.unread.iter().all(|interface| self.domain(interface) != domain)
     }
 
     /// The domain of an interface.
@@ -293,7 +304,7 @@ pub(super) fn neighbors(
         let domain = network.domain(&interface);
         if let Some(wrong) = network.no_neighbor(domain, address) {
             cx.push(wrong);
-        } else if !near && network.complete {
+        } else if !near && !network.misspelt && !network.unread.contains(&interface) {
             let far = format!("{} is in no subnet of `{}`", address.value, interface.name.0);
             let far = Diagnostic::error(Code::Unreachable, address.span, far).help(network.subnets(domain));
             cx.push(far.help("a router elsewhere is the `via` of a `[[route]]` with this `interface`"));
