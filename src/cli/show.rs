@@ -82,6 +82,9 @@ pub(crate) struct Neighbors {
     /// How.
     #[command(flatten)]
     pub(crate) view: View,
+    /// Only those in this routing domain (`main` is the main one), or `all`, each with the name of its domain.
+    #[arg(long, value_name = "NAME|all")]
+    pub(crate) vrf: Option<String>,
     /// Only those on this interface.
     #[arg(long, value_name = "NAME")]
     pub(crate) interface: Option<String>,
@@ -124,8 +127,8 @@ pub(crate) struct Routes {
     /// Only the route that packets to this address take: the longest prefix that it is in.
     #[arg(long, value_name = "ADDRESS", group = "destination")]
     pub(crate) longest: Option<IpAddr>,
-    /// The routes of this routing domain; without it, of the main one.
-    #[arg(long, value_name = "NAME")]
+    /// The routes of this routing domain, or of `all`, each with the name of its domain; without it, of the main one.
+    #[arg(long, value_name = "NAME|all")]
     pub(crate) vrf: Option<String>,
     /// Only routes that leave by this interface.
     #[arg(long, value_name = "NAME")]
@@ -163,8 +166,8 @@ pub(crate) struct Policies {
     /// Only the rule of this name.
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// Only rules for this routing domain; `main` is the main one.
-    #[arg(long, value_name = "NAME")]
+    /// Only rules for this routing domain; `main` is the main one, `all` are all of them.
+    #[arg(long, value_name = "NAME|all")]
     pub(crate) vrf: Option<String>,
     /// Per second in place of totals: since the picture before or, for a single one, over a second.
     #[arg(long)]

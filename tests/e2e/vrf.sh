@@ -148,7 +148,21 @@ domains_are_shown() {
   routes=$(show routes --vrf red --to 10.60.0.0/15 --json |
     jq -r '.routes[] | .to + " " + (.interface // "")' | paste -sd' ')
   expect 'routes of red' "$routes" '*10.60.0.0/24 red-servers*10.61.0.0/16 red-servers*'
-  expect 'refusal' "$(refuse show routes --vrf green 2>&1)" '*there are: red, blue*'
+  expect 'refusal' "$(refuse show routes --vrf green 2>&1)" '*there are: main, red, blue; `all` stands for all of them*'
+}
+# Routes and neighbours of every domain at once, each with the name of its own.
+all_domains_are_shown() {
+  local domain sum=0
+  expect 'domains' "$(show routes --vrf all --json --limit 0 | jq -r '[.routes[].vrf] | unique | join(" ")')" 'blue main red'
+  expect 'each has its own' "$(show routes --vrf all --exact 10.60.0.0/24 | awk '{ print $1, $2 }' | paste -sd' ')" \
+    'VRF TO red 10.60.0.0/24*'
+  expect 'none twice' "$(show routes --vrf all --json --limit 0 | jq '[.routes[] | [.vrf, .to]] | length - (unique | length)')" 0
+  for domain in main red blue; do sum=$((sum + $(show routes --vrf "$domain" --limit 0 --json | jq .shown))); done
+  expect 'the sum' "$(show routes --vrf all --limit 0 --json | jq .shown)" "$sum"
+  expect 'neighbours' "$(show neighbours --vrf all | head -n 1)" 'VRF *INTERFACE*'
+  expect 'of one' "$(show neighbours --vrf red --json | jq -r '[.neighbors[] | .vrf + " " + .interface] | unique | join(",")')" \
+    'red red-clients*'
+  expect 'refusal' "$(refuse show neighbours --vrf green 2>&1)" '*there are: main, red, blue; *'
 }
 
 TAGS=()
@@ -163,6 +177,7 @@ check tcp-in-each-domain tcp_in_each_domain
 check errors-come-from-the-domain errors_come_from_the_domain
 check loopback-is-ours loopback_is_ours
 check domains-are-shown domains_are_shown
+check all-domains-are-shown all_domains_are_shown
 check a-route-leads-out a_route_leads_out
 for pid in "${TAGS[@]}"; do kill "$pid" 2>/dev/null || true; done
 ns b1 ip route del 10.50.0.0/24 2>/dev/null || true

@@ -28,6 +28,8 @@ pub use port::{Driver, Port};
 
 /// What the main routing domain is called where it must be named.
 pub const MAIN: &str = "main";
+/// What stands for every routing domain in questions.
+pub const ALL: &str = "all";
 
 /// The configuration of a gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

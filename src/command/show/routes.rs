@@ -8,6 +8,7 @@ use std::thread;
 use clap::ValueEnum as _;
 use tidegate_ctrl::admin::client::stream;
 use tidegate_ctrl::admin::show::{More, Route};
+use tidegate_ctrl::config::model::ALL;
 
 use super::{lead, parameter, refusal};
 use crate::cli::show::Routes;
@@ -15,6 +16,7 @@ use crate::command::{fail, table::grid, written};
 
 /// Rows of a table that are aligned with each other; all of them unless they are many.
 const TOGETHER: usize = 2000;
+const HEADER: [&str; 6] = ["VRF", "TO", "FROM", "ACTION", "VIA", "INTERFACE"];
 
 pub(super) fn show(args: &Routes) -> ExitCode {
     let path = path(args);
@@ -100,26 +102,32 @@ impl<'a, W: Write> Printer<'a, W> {
         }
         let Ok(route) = serde_json::from_slice::<Route>(line) else { return Ok(()) };
         let dash = || "-".to_owned();
-        let Route { to, source, action, via, interface, hops } = route;
-        let mut shared = [to, source, action];
+        let Route { vrf, to, source, action, via, interface, hops } = route;
+        let mut shared = [vrf, to, source, action];
+        let from = HEADER.len() - self.header().len();
+        let mut row =
+            |way: [String; 2]| self.rows.push(std::mem::take(&mut shared).into_iter().chain(way).skip(from).collect());
         if hops.is_empty() {
-            let [to, source, action] = std::mem::take(&mut shared);
-            self.rows.push(vec![to, source, action, via.unwrap_or_else(dash), interface.unwrap_or_else(dash)]);
+            row([via.unwrap_or_else(dash), interface.unwrap_or_else(dash)]);
         }
         // A row for each next hop; what they share stands in the first.
         for hop in hops {
-            let [to, source, action] = std::mem::take(&mut shared);
             let via = hop.via.unwrap_or_else(dash);
             let silent = if hop.silent { ", silent" } else { "" };
-            self.rows.push(vec![to, source, action, format!("{via} weight {}{silent}", hop.weight), hop.interface]);
+            row([format!("{via} weight {}{silent}", hop.weight), hop.interface]);
         }
         if self.rows.len() >= TOGETHER { self.flush() } else { Ok(()) }
+    }
+
+    /// The columns: the domain is one of several only if all are asked for.
+    fn header(&self) -> &'static [&'static str] {
+        if self.args.vrf.as_deref() == Some(ALL) { &HEADER } else { &HEADER[1..] }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         let mut text = String::new();
         // Writing to a String cannot fail.
-        let _ = grid(&mut text, &["TO", "FROM", "ACTION", "VIA", "INTERFACE"], &self.rows);
+        let _ = grid(&mut text, self.header(), &self.rows);
         self.rows.clear();
         self.out.write_all(std::mem::take(&mut self.lead).as_bytes())?;
         self.out.write_all(text.as_bytes())
@@ -157,8 +165,8 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command, show::What};
 
-    const ROUTES: &str = r#"{"to":"10.0.1.0/24","source":"connected","action":"forward","via":null,"interface":"lan"}
-{"to":"10.9.0.0/16","source":"static","action":"spread","via":null,"interface":null,"hops":[{"via":"10.0.1.2","interface":"lan","weight":1},{"via":"10.0.2.2","interface":"wan","weight":3,"silent":true}]}
+    const ROUTES: &str = r#"{"vrf":"main","to":"10.0.1.0/24","source":"connected","action":"forward","via":null,"interface":"lan"}
+{"vrf":"red","to":"10.9.0.0/16","source":"static","action":"spread","via":null,"interface":null,"hops":[{"via":"10.0.1.2","interface":"lan","weight":1},{"via":"10.0.2.2","interface":"wan","weight":3,"silent":true}]}
 "#;
     const END: &str = "{\"shown\":2,\"more\":7}\n";
 
@@ -192,11 +200,23 @@ mod tests {
     }
 
     #[test]
+    fn routes_of_all_domains_say_whose_they_are() {
+        let expected = "VRF   TO           FROM       ACTION   VIA                        INTERFACE\n\
+            main  10.0.1.0/24  connected  forward  -                          lan\n\
+            red   10.9.0.0/16  static     spread   10.0.1.2 weight 1          lan\n\
+            \x20                                      10.0.2.2 weight 3, silent  wan\n";
+        let shown = printed(&["--vrf", "all"], &(ROUTES.to_owned() + "{\"shown\":2,\"more\":0}\n"), 4096);
+        assert_eq!(shown.expect("all is there"), expected);
+        assert_eq!(path(&args(&["--vrf", "all", "--limit", "0"])), "/show/routes?vrf=all");
+    }
+
+    #[test]
     fn json_is_one_document() {
         for (routes, shown) in [(ROUTES, 2), ("", 0)] {
             let text = printed(&["--json"], &format!("{routes}{{\"shown\":{shown},\"more\":7}}\n"), 11);
             let value: serde_json::Value = serde_json::from_str(&text.expect("all is there")).expect("a document");
             assert_eq!(value["routes"].as_array().map(Vec::len), Some(shown));
+            assert_eq!(value["routes"][1]["vrf"].as_str(), (shown == 2).then_some("red"));
             assert_eq!((&value["shown"], &value["more"]), (&shown.into(), &7.into()));
         }
     }

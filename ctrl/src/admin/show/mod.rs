@@ -17,6 +17,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
+use tidegate_dataplane::l3::{Table, VrfId};
 
 pub use addresses::{Address, Standing};
 pub use drops::Drop;
@@ -29,6 +30,7 @@ pub use routes::{Hop, More, Route};
 pub(crate) use stream::{Chunks, line};
 
 use super::Desk;
+use crate::config::model::{ALL, MAIN};
 use crate::status::Status;
 
 /// The paths.
@@ -51,6 +53,25 @@ pub(crate) fn refuse(code: StatusCode, what: impl std::fmt::Display) -> Response
 pub(crate) fn interface_name(status: &Status, index: usize) -> String {
     let known = status.tables.l3.link().interfaces().get(index).filter(|known| !known.name.is_empty());
     known.map_or_else(|| index.to_string(), |known| known.name.clone())
+}
+
+/// The name of a routing domain.
+pub(crate) fn domain_name(table: &Table, vrf: VrfId) -> &str {
+    if vrf == VrfId::MAIN { MAIN } else { table.vrf(vrf).name() }
+}
+
+/// The routing domains that a word stands for: the one of this name, or all; the refusal of a name that none has.
+pub(crate) fn domains(table: &Table, name: &str) -> Result<Vec<VrfId>, String> {
+    let numbered = || table.vrfs().iter().zip(1..).filter(|(vrf, _)| !vrf.name().is_empty());
+    if name == ALL {
+        return Ok(std::iter::once(VrfId::MAIN).chain(numbered().map(|(_, number)| VrfId(number))).collect());
+    }
+    if name == MAIN {
+        return Ok(vec![VrfId::MAIN]);
+    }
+    let there = || [MAIN].into_iter().chain(numbered().map(|(vrf, _)| vrf.name())).collect::<Vec<_>>().join(", ");
+    let one = table.vrf_named(name).map(|vrf| vec![vrf]);
+    one.ok_or_else(|| format!("there is no VRF `{name}`; there are: {}; `{ALL}` stands for all of them", there()))
 }
 
 /// The number of an interface; the refusal of a name that none has.

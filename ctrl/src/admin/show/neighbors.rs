@@ -10,12 +10,16 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidegate_dataplane::l2::{self, Phase};
+use tidegate_dataplane::l3::VrfId;
+use tidegate_dataplane::meta::InterfaceId;
 use tidegate_dataplane::see::order::{Census, Order};
 
-use super::{interface_index, interface_name, refuse};
+use super::{domain_name, domains, interface_index, interface_name, refuse};
 use crate::admin::Desk;
+use crate::config::model::ALL;
 use crate::hops::gateways;
 use crate::lines::{Lines, Silent};
+use crate::status::Status;
 
 /// Neighbours that a core copies at once: some microseconds.
 const AT_ONCE: usize = 512;
@@ -23,6 +27,8 @@ const AT_ONCE: usize = 512;
 /// A station on a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Neighbor {
+    /// The routing domain of its interface.
+    pub vrf: String,
     /// The interface it is on.
     pub interface: String,
     /// Its IP address.
@@ -38,11 +44,35 @@ pub struct Neighbor {
     pub cores: BTreeMap<usize, String>,
 }
 
-/// `?interface=…&state=…`.
+/// `?vrf=…&interface=…&state=…`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Wanted {
+    vrf: Option<String>,
     interface: Option<String>,
     state: Option<String>,
+}
+
+/// What is asked, understood.
+struct Sought {
+    domains: Vec<VrfId>,
+    interface: Option<usize>,
+    state: Option<String>,
+}
+
+impl Wanted {
+    fn understood(self, status: &Status) -> Result<Sought, String> {
+        if let Some(state) = &self.state
+            && !words().any(|word| word == state)
+        {
+            let words: Vec<&str> = words().collect();
+            return Err(format!("no neighbour is ever `{state}`; they are: {}", words.join(", ")));
+        }
+        Ok(Sought {
+            domains: domains(&status.tables.l3, self.vrf.as_deref().unwrap_or(ALL))?,
+            interface: self.interface.as_deref().map(|name| interface_index(status, name)).transpose()?,
+            state: self.state,
+        })
+    }
 }
 
 /// From the one that knows most to the one that knows least.
@@ -73,17 +103,10 @@ fn rank(phase: Phase) -> usize {
 
 pub(super) async fn show(State(desk): State<Desk>, Query(wanted): Query<Wanted>) -> Response {
     let status = desk.status.borrow().clone();
-    let interface = match wanted.interface.as_deref().map(|name| interface_index(&status, name)).transpose() {
-        Ok(interface) => interface,
-        Err(unknown) => return refuse(StatusCode::BAD_REQUEST, unknown),
+    let Sought { domains, interface, state } = match wanted.understood(&status) {
+        Ok(sought) => sought,
+        Err(wrong) => return refuse(StatusCode::BAD_REQUEST, wrong),
     };
-    if let Some(state) = &wanted.state
-        && !words().any(|word| word == state)
-    {
-        let words: Vec<&str> = words().collect();
-        let what = format!("no neighbour is ever `{state}`; they are: {}", words.join(", "));
-        return refuse(StatusCode::BAD_REQUEST, what);
-    }
     let mut known: BTreeMap<(usize, IpAddr), Vec<(usize, l2::Neighbor)>> = BTreeMap::new();
     for core in 0..desk.lines.cores() {
         match of_core(&desk.lines, core).await {
@@ -103,18 +126,27 @@ pub(super) async fn show(State(desk): State<Desk>, Query(wanted): Query<Wanted>)
     let rows = known
         .into_iter()
         .filter(|((index, _), _)| interface.is_none_or(|wanted| wanted == *index))
-        .map(|((index, address), seen)| {
+        .map(|((index, address), seen)| (status.tables.l3.vrf_of(InterfaceId(index as u16)), index, address, seen))
+        .filter(|(vrf, ..)| domains.contains(vrf))
+        .map(|(vrf, index, address, seen)| {
             let is_silent = silent.contains(&(index, address));
-            row(interface_name(&status, index), address, &seen, is_silent)
+            let place = (domain_name(&status.tables.l3, vrf).to_owned(), interface_name(&status, index));
+            row(place, address, &seen, is_silent)
         })
-        .filter(|row| wanted.state.as_ref().is_none_or(|wanted| *wanted == row.state));
+        .filter(|row| state.as_ref().is_none_or(|wanted| *wanted == row.state));
     Json(json!({ "neighbors": rows.collect::<Vec<_>>() })).into_response()
 }
 
-fn row(interface: String, address: IpAddr, seen: &[(usize, l2::Neighbor)], is_silent: bool) -> Neighbor {
+fn row(
+    (vrf, interface): (String, String),
+    address: IpAddr,
+    seen: &[(usize, l2::Neighbor)],
+    is_silent: bool,
+) -> Neighbor {
     let best = seen.iter().map(|(_, neighbor)| neighbor).min_by_key(|neighbor| rank(neighbor.phase));
     let known = best.filter(|best| best.phase != Phase::Incomplete);
     Neighbor {
+        vrf,
         interface,
         address: address.to_string(),
         mac: known.map(|best| best.mac.to_string()),

@@ -8,15 +8,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tidegate_dataplane::l3::VrfId;
 use tidegate_dataplane::l3::policy::{Rule, Way};
 use tidegate_dataplane::stats::PolicyStats;
 use tidegate_dataplane::sync::counter::Counter;
 
 use super::routes::{Hop, Leads};
-use super::{position, refuse};
+use super::{domain_name, position, refuse};
 use crate::admin::Desk;
-use crate::config::model::{self, MAIN, Reference};
+use crate::config::model::{self, ALL, MAIN, Reference};
 use crate::status::Status;
 use crate::telemetry::Telemetry;
 
@@ -75,7 +74,8 @@ pub(super) struct Wanted {
     vrf: Option<String>,
 }
 
-pub(super) async fn show(State(desk): State<Desk>, Query(wanted): Query<Wanted>) -> Response {
+pub(super) async fn show(State(desk): State<Desk>, Query(mut wanted): Query<Wanted>) -> Response {
+    wanted.vrf = wanted.vrf.filter(|name| name != ALL);
     let status = desk.status.borrow().clone();
     let known = status.config.policies.iter().map(|policy| policy.name.0.as_str());
     let domains = std::iter::once(MAIN).chain(status.config.vrfs.iter().map(|vrf| vrf.0.as_str()));
@@ -96,9 +96,10 @@ fn row(status: &Status, telemetry: &Telemetry, policy: &model::Policy) -> Option
     let table = &status.tables.l3;
     let Rule { way, counter, .. } = table.policies().rules().iter().find(|rule| *rule.name == *policy.name.0)?;
     let sum = |of: fn(&PolicyStats) -> &Counter| telemetry.sum(|core| of(core.stats.policy(*counter)));
-    let name_of = |vrf: VrfId| if vrf == VrfId::MAIN { MAIN } else { table.vrf(vrf).name() };
     let (lookup, leads) = match *way {
-        Way::Domain(vrf) => (Some(name_of(vrf).to_owned()), Leads { action: "lookup".to_owned(), ..Leads::default() }),
+        Way::Domain(vrf) => {
+            (Some(domain_name(table, vrf).to_owned()), Leads { action: "lookup".to_owned(), ..Leads::default() })
+        }
         Way::Hop(hop) => (None, Leads::to(status, table, hop)),
     };
     Some(Policy {

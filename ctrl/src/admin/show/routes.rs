@@ -11,10 +11,10 @@ use hyper::body::Bytes;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use tidegate_dataplane::l3::group::{Group, Member};
-use tidegate_dataplane::l3::{Action, Table, Used, Vrf, VrfId};
+use tidegate_dataplane::l3::{Action, Table, Used, VrfId};
 use tokio::sync::mpsc::Sender;
 
-use super::{Chunks, interface_index, interface_name, line, refuse};
+use super::{Chunks, domain_name, domains, interface_index, interface_name, line, refuse};
 use crate::admin::Desk;
 use crate::config::model::MAIN;
 use crate::status::Status;
@@ -27,6 +27,8 @@ const PIECE: usize = 16 << 10;
 /// A route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
+    /// Its routing domain.
+    pub vrf: String,
     /// Its prefix.
     pub to: String,
     /// Where it is from: `static` (the file), `kernel` (a daemon), `connected` (a link of ours), `local` (an address of ours).
@@ -84,7 +86,7 @@ struct Sought {
     within: Option<IpNet>,
     exact: Option<IpNet>,
     longest: Option<IpAddr>,
-    vrf: VrfId,
+    domains: Vec<VrfId>,
     interface: Option<usize>,
     via: Option<IpAddr>,
     source: Option<String>,
@@ -102,23 +104,13 @@ impl Wanted {
             within: self.to.as_deref().map(prefix).transpose()?,
             exact: self.exact.as_deref().map(prefix).transpose()?,
             longest: self.longest,
-            vrf: self.vrf.as_deref().map(|name| domain(status, name)).transpose()?.unwrap_or(VrfId::MAIN),
+            domains: domains(&status.tables.l3, self.vrf.as_deref().unwrap_or(MAIN))?,
             interface: self.interface.as_deref().map(|name| interface_index(status, name)).transpose()?,
             via: self.via,
             source: self.source,
             limit: self.limit.unwrap_or(u64::MAX),
         })
     }
-}
-
-/// The number of a routing domain; the refusal of a name that none has.
-fn domain(status: &Status, name: &str) -> Result<VrfId, String> {
-    let table = &status.tables.l3;
-    if name == MAIN {
-        return Ok(VrfId::MAIN);
-    }
-    let there = || table.vrfs().iter().map(Vrf::name).filter(|known| !known.is_empty()).collect::<Vec<_>>().join(", ");
-    table.vrf_named(name).ok_or_else(|| format!("there is no VRF `{name}`; there are: {}", there()))
 }
 
 /// A prefix, or an address as the prefix of itself.
@@ -146,21 +138,47 @@ pub(super) async fn show(State(desk): State<Desk>, Query(wanted): Query<Wanted>)
         Err(wrong) => return refuse(StatusCode::BAD_REQUEST, wrong),
     };
     let (sender, body) = Chunks::channel();
-    tokio::spawn(Search { origins: Origins::of(&status.tables.l3, sought.vrf), status, sought }.run(sender));
+    tokio::spawn(run(status, sought, sender));
     ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
 }
 
-/// A walk through the table.
-struct Search {
-    status: Arc<Status>,
-    sought: Sought,
+/// Sends the routes of each domain, then how many there were, until all is sent or the reader has gone.
+async fn run(status: Arc<Status>, sought: Sought, sender: Sender<Bytes>) {
+    let mut sent = Sent { rows: Vec::new(), counts: More { shown: 0, more: 0 }, sender };
+    for vrf in sought.domains.iter().copied() {
+        let (status, sought) = (&*status, &sought);
+        let search = Search { status, sought, vrf, origins: Origins::of(&status.tables.l3, vrf) };
+        if search.run(&mut sent).await.is_err() {
+            return;
+        }
+    }
+    line(&mut sent.rows, &sent.counts);
+    // Whoever asked may have gone.
+    let _ = sent.sender.send(sent.rows.into()).await;
+}
+
+/// What has been found.
+struct Sent {
+    /// Rows that wait to be sent together.
+    rows: Vec<u8>,
+    counts: More,
+    sender: Sender<Bytes>,
+}
+
+/// The reader has gone.
+struct Gone;
+
+/// A walk through the table of a domain.
+struct Search<'a> {
+    status: &'a Status,
+    sought: &'a Sought,
+    vrf: VrfId,
     origins: Origins,
 }
 
-impl Search {
-    /// Sends rows until all are sent or the reader has gone.
-    async fn run(self, sender: Sender<Bytes>) {
-        let (mut rows, mut counts) = (Vec::new(), More { shown: 0, more: 0 });
+impl Search<'_> {
+    async fn run(&self, sent: &mut Sent) -> Result<(), Gone> {
+        let Sent { rows, counts, sender } = sent;
         let mut last = None;
         loop {
             let (found, table) = self.slice(last);
@@ -173,20 +191,17 @@ impl Search {
                     continue;
                 }
                 counts.shown += 1;
-                line(&mut rows, &self.row(&table, *used));
-                if rows.len() >= PIECE && sender.send(std::mem::take(&mut rows).into()).await.is_err() {
-                    return;
+                line(rows, &self.row(&table, *used));
+                if rows.len() >= PIECE {
+                    sender.send(std::mem::take(rows).into()).await.map_err(|_| Gone)?;
                 }
             }
             last = found.last().map(|used| used.to);
             if last.is_none() || self.sought.longest.is_some() {
-                break;
+                return Ok(());
             }
             tokio::task::yield_now().await;
         }
-        line(&mut rows, &counts);
-        // Whoever asked may have gone.
-        let _ = sender.send(rows.into()).await;
     }
 
     /// The routes behind a prefix, or the one of the address that is asked for, with the table that has their next hops.
@@ -194,15 +209,15 @@ impl Search {
         let routes = self.status.routes.lock().unwrap_or_else(PoisonError::into_inner);
         let found = match self.sought.longest {
             // One address has one route; what is asked beside it may still leave that out.
-            Some(address) => routes.builder.longest(self.sought.vrf, address).into_iter().collect(),
-            None => routes.builder.routes(self.sought.vrf, last).take(SLICE).collect(),
+            Some(address) => routes.builder.longest(self.vrf, address).into_iter().collect(),
+            None => routes.builder.routes(self.vrf, last).take(SLICE).collect(),
         };
         (found, Arc::clone(&routes.table))
     }
 
     fn passes(&self, table: &Table, used: Used) -> bool {
         let Used { to, next_hop: hop, .. } = used;
-        let Sought { within, exact, interface, via, source, .. } = &self.sought;
+        let Sought { within, exact, interface, via, source, .. } = self.sought;
         let next = table.next_hop(hop);
         within.is_none_or(|within| within.contains(&to))
             && exact.is_none_or(|exact| exact == to)
@@ -221,9 +236,10 @@ impl Search {
     fn row(&self, table: &Table, used: Used) -> Route {
         let Used { to, next_hop: hop, .. } = used;
         let source = self.origins.of_route(table.next_hop(hop).action, used).to_owned();
-        let Leads { action, via, interface, hops } = Leads::to(&self.status, table, hop);
+        let Leads { action, via, interface, hops } = Leads::to(self.status, table, hop);
         let interface = interface.filter(|_| !is_of_every_link(to));
-        Route { to: to.to_string(), source, action, via, interface, hops }
+        let vrf = domain_name(&self.status.tables.l3, self.vrf).to_owned();
+        Route { vrf, to: to.to_string(), source, action, via, interface, hops }
     }
 }
 

@@ -24,8 +24,7 @@ fn link(
     let mut members = Vec::new();
     for name in bridge.ports.iter() {
         let Some(member) = names.interfaces.resolve(name, cx) else { continue };
-        let Some((_, keys)) = raw.linked().nth(member.index).filter(|_| member.index < interfaces_below(raw))
-        else {
+        let Some((_, keys)) = raw.linked().nth(member.index).filter(|_| member.index < interfaces_below(raw)) else {
             let message = format!("`{}` is neither a port nor a VLAN", name.0);
             cx.push(Diagnostic::error(Code::InvalidValue, name.span, message).help("members are ports and VLANs"));
             continue;

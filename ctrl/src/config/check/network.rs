@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use tidegate_dataplane::l3::is_host;
 
 use super::{Checker, Names, forwarding::Routes, interfaces::Addressed};
-use crate::config::model::{self, MAIN, Reference};
+use crate::config::model::{self, ALL, MAIN, Reference};
 use crate::config::raw::{Neighbor, Raw};
 use crate::config::scalar::Name;
 use crate::config::slot::{At, Optional};
@@ -49,8 +49,12 @@ impl fmt::Display for Domain {
 
 /// The domain of each interface.
 pub(super) fn domains(raw: &Raw, names: &Names, cx: &mut Checker<'_>) -> Vec<Domain> {
-    for name in raw.vrf.0.iter().filter_map(|vrf| vrf.name.ok()).filter(|name| name.0 == MAIN) {
-        let message = "`main` is the domain of everything that names none";
+    for name in raw.vrf.0.iter().filter_map(|vrf| vrf.name.ok()) {
+        let message = match name.0.as_str() {
+            MAIN => "`main` is the domain of everything that names none",
+            ALL => "`all` stands for every domain in `tidegate show`",
+            _ => continue,
+        };
         cx.push(Diagnostic::error(Code::Duplicate, name.span, message).help("give it another name"));
     }
     let domains: Vec<Domain> = raw.interfaces().map(|interface| Domain::of(interface.vrf, names, cx)).collect();
