@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     batch::{Batch, Slot},
+    clock::Instant,
     frame::Frame,
     io::MacAddr,
     meta::{InterfaceId, Meta},
@@ -64,6 +65,12 @@ pub fn send(table: &Table, state: &mut State, turn: &mut Turn<'_>, batch: &mut B
             None => flood(table, turn, bridge, None, slot),
         };
     }
+}
+
+/// Whether the bridge of `member` knows that the station which a frame is for is behind that member.
+pub(crate) fn knows(table: &Table, state: &State, member: InterfaceId, frame: &Frame, now: Instant) -> bool {
+    let Some(((number, bridge), (to, _))) = table.bridge_of(member).zip(addresses(frame)) else { return false };
+    state.stations.find(number, bridge, to, now) == Some(member)
 }
 
 /// What another core has learnt.

@@ -332,7 +332,7 @@ impl Table {
 
     /// The bridge that an interface is a member of, with its index.
     #[inline]
-    pub(super) fn bridge_of(&self, member: InterfaceId) -> Option<(u16, &Bridge)> {
+    pub fn bridge_of(&self, member: InterfaceId) -> Option<(u16, &Bridge)> {
         let number = (*self.bridge_of.get(member.index())?)?;
         Some((number, self.bridges.get(usize::from(number))?))
     }

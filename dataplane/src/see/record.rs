@@ -121,6 +121,8 @@ pub struct Record {
     pub neighbor: Option<Neighbor>,
     /// The address that was asked for it: the next hop's or, on the link, its destination.
     pub target: Option<IpAddr>,
+    /// It leaves by a bridge, which knew the member that its station is behind.
+    pub station_known: bool,
     /// What TCP made of it.
     pub segment: Option<Fate>,
     /// The core it was handed over to.
@@ -147,6 +149,7 @@ impl Record {
             verdict: Verdict::Continue,
             neighbor: None,
             target: None,
+            station_known: false,
             segment: None,
             handed_to: None,
             made: ArrayVec::new_const(),

@@ -14,6 +14,7 @@ use crate::{
     batch::{Batch, Slot},
     clock::{Clock, Instant},
     frame::Frame,
+    l2,
     l4::TcpHandle,
     meta::{Flags, Meta, Network},
     see::{Head, Origin, Record, Step, Watches, record::Made},
@@ -128,6 +129,12 @@ fn conclude(record: &mut Record, way: &Way<'_>, batch: &Batch, made: usize) {
         let target = gateway.or_else(|| record.routed_to());
         record.target = target;
         record.neighbor = target.and_then(|target| way.link.neighbor(meta.out, target));
+    }
+    let by_bridge = |step: &Step| step.stage == Stage::Bridge && matches!(step.verdict, Verdict::Transmit(_));
+    if record.steps.iter().any(by_bridge)
+        && let Some(frame) = &slot.frame
+    {
+        record.station_known = l2::bridge::knows(way.generation.l3.link(), way.link, slot.meta.out, frame, way.now);
     }
     let handed = record.steps.iter().any(|step| step.stage == Stage::Handover && step.verdict == Verdict::Consumed);
     if handed && let Some(frame) = &slot.frame {
