@@ -79,7 +79,7 @@ mistakes_are_explained() {
   expect 'filter of a trace' "$(refuse trace host 10.0.0)" '*an IPv4 or IPv6 address must stand here*'
   expect 'port' "$(refuse capture -w /dev/null --port wan)" '*no port `wan`; there are: lan*'
   expect 'nowhere' "$(refuse capture -w /nonexistent/file --seconds 0.1)" '*cannot write to /nonexistent/file*'
-  expect 'port of a packet' "$(refuse explain --in wan --src 10.0.1.100 --dst 10.0.2.11)" '*no port `wan`*'
+  expect 'port of a packet' "$(refuse explain --in wan --src 10.0.1.100 --dst 10.0.2.11)" '*no port or VLAN `wan`; there are: lan, web0, web1*'
   expect 'families' "$(refuse explain --in lan --src 10.0.1.100 --dst fd00::1)" '*both be IPv4 or both IPv6*'
 }
 

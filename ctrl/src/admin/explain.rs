@@ -93,26 +93,7 @@ impl Entry {
     /// By the name of a port and the numbers of tags, or by that of an interface on a port, which has tags of its own.
     fn find(name: &str, vlans: &[u16], status: &Status) -> Result<Self, String> {
         let link = status.tables.l3.link();
-        let ports = status.config.ports.iter().map(|port| port.name.0.as_str());
-        let named = link.interfaces().iter().find(|known| known.name == name);
-        let (port, tags) = match (position("port", name, ports), named.map(|known| known.link)) {
-            // 802.1ad outside, 802.1Q inside.
-            (Ok(port), _) => match vlans.split_last() {
-                Some((inner, outer)) => {
-                    let outer = outer.iter().map(|vlan| (tag::SERVICE, *vlan));
-                    (port, outer.chain([(tag::CUSTOMER, *inner)]).collect())
-                }
-                None => (port, Vec::new()),
-            },
-            (Err(_), Some(Link::Port { .. })) if !vlans.is_empty() => {
-                return Err(format!("the tags of `{name}` are known: name its port, or leave out `vlan`"));
-            }
-            (Err(_), Some(Link::Port { port, tags })) => (port.index(), parts(tags)),
-            (Err(_), Some(Link::Bridge)) => {
-                return Err(format!("`{name}` is a bridge: name the member by which the packet comes in"));
-            }
-            (Err(unknown), _) => return Err(unknown),
-        };
+        let (port, tags) = entrance(name, vlans, status)?;
         let same = |known: &Link| matches!(known, Link::Port { port: at, tags: has } if at.index() == port && parts(*has) == tags);
         let interface = link.interfaces().iter().position(|known| same(&known.link)).unwrap_or(port);
         // On a member of a bridge, the router is the bridge's own interface.
@@ -120,6 +101,31 @@ impl Entry {
         let bridge = link.bridges().iter().find(|bridge| bridge.members.contains(&member));
         let station = link.interface(bridge.map_or(member, |bridge| bridge.interface)).mac;
         Ok(Self { port, tags, station })
+    }
+}
+
+/// The number of a port, and the tags of frames there.
+fn entrance(name: &str, vlans: &[u16], status: &Status) -> Result<(usize, Vec<(u16, u16)>), String> {
+    let ports = status.config.ports.iter().map(|port| port.name.0.as_str());
+    if let Ok(port) = position("port", name, ports.clone()) {
+        // 802.1ad outside, 802.1Q inside.
+        let Some((inner, outer)) = vlans.split_last() else { return Ok((port, Vec::new())) };
+        let outer = outer.iter().map(|vlan| (tag::SERVICE, *vlan));
+        return Ok((port, outer.chain([(tag::CUSTOMER, *inner)]).collect()));
+    }
+    let interfaces = status.tables.l3.link().interfaces();
+    let tagged = interfaces.iter().filter(|known| matches!(known.link, Link::Port { tags, .. } if tags != Tags::NONE));
+    match interfaces.iter().find(|known| known.name == name && !name.is_empty()).map(|known| known.link) {
+        Some(Link::Port { .. }) if !vlans.is_empty() => {
+            Err(format!("the tags of `{name}` are known: name its port, or leave out `vlan`"))
+        }
+        Some(Link::Port { port, tags }) => Ok((port.index(), parts(tags))),
+        Some(Link::Bridge) => Err(format!("`{name}` is a bridge: name the member by which the packet comes in")),
+        Some(Link::None) => Err(format!("`{name}` is on no link: nothing comes in by it")),
+        None => {
+            let names = ports.chain(tagged.map(|known| known.name.as_str()));
+            position("port or VLAN", name, names).map(|port| (port, Vec::new()))
+        }
     }
 }
 
