@@ -180,17 +180,32 @@ explained_across_the_bridge() {
   local b2
   ns b1 ping -q -c1 -W2 10.50.0.12 >/dev/null
   b2=$(ns b2 cat /sys/class/net/eth0/address)
-  expect 'bridged' "$(explain --src 10.50.0.11 --in web0 --dst 10.50.0.12 --to-station "$b2")" $'*bridge*it leaves by web1*'
-  expect 'routed' "$(explain --src 10.50.0.11 --in web0 --dst 10.0.1.100)" $'*IPv4 on interface *to this station*it leaves by lan*'
-  expect 'a VLAN that is a member' "$(explain --src 10.50.0.11 --in ten --dst 10.0.1.100)" $'*VLAN 10*to this station*it leaves by lan*'
-  expect 'a broadcast' "$(explain --src 10.50.0.11 --in web0 --dst 10.50.0.255 --to-station ff:ff:ff:ff:ff:ff)" '*=> *copies leave by *web1*'
+  expect 'bridged' "$(explain --src 10.50.0.11 --in web0 --dst 10.50.0.12 --to-station "$b2")" $'*l2_bridge *cycles  through bridge site: station '"$b2"$' is behind web1\n  => it leaves by web1'
+  expect 'routed' "$(explain --src 10.50.0.11 --in web0 --dst 10.0.1.100)" $'*IPv4 on interface web0\n  l2_bridge *cycles  into bridge site, for the gateway itself\n *from here on it is a packet on site\n *to this station*it leaves by lan*'
+  expect 'a VLAN that is a member' "$(explain --src 10.50.0.11 --in ten --dst 10.0.1.100)" $'*VLAN 10*IPv4 on interface ten\n  l2_bridge *into bridge site, for the gateway itself\n*to this station*it leaves by lan*'
+  expect 'a broadcast' "$(explain --src 10.50.0.11 --in web0 --dst 10.50.0.255 --to-station ff:ff:ff:ff:ff:ff)" '*l2_bridge *into bridge site, for all stations: flooded to 2 members*=> *copies leave by *web1*'
+  expect 'an unknown station' "$(explain --src 10.50.0.11 --in web0 --dst 10.50.0.12 --to-station 02:00:00:00:88:88)" '*l2_bridge *through bridge site: station 02:00:00:00:88:88 is not known, flooded to 2 members*'
+  expect 'out by the bridge' "$(explain --src 10.0.1.100 --in lan --dst 10.50.0.12)" "*l2_output *l2_bridge *out of bridge site: station $b2 is behind web1*it leaves by web1*"
+  refuse grep l2_bridge <<<"$(explain --src 10.0.1.100 --in lan --dst 10.0.1.1)" || { echo 'lan is no member'; return 1; }
   expect 'the bridge itself' "$(refuse explain --src 10.50.0.11 --in site --dst 10.0.1.100)" '*`site` is a bridge: name the member*'
+}
+
+# Of a real packet the same is known.
+followed_across_the_bridge() {
+  local b2
+  b2=$(ns b2 cat /sys/class/net/eth0/address)
+  "$BINARY" trace --socket "$STATE/admin.sock" --count 1 icmp and dst 10.50.0.12 >"$STATE/bridge.trace" 2>"$STATE/bridge.trace.err" &
+  sleep 0.7
+  ns b1 ping -q -c3 -i 0.2 -W1 10.50.0.12 || true
+  wait $! || { cat "$STATE/bridge.trace.err"; return 1; }
+  expect 'followed' "$(cat "$STATE/bridge.trace")" "*l2_bridge *through bridge site: station $b2 is behind web1*=> it leaves by web1*"
 }
 
 check becomes-a-bridge becomes_a_bridge
 check all-reach-all all_reach_all
 check bridged-and-routed bridged_and_routed
 check explained-across-the-bridge explained_across_the_bridge
+check followed-across-the-bridge followed_across_the_bridge
 check a-station-moves a_station_moves
 check stations-are-learnt-and-forgotten stations_are_learnt_and_forgotten
 check made-up-addresses-reach-the-limit made_up_addresses_reach_the_limit

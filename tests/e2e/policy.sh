@@ -87,6 +87,11 @@ to = "10.88.66.0/24"
 prohibit = true
 
 [[policy]]
+name = "shut"
+to = "10.88.67.0/24"
+unreachable = true
+
+[[policy]]
 name = "shared"
 to = "10.88.5.0/24"
 next_hops = [
@@ -159,6 +164,10 @@ they_are_explained() {
     $'*rule that fits is `far`, which sends it where the routes of the VRF `far` lead\n*the longest prefix of the VRF `far` with 10.88.0.1 in it is 10.88.0.0/16\n*by the router 10.89.0.2 on far-link*'
   expect 'exempt' "$(explain --in lan --src 10.0.1.99 --dst 10.88.9.1)" '*rule that fits is `keep`, which leaves it to the routes*by the router 10.0.2.21*'
   expect 'none' "$(explain --in lan --src 10.0.1.100 --dst 10.88.0.1)" '*no rule fits: the routes decide*'
+  # A domain without a route is the one to look into; no table has what a rule says itself.
+  expect 'into a domain without a route' "$(explain --in lan --src fd00:1::100 --dst fd88::1 --tos 40)" \
+    '*no prefix of the VRF `far` has fd88::1 in it*`tidegate show routes --longest fd88::1 --vrf far` shows what there is*'
+  expect 'shut' "$(explain --in lan --src 10.0.1.100 --dst 10.88.67.1 --json | jq -r '.ways[0].end | .policy + " " + .reason + " " + (.hint | tostring)')" 'shut no_route null'
   expect 'refused' "$(explain --in lan --src 10.0.1.100 --dst 10.88.66.1 --json | jq -r '.ways[0].end | .policy + " " + .reason')" 'refused prohibited'
 }
 # What explain says of a flow is the way that it has taken.

@@ -79,18 +79,28 @@ pass() { come 20 0 "$@"; }
 are_dropped() { come 0 40 "$@"; }
 mode_is() { reloaded "s/^reverse_path = .*/reverse_path = \"$1\"/"; }
 
+said() { # said SOURCE WORDS — what explain says of a packet of the client's that is dropped
+  local target=10.0.2.21
+  [[ $1 != *:* ]] || target=fd00:2::21
+  expect "explained: $1" "$(explain --in lan --src "$1" --dst "$target")" $'*l3_input *cycles  reverse_path: '"$2"$'\n  => it is dropped: There is no way to the source*'
+}
+
 off_asks_nothing() {
   pass ON_LINK BEHIND_THE_CLIENT BEHIND_ONE_OF_TWO AT_B2 NOWHERE IN_A_BLACKHOLE
 }
 loose_asks_for_a_way() {
   reloaded '/^name = "lan"/a reverse_path = "loose"' || return 1
   pass ON_LINK BEHIND_THE_CLIENT BEHIND_ONE_OF_TWO AT_B2 || return 1
-  are_dropped NOWHERE IN_A_BLACKHOLE
+  are_dropped NOWHERE IN_A_BLACKHOLE || return 1
+  said 10.99.0.5 'no prefix has 10.99.0.5 in it' && said fd99::5 'no prefix has fd99::5 in it' || return 1
+  said 10.66.0.5 '10.66.0.5 leads into a blackhole (10.66.0.0/16)' && said fd66::5 'fd66::5 leads into a blackhole (fd66::/16)'
 }
 strict_asks_for_one_by_the_interface() {
   mode_is strict || return 1
   pass ON_LINK BEHIND_THE_CLIENT BEHIND_ONE_OF_TWO || return 1
-  are_dropped AT_B2 NOWHERE IN_A_BLACKHOLE
+  are_dropped AT_B2 NOWHERE IN_A_BLACKHOLE || return 1
+  said 10.0.3.77 '10.0.3.77 lies behind web1 (10.0.3.0/24), and came in by lan' || return 1
+  said fd00:3::77 'fd00:3::77 lies behind web1 (fd00:3::/64), and came in by lan'
 }
 # Also what is for the gateway itself, and what has mistakes: it would answer whoever is named as the sender.
 the_gateway_is_no_reflector() {

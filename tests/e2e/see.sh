@@ -126,6 +126,14 @@ a_delivered_packet_is_followed() {
 
 explained_is_what_happens() { ns client "$PYTHON" "$ROOT/tests/e2e/see.py" agree "$BINARY" "$STATE/admin.sock"; }
 
+# The hint leads to the table that was asked, by the address that was looked for.
+a_missing_route_is_told() {
+  expect 'no route' "$(explain --in lan --src 10.0.1.100 --dst 192.0.2.1)" \
+    $'*no prefix has 192.0.2.1 in it\n*=> it is dropped: No route*\n*`tidegate show routes --longest 192.0.2.1` shows what there is\n*' || return 1
+  expect 'an unserved port' "$(explain --in lan --src 10.0.1.100 --dst 10.0.1.1 --proto udp --dport 53)" \
+    $'*no_listener: nothing on this host serves it, and the sender is told by ICMP\n*listener]]` in the configuration says what is served*on its behalf: ICMP port unreachable*'
+}
+
 # Nothing is sent, asked for, counted or opened. The hosts speak up by themselves at times (MLD, router solicitations), so that
 # one attempt of five counts; explaining that counted would spoil them all.
 explaining_touches_nothing() {
@@ -167,7 +175,7 @@ EOF
 
 for case in captured_is_read_by_tcpdump a_pipe_shows_packets_as_they_come losses_have_their_reasons too_many_are_counted \
   a_vanished_reader_ends_it mistakes_are_explained a_forwarded_packet_is_followed a_dropped_packet_is_followed \
-  a_delivered_packet_is_followed explained_is_what_happens explaining_touches_nothing \
+  a_delivered_packet_is_followed explained_is_what_happens a_missing_route_is_told explaining_touches_nothing \
   a_choice_among_next_hops_is_told; do
   check "$case" "$case"
 done

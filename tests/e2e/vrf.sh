@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016 # the backquotes are those of messages
 # Two routing domains with the same addresses, on VLANs of the same wires: client — red — b1, client — blue — b2; and a loopback in
 # each. The VLAN devices are made in user space (tags.py), so that a kernel without them will do.
 
@@ -164,6 +164,21 @@ all_domains_are_shown() {
     'red red-clients*'
   expect 'refusal' "$(refuse show neighbours --vrf green 2>&1)" '*there are: main, red, blue; *'
 }
+# Each says which domain's routes it went by, and where to look when there is none.
+domains_are_explained() {
+  local said
+  expect 'routed' "$(explain --in red-clients --src 10.50.0.100 --dst 10.61.0.1)" \
+    '*the longest prefix of the VRF `red` with 10.61.0.1 in it is 10.61.0.0/16*by the router 10.60.0.11 on red-servers*' || return 1
+  expect 'named' "$(explain --in blue-clients --src 10.50.0.100 --dst 10.61.0.1 --json | jq -r '.ways[0].end | .vrf + " " + .prefix')" 'blue 10.61.0.0/16' || return 1
+  expect 'no route' "$(explain --in red-clients --src 10.50.0.100 --dst 10.0.2.11)" \
+    '*no prefix of the VRF `red` has 10.0.2.11 in it*`tidegate show routes --longest 10.0.2.11 --vrf red` shows what there is*' || return 1
+  said=$(explain --in red-clients --src 10.50.0.100 --dst 10.60.0.1 --proto tcp --dport 22)
+  expect 'TCP' "$said" \
+    $'*l3_local *no_listener: nothing serves TCP in the VRF `red`, and the sender is not told\n*=> it is dropped: nothing serves TCP in the VRF `red`*' || return 1
+  [[ $said != *listener]]* ]] || { echo "a listener would not help: $said"; return 1; }
+  # As it is said, so it is: neither a reset nor an error.
+  expect 'silence' "$(ns client curl -sS --max-time 1 --interface red http://10.60.0.1:22/ 2>&1 || true)" '*timed out*'
+}
 
 TAGS=()
 check domains-are-configured domains_are_configured
@@ -178,6 +193,7 @@ check errors-come-from-the-domain errors_come_from_the_domain
 check loopback-is-ours loopback_is_ours
 check domains-are-shown domains_are_shown
 check all-domains-are-shown all_domains_are_shown
+check domains-are-explained domains_are_explained
 check a-route-leads-out a_route_leads_out
 for pid in "${TAGS[@]}"; do kill "$pid" 2>/dev/null || true; done
 ns b1 ip route del 10.50.0.0/24 2>/dev/null || true

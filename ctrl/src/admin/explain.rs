@@ -204,3 +204,6 @@ async fn rehearse(
         _ => Ok(Record::empty()),
     }
 }
+
+#[cfg(test)]
+mod tests;

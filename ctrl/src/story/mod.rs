@@ -1,6 +1,7 @@
 //! A packet's way in words: what each stage decided and why, from what the core has recorded and the tables that it used.
 
 mod packet; // what a packet is
+mod bridge; // what a bridge makes of it
 mod route; // where it is sent
 mod stage; // what a stage decided
 mod tell; // the whole way
@@ -105,6 +106,8 @@ pub struct End {
     pub reason: Option<String>,
     /// The rule of policy routing that decided where it goes.
     pub policy: Option<String>,
+    /// The routing domain by whose prefixes it was routed, unless that is the main one.
+    pub vrf: Option<String>,
     /// The prefix by which it was routed.
     pub prefix: Option<String>,
     /// The router, or the destination itself, that it was sent to.

@@ -1,10 +1,11 @@
 //! Where a packet is sent, and by what: a rule, a prefix, a next hop of several.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use tidegate_dataplane::l3::policy::{Rule, Way};
-use tidegate_dataplane::l3::{Action, Table, VrfId};
+use tidegate_dataplane::l3::{Action, Group, Table, VrfId};
 use tidegate_dataplane::meta::{Flags, Meta};
 use tidegate_dataplane::see::{Record, Step};
 use tidegate_dataplane::stats::Stage;
@@ -17,7 +18,7 @@ pub(super) struct Found<'a> {
     /// The rule that decided.
     pub(super) policy: Option<&'a Rule>,
     /// The domain whose routes decided; `None` if the rule leads to next hops of its own.
-    domain: Option<VrfId>,
+    pub(super) domain: Option<VrfId>,
     /// The longest prefix in it with the destination.
     pub(super) prefix: Option<IpNet>,
     /// The number of the next hop, or of those that share the flows.
@@ -85,7 +86,7 @@ pub(super) fn routed(record: &Record, step: &Step, around: &Surroundings<'_>) ->
         Action::NoRoute => None,
         action => Some(format!("its route is `{}`", action_word(action))),
     };
-    if matches!(destination, IpAddr::V6(address) if address.is_unicast_link_local()) {
+    if is_on_link(destination) {
         let by = "a link-local address is on the link the packet names".to_owned();
         return [Some(by), to()].into_iter().flatten().collect();
     }
@@ -96,7 +97,7 @@ pub(super) fn routed(record: &Record, step: &Step, around: &Surroundings<'_>) ->
     let by = match (found.domain, found.prefix) {
         (None, _) => "the rule says where".to_owned(),
         (Some(vrf), prefix) => {
-            let of = if found.policy.is_some() { format!(" of {}", domain(table, vrf)) } else { String::new() };
+            let of = if found.policy.is_some() { format!(" of {}", domain(table, vrf)) } else { of_domain(table, vrf) };
             prefix.map_or_else(
                 || format!("no prefix{of} has {destination} in it"),
                 |net| format!("the longest prefix{of} with {destination} in it is {net}"),
@@ -135,6 +136,53 @@ fn hop(table: &Table, next_hop: u32, around: &Surroundings<'_>) -> String {
         || format!("on the link of {interface}"),
         |gateway| format!("by the router {gateway} on {interface}"),
     )
+}
+
+/// Says which domain's prefixes are meant, if they are not those of the main one.
+fn of_domain(table: &Table, vrf: VrfId) -> String {
+    if vrf == VrfId::MAIN { String::new() } else { format!(" of {}", domain(table, vrf)) }
+}
+
+/// The name of a domain, if it is not the main one.
+pub(super) fn name(record: &Record, vrf: VrfId) -> Option<&str> {
+    let table = &record.tables.as_deref()?.l3;
+    (vrf != VrfId::MAIN).then(|| table.vrf(vrf).name())
+}
+
+/// Where to look when there is no way. A rule that says so itself is named already, and what is on a link is in no table.
+pub(super) fn hint(record: &Record) -> Option<String> {
+    let (found, destination) = (Found::of(record)?, record.routed_to()?);
+    let vrf = name(record, found.domain?).map(|name| format!(" --vrf {name}")).unwrap_or_default();
+    let routed = !is_on_link(destination);
+    routed.then(|| format!("`tidegate show routes --longest {destination}{vrf}` shows what there is"))
+}
+
+/// Where the source of a packet lies that does not come from there, by the table that was asked.
+pub(super) fn elsewhere(record: &Record, meta: &Meta, around: &Surroundings<'_>) -> Option<String> {
+    let table = &record.tables.as_deref()?.l3;
+    let (source, _) = record.facts().addresses?;
+    let of = of_domain(table, meta.vrf);
+    let Some((net, next_hop)) = table.matched(meta.vrf, source) else {
+        return Some(format!("no prefix{of} has {source} in it"));
+    };
+    let lies = |behind: String| {
+        format!("{source} lies behind {behind} ({net}{of}), and came in by {}", around.interface(meta.interface))
+    };
+    let hop = table.next_hop(next_hop);
+    Some(match hop.action {
+        Action::Forward => lies(around.interface(hop.interface)),
+        Action::Spread(group) => {
+            let members = table.group(group).map(Group::members).unwrap_or_default();
+            let by = members.iter().map(|member| around.interface(table.next_hop(member.next_hop).interface));
+            lies(by.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" and "))
+        }
+        Action::Blackhole => format!("{source} leads into a blackhole ({net}{of})"),
+        action => format!("the way to {source} is `{}` ({net}{of})", action_word(action)),
+    })
+}
+
+fn is_on_link(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 fn domain(table: &Table, vrf: VrfId) -> String {

@@ -7,16 +7,21 @@ use tidegate_dataplane::see::{Record, Step};
 use tidegate_dataplane::stats::Stage;
 use tidegate_dataplane::verdict::{DropReason, Verdict};
 
-use super::{Surroundings, route};
+use super::{Surroundings, bridge, route};
 use crate::admin::show::neighbor_word;
 
-/// Whether a stage looks at a packet that stands there.
-pub(super) fn looks(stage: Stage, stands: Verdict) -> bool {
+/// Protocol number of TCP.
+const TCP: u8 = 6;
+
+/// Whether a stage looks at a packet that stands there and `was` known as this.
+pub(super) fn looks(record: &Record, stage: Stage, stands: Verdict, was: &Meta) -> bool {
+    if stage == Stage::Bridge {
+        return bridge::looks(record, stands, was);
+    }
     match stands {
         Verdict::Continue => !matches!(stage, Stage::L3Local | Stage::Handover | Stage::Tcp | Stage::Host),
         Verdict::Deliver => matches!(stage, Stage::L3Local | Stage::Handover | Stage::Tcp | Stage::Host),
-        Verdict::Bridge => stage == Stage::Bridge,
-        Verdict::Transmit(_) | Verdict::Taken | Verdict::Consumed | Verdict::Drop(_) => false,
+        Verdict::Bridge | Verdict::Transmit(_) | Verdict::Taken | Verdict::Consumed | Verdict::Drop(_) => false,
     }
 }
 
@@ -30,6 +35,7 @@ pub(super) fn notes(
 ) -> Vec<String> {
     let mut notes = match step.stage {
         Stage::L2Parse => parsed(step, around),
+        Stage::Bridge => bridge::passed(record, step, stood, was, around),
         Stage::L2Input => vec![station(&step.meta).to_owned()],
         Stage::L3Input => vec![addressed(step, stood).to_owned()],
         Stage::L3Local => local(step),
@@ -46,12 +52,20 @@ pub(super) fn notes(
         _ => Vec::new(),
     };
     match step.verdict {
+        Verdict::Drop(DropReason::NoListener) if step.meta.flags.contains(Flags::HOST_PATH) => {
+            notes = vec!["nothing here serves it: left to the kernel".to_owned()];
+        }
         // What did not go well was not what the words above say.
         Verdict::Drop(reason) => {
-            if !matches!(step.stage, Stage::L3Route | Stage::L2Output | Stage::Tcp) {
+            if !matches!(step.stage, Stage::Bridge | Stage::L3Route | Stage::L2Output | Stage::Tcp) {
                 notes.clear();
             }
-            notes.push(format!("{reason}: {}", reason.explanation().trim()));
+            let why = match reason {
+                DropReason::ReversePath => route::elsewhere(record, &step.meta, around),
+                DropReason::NoListener => Some(unserved(record, &step.meta)),
+                _ => None,
+            };
+            notes.push(format!("{reason}: {}", why.as_deref().unwrap_or(reason.explanation().trim())));
         }
         Verdict::Transmit(port) if step.stage == Stage::Host => {
             notes = vec![format!("nothing here serves it: it goes to the kernel by {}", around.port(port))];
@@ -106,6 +120,20 @@ fn local(step: &Step) -> Vec<String> {
         _ => "",
     };
     vec![note.to_owned()]
+}
+
+/// Why nothing serves a packet for this host, and whether its sender is told: then an ICMP message is made on its behalf.
+pub(super) fn unserved(record: &Record, meta: &Meta) -> String {
+    let told = record.made.iter().any(|made| made.network != Network::Other);
+    let why = match (meta.protocol, route::name(record, meta.vrf)) {
+        (TCP, _) if meta.flags.intersects(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST) => {
+            "TCP to a group is passed over".to_owned()
+        }
+        (TCP, _) if meta.flags.contains(Flags::ANYCAST) => "TCP to an anycast address is passed over".to_owned(),
+        (TCP, Some(vrf)) => format!("nothing serves TCP in the VRF `{vrf}`"),
+        _ => "nothing on this host serves it".to_owned(),
+    };
+    format!("{why}, and the sender is {}", if told { "told by ICMP" } else { "not told" })
 }
 
 fn segment(record: &Record) -> Vec<String> {

@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
-use tidegate_dataplane::meta::{InterfaceId, Network, PortId};
-use tidegate_dataplane::see::{Head, Origin, Record};
+use tidegate_dataplane::meta::{InterfaceId, Network, PortId, VrfId};
+use tidegate_dataplane::see::{Origin, Record};
 use tidegate_dataplane::stats::Stage;
 use tidegate_dataplane::verdict::{DropReason, Verdict};
 
-use super::route::Found;
-use super::{End, Packet, Step, Way, packet, stage};
+use super::route::{self, Found};
+use super::{End, Packet, Step, Way, bridge, packet, stage};
 use crate::admin::show::interface_name;
 use crate::status::Status;
 use crate::telemetry::Telemetry;
@@ -68,7 +68,7 @@ fn steps(record: &Record, around: &Surroundings<'_>, first: &Packet, bare: Optio
     let (mut before, mut was, mut stood) = (first.clone(), record.meta, record.stood);
     for step in &record.steps {
         // A stage that does not look at the packet has nothing to tell about it.
-        if step.verdict != stood || step.head.is_some() || stage::looks(step.stage, stood) {
+        if step.verdict != stood || step.head.is_some() || stage::looks(record, step.stage, stood, &was) {
             let after = step.head.map_or_else(
                 || before.clone(),
                 |head| {
@@ -113,18 +113,17 @@ fn end(record: &Record, around: &Surroundings<'_>) -> End {
     end
 }
 
-/// The ports by which a bridge has sent copies of a packet: whatever else is made on its behalf is from a station of ours.
+/// The ports by which bridges have sent copies of a packet.
 fn copies(record: &Record, around: &Surroundings<'_>) -> Vec<String> {
-    let stations = |head: &Head| head.bytes().first_chunk::<12>().copied();
-    let own = stations(&record.head);
-    let sent = record.made.iter().filter(|made| made.network == Network::Other && stations(&made.head) == own);
-    sent.filter_map(|made| made.port).map(|port| around.port(port)).collect()
+    bridge::copies(record).filter_map(|made| made.port).map(|port| around.port(port)).collect()
 }
 
 fn fate(record: &Record, around: &Surroundings<'_>) -> End {
     let mut end = End { core: record.handed_to, ..End::default() };
     if record.steps.iter().any(|step| step.stage == Stage::L3Route && step.meta.next_hop != 0) {
-        end.prefix = Found::of(record).and_then(|found| found.prefix).map(|net| net.to_string());
+        let found = Found::of(record);
+        end.vrf = found.as_ref().and_then(|found| route::name(record, found.domain?)).map(str::to_owned);
+        end.prefix = found.and_then(|found| found.prefix).map(|net| net.to_string());
     }
     end.policy = Found::of(record).and_then(|found| Some(found.policy?.name.to_string()));
     end.next_hop = record.target.map(|target| target.to_string());
@@ -160,25 +159,30 @@ fn fate(record: &Record, around: &Surroundings<'_>) -> End {
         }
         verdict => {
             if let Some(reason) = verdict.loss() {
-                dropped(&mut end, reason);
+                dropped(record, &mut end, reason);
             }
         }
     }
     end
 }
 
-fn dropped(end: &mut End, reason: DropReason) {
+fn dropped(record: &Record, end: &mut End, reason: DropReason) {
+    let meta = record.steps.last().map_or(record.meta, |step| step.meta);
+    let unserved = (reason == DropReason::NoListener).then(|| stage::unserved(record, &meta));
     end.verdict = "dropped".to_owned();
-    end.text = format!("it is dropped: {}", reason.explanation().trim());
+    end.text = format!("it is dropped: {}", unserved.as_deref().unwrap_or(reason.explanation().trim()));
     end.reason = Some(reason.label().to_owned());
     let target = end.next_hop.as_deref().unwrap_or("the next hop");
     end.hint = match reason {
-        DropReason::NoRoute => Some("`tidegate show routes --longest ADDRESS` shows what there is".to_owned()),
+        DropReason::NoRoute => route::hint(record),
         DropReason::NeighborUnreachable | DropReason::NeighborQueueFull => {
             Some(format!("see that {target} is up and answers ARP or neighbour discovery: `tidegate show neighbours`"))
         }
         DropReason::L2WrongAddress => Some("the sender believes another station to be its router".to_owned()),
-        DropReason::NoListener => Some("`[[listener]]` in the configuration says what is served".to_owned()),
+        // There are none in other domains.
+        DropReason::NoListener if meta.vrf == VrfId::MAIN => {
+            Some("`[[listener]]` in the configuration says what is served".to_owned())
+        }
         _ => None,
     };
 }
