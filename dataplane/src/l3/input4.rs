@@ -106,23 +106,29 @@ fn examine<const SOURCES: bool, const IS_PLAIN: bool>(
     if fragment & 0x3fff != 0 && !is_honest(fragment, header_len, total, meta) {
         return Verdict::Drop(DropReason::BadFragment);
     }
+    let mut flags = meta.flags;
     if SOURCES {
-        asker.ask_v4(meta, source);
+        flags |= asker.ask_v4(meta, source);
     }
-    if from | to != 0
-        && let Some(verdict) = unusual(vrf, from, to, source, destination, meta)
-    {
-        return verdict;
+    if from | to != 0 {
+        meta.flags = flags;
+        if let Some(verdict) = unusual(vrf, from, to, source, destination, meta) {
+            return verdict;
+        }
     }
     // The packet will be routed, by a table that may be too large for a cache.
     let ahead = vrf.fib4.prefetch(destination.to_bits());
     let is_special = vrf.addresses.may_hold_v4(source, destination)
-        || meta.flags.intersects(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST);
-    if is_special && let Some(verdict) = ours(vrf, source, destination, meta) {
-        return verdict;
+        || flags.intersects(Flags::LINK_BROADCAST | Flags::LINK_MULTICAST);
+    if is_special {
+        meta.flags = flags;
+        if let Some(verdict) = ours(vrf, source, destination, meta) {
+            return verdict;
+        }
     }
     meta.next_hop = ahead.to_bits();
-    meta.flags |= Flags::LOOKED_AHEAD;
+    // Once, and whole: a part written by itself would hold up whoever reads the whole next.
+    meta.flags = flags | Flags::LOOKED_AHEAD;
     Verdict::Continue
 }
 

@@ -50,7 +50,7 @@ pub(super) fn judge<const SOURCES: bool>(
     // On the link it came from, or of a host that has none yet: neighbour discovery speaks so.
     let exempt = || is_link_local(source) || source.is_unspecified();
     if SOURCES && !exempt() {
-        asker.ask_v6(meta);
+        meta.flags |= asker.ask_v6(meta);
     }
     if plain
         && !vrf.addresses.may_hold_v6(source, destination)

@@ -69,23 +69,19 @@ impl<'t> Asker<'t> {
         self.map
     }
 
-    /// Notes that somebody asks where the source of an IPv4 packet lies, if so, and asks for the memory that will say it.
+    /// The flag of an IPv4 packet for whose source somebody asks, if so; the memory that will say where it lies is asked for.
     #[inline]
-    pub(super) fn ask_v4(&mut self, meta: &mut Meta, source: Ipv4Addr) {
-        match self.map(meta.interface) {
-            Some(map) => {
-                meta.source = map.prefetch(source.to_bits());
-                meta.flags |= Flags::SOURCE_ASKED;
-            }
-            None => self.note(meta),
-        }
+    pub(super) fn ask_v4(&mut self, meta: &mut Meta, source: Ipv4Addr) -> Flags {
+        let Some(map) = self.map(meta.interface) else { return self.flag() };
+        meta.source = map.prefetch(source.to_bits());
+        Flags::SOURCE_ASKED
     }
 
     /// The same of an IPv6 packet, of which nothing is known without a look-up.
     #[inline]
-    pub(super) fn ask_v6(&mut self, meta: &mut Meta) {
+    pub(super) fn ask_v6(&mut self, meta: &Meta) -> Flags {
         self.map(meta.interface);
-        self.note(meta);
+        self.flag()
     }
 
     /// Whether a packet comes from where its source is not: for those whose sender would be told something before [`run`] is.
@@ -102,14 +98,12 @@ impl<'t> Asker<'t> {
     }
 
     #[inline]
-    fn note(&self, meta: &mut Meta) {
-        if self.asks {
-            meta.flags |= Flags::SOURCE_ASKED;
-        }
+    const fn flag(&self) -> Flags {
+        if self.asks { Flags::SOURCE_ASKED } else { Flags::empty() }
     }
 }
 
-/// Drops what comes from where its source is not, of the packets that [`Asker`] has noted.
+/// Drops what comes from where its source is not, of the packets that [`Asker`] has flagged.
 pub(super) fn run(table: &Table, batch: &mut Batch) {
     if table.vrfs().is_empty() {
         // As in `l3::input`.
