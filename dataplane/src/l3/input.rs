@@ -56,6 +56,7 @@ fn check<'t, const SOURCES: bool>(
             Network::Ipv6 => input6::judge::<SOURCES>(&mut asker, vrf, state, turn, frame, meta),
             _ => Verdict::Drop(DropReason::L2UnknownType),
         };
+        // First, so that what most packets get is a constant to all that follows.
         if verdict == Verdict::Continue {
             return Verdict::Continue;
         }
