@@ -130,7 +130,7 @@ fn a_flood_of_bad_frames_leaves_nothing_behind() {
         for chunk in all.chunks(round) {
             for frame in chunk {
                 let frame = gateway.worker.arena().copy_from(frame).unwrap();
-                gateway.wires[0].0.borrow_mut().push_back(frame);
+                gateway.wires[0].0.borrow_mut().push(frame);
             }
             while gateway.worker.turn(gateway.now) {}
             gateway.wires.iter().for_each(|(_, out)| out.borrow_mut().clear());

@@ -136,7 +136,7 @@ impl World {
 
     /// Sends into one end, and returns what comes out of the wire and out of the kernel's end.
     fn send(&mut self, end: usize, packet: &[u8]) -> [Vec<Vec<u8>>; 2] {
-        self.to_worker[end].borrow_mut().push_back(self.arena.copy_from(packet).unwrap());
+        self.to_worker[end].borrow_mut().push(self.arena.copy_from(packet).unwrap());
         self.settle();
         let out = |lane: &Lane| lane.borrow_mut().drain(..).map(|frame| frame.data().to_vec()).collect();
         [out(&self.from_worker[0]), out(&self.from_worker[1])]

@@ -233,7 +233,7 @@ impl<A: App> Rig<A> {
 
     /// Puts a packet on the wire to port `side`.
     pub(crate) fn send(&self, side: usize, frame: Frame) {
-        self.to[side].borrow_mut().push_back(frame);
+        self.to[side].borrow_mut().push(frame);
     }
 
     /// Packets the core has lost, for any reason.

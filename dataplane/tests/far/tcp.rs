@@ -149,8 +149,9 @@ impl<A: App> Rig<A> {
             let busy = self.turn();
             let mut sent = false;
             for side in 0..2 {
-                // Its own statement: the answer needs the wire.
-                while let Some(frame) = { self.from[side].borrow_mut().pop_front() } {
+                // Taken first: the answer needs the wire.
+                let frames: Vec<_> = self.from[side].borrow_mut().drain(..).collect();
+                for frame in frames {
                     sent = true;
                     if let Some(answer) = Seen::parse(frame.data()).and_then(|seen| far(&seen)) {
                         drop(frame);

@@ -210,7 +210,7 @@ impl Gateway {
     pub(crate) fn receive(&mut self, port: usize, frame: &[u8]) -> Vec<(usize, Vec<u8>)> {
         self.now += Duration::from_millis(100);
         let frame = self.worker.arena().copy_from(frame).unwrap();
-        self.wires[port].0.borrow_mut().push_back(frame);
+        self.wires[port].0.borrow_mut().push(frame);
         self.settle()
     }
 

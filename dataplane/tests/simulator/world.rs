@@ -222,7 +222,7 @@ impl World {
         let seat = &mut self.seats[to.node];
         match seat.core.arena().copy_from(packet) {
             Some(frame) => {
-                seat.incoming[to.port].borrow_mut().push_back(frame);
+                seat.incoming[to.port].borrow_mut().push(frame);
                 seat.dirty = true;
             }
             None => self.no_frame += 1,

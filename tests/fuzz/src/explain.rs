@@ -27,7 +27,7 @@ pub fn explain(data: &[u8]) {
         let told = ask(&mut gateway, &waker, number as u64, port, &frame);
         let before = drops(&gateway);
         let arrived = gateway.worker.arena().copy_from(&frame).expect("a frame");
-        gateway.wires[port].0.borrow_mut().push_back(arrived);
+        gateway.wires[port].0.borrow_mut().push(arrived);
         let sent = gateway.settle();
         sent.iter().for_each(|(_, sent)| sound(sent));
         let lost = |reason: DropReason| drops(&gateway)[reason as usize] > before[reason as usize];
