@@ -16,7 +16,7 @@ mod words;
 
 use std::fmt;
 
-use ipnet::IpNet;
+use crate::prefix::HostBits;
 
 pub use parse::parse;
 pub(crate) use parse::station;
@@ -64,10 +64,7 @@ pub enum Wrong {
     /// The second end of a range lies before the first.
     Range,
     /// A prefix with bits set behind it.
-    HostBits {
-        /// The prefix it is in.
-        net: IpNet,
-    },
+    HostBits(HostBits),
     /// It has more tests, or brackets within each other, than a core should have to go through.
     TooLong,
 }
@@ -97,12 +94,7 @@ impl fmt::Display for Wrong {
             Self::Bracket => f.write_str("this bracket has no partner"),
             Self::Number { most } => write!(f, "it is {most} at most"),
             Self::Range => f.write_str("the range ends before it begins"),
-            Self::HostBits { net } => write!(
-                f,
-                "there are bits set behind the prefix of {} bits: write {net}, or /{} for this address alone",
-                net.prefix_len(),
-                net.max_prefix_len()
-            ),
+            Self::HostBits(bits) => write!(f, "it has {bits}"),
             Self::TooLong => f.write_str("it is too long: at most 512 tests and joints, 64 brackets within each other"),
         }
     }

@@ -36,6 +36,9 @@ pub mod kernel;
 /// The threads that move packets.
 pub mod cores;
 
+/// Prefixes in questions.
+pub mod prefix;
+
 /// Filters of captures and traces.
 pub mod filter;
 

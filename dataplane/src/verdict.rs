@@ -163,8 +163,8 @@ drop_reasons! {
     FragmentTimeout = "fragment_timeout",
     /// Fragments for this host that gave way to newer ones: 64 packets and 512 fragments wait at most in each core, and no more than an eighth of its frames.
     FragmentTableFull = "fragment_table_full",
-    /// A protocol or port that nothing on this host serves. The sender is told by ICMP, but not of TCP (to an address in a VRF, to an
-    /// anycast address, to a group).
+    /// A protocol or port that nothing on this host serves. The sender is told by ICMP, but not of what was for a group or for all, and not
+    /// of TCP (in a VRF, or to an anycast address).
     NoListener = "no_listener",
     /// A malformed ICMP or ND message, or one with a wrong checksum.
     IcmpMalformed = "icmp_malformed",

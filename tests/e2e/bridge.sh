@@ -201,11 +201,21 @@ followed_across_the_bridge() {
   expect 'followed' "$(cat "$STATE/bridge.trace")" "*l2_bridge *through bridge site: station $b2 is behind web1*=> it leaves by web1*"
 }
 
+# What the gateway itself sends by the bridge: its question about a host that is not there.
+questions_are_followed() {
+  "$BINARY" trace --socket "$STATE/admin.sock" --count 1 arp and dst 10.50.0.77 >"$STATE/question.trace" 2>"$STATE/question.trace.err" &
+  sleep 0.7
+  ns client ping -q -c3 -i 0.2 -W1 10.50.0.77 || true
+  wait $! || { cat "$STATE/question.trace.err"; return 1; }
+  expect 'followed' "$(cat "$STATE/question.trace")" '*l2_bridge *out of bridge site: for all stations, flooded to * members*'
+}
+
 check becomes-a-bridge becomes_a_bridge
 check all-reach-all all_reach_all
 check bridged-and-routed bridged_and_routed
 check explained-across-the-bridge explained_across_the_bridge
 check followed-across-the-bridge followed_across_the_bridge
+check questions-are-followed questions_are_followed
 check a-station-moves a_station_moves
 check stations-are-learnt-and-forgotten stations_are_learnt_and_forgotten
 check made-up-addresses-reach-the-limit made_up_addresses_reach_the_limit

@@ -48,6 +48,10 @@ flood_is_cut() {
   expect_at_least "limited" "$(dropped host_limited)" 1
   echoes 10.0.1.1 2222 1000
 }
+said_by_explain() {
+  expect 'UDP' "$(explain --in lan --src 10.0.1.100 --dst 10.0.1.1 --proto udp --dport 9)" \
+    '*l3_local *nothing here serves it: left to the kernel*l3_host *nothing here serves it: it goes to the kernel by *'
+}
 goes_with_the_gateway() {
   gateway_stop "$STATE"
   refuse ns gw ip link show host0
@@ -67,5 +71,6 @@ check link-local link_local
 check kernel-reaches-out kernel_reaches_out
 check listener-wins listener_wins
 check follows-addresses follows_addresses
+check said-by-explain said_by_explain
 check flood-is-cut flood_is_cut
 check goes-with-the-gateway goes_with_the_gateway

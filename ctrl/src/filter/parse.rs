@@ -10,6 +10,7 @@ use tidegate_dataplane::see::{End, Filter, Op, Test};
 
 use super::words::{Word, words};
 use super::{FilterError, Wrong};
+use crate::prefix;
 
 /// Protocols by name.
 const PROTOCOLS: [(&str, u8); 12] = [
@@ -242,10 +243,8 @@ impl<'a> Parser<'a> {
 
     /// A prefix, or an address as the prefix of itself; if the word is neither, that is wrong which the caller says.
     fn prefix(&self, word: Word<'a>, neither: impl Fn() -> Wrong) -> Parsed<IpNet> {
-        let net = word.text.parse::<IpNet>().or_else(|_| word.text.parse::<IpAddr>().map(IpNet::from));
-        let net = net.map_err(|_| self.wrong(word.at, neither()))?;
-        let whole = net.trunc();
-        if net == whole { Ok(net) } else { Err(self.wrong(word.at, Wrong::HostBits { net: whole })) }
+        let net = prefix::read(word.text).ok_or_else(|| self.wrong(word.at, neither()))?;
+        net.map_err(|bits| self.wrong(word.at, Wrong::HostBits(bits)))
     }
 
     fn ports(&mut self, kind: &str, end: End) -> Parsed<Test> {
@@ -412,7 +411,7 @@ mod tests {
             ("ether host 1:2:3", "a station", (11, 16)),
             ("vlan 5000", "4094 at most", (5, 9)),
             ("net 10.0.0.0/33", "a prefix", (4, 15)),
-            ("net 10.0.0.1/8", "bits set behind the prefix of 8 bits: write 10.0.0.0/8, or /32 for", (4, 14)),
+            ("net 10.0.0.1/8", "bits set behind its 8 bit prefix: write 10.0.0.0/8, or /32 for", (4, 14)),
             ("src net fd00::1/64", "write fd00::/64, or /128 for this address alone", (8, 18)),
             ("tcp dst 10.0.0.1/24", "write 10.0.0.0/24,", (8, 19)),
             ("10.0.0.1/24 and tcp", "write 10.0.0.0/24,", (0, 11)),

@@ -1,5 +1,7 @@
 //! What a bridge makes of a frame.
 
+use core::iter;
+
 use tidegate_dataplane::io::MacAddr;
 use tidegate_dataplane::l2::table::Bridge;
 use tidegate_dataplane::meta::{Meta, Network};
@@ -97,13 +99,16 @@ pub(super) fn copies(record: &Record) -> impl Iterator<Item = &Made> {
     record.made.iter().filter(move |made| heads.iter().flatten().any(|head| is_copy(made, head)))
 }
 
-/// A packet as IP has sent it out by a bridge.
+/// A packet as IP has sent it out by a bridge; or as this host has made it, header and all, which no stage changes before.
 fn leaving(record: &Record) -> Option<Head> {
+    let stood = iter::once(record.stood).chain(record.steps.iter().map(|step| step.verdict));
     let at = record
         .steps
-        .windows(2)
-        .position(|pair| pair[0].verdict == Verdict::Bridge && pair[1].stage == Stage::Bridge)?;
-    record.steps[..=at].iter().filter_map(|step| step.head).next_back()
+        .iter()
+        .zip(stood)
+        .position(|(step, stood)| step.stage == Stage::Bridge && stood == Verdict::Bridge)?;
+    let changed = record.steps[..at].iter().filter_map(|step| step.head).next_back();
+    changed.or((!record.bare).then_some(record.head))
 }
 
 /// Whatever else is made on behalf of a packet is from a station of ours.

@@ -26,9 +26,14 @@ pub(super) struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
+    /// `None` if it goes the way of the packet that it is a piece of, or stays on the link: no table is asked then.
     pub(super) fn of(record: &'a Record) -> Option<Self> {
         let table = &record.tables.as_deref()?.l3;
+        let destination = record.routed_to().filter(|destination| !is_on_link(*destination))?;
         let step = record.steps.iter().find(|step| step.stage == Stage::L3Route)?;
+        if step.meta.flags.contains(Flags::ROUTED) {
+            return None;
+        }
         let policy = rule(record, table);
         let domain = match policy.map(|rule| rule.way) {
             Some(Way::Hop(next_hop)) => {
@@ -37,13 +42,13 @@ impl<'a> Found<'a> {
             Some(Way::Domain(vrf)) => vrf,
             None => step.meta.vrf,
         };
-        let (prefix, next_hop) = table.matched(domain, record.routed_to()?).unzip();
+        let (prefix, next_hop) = table.matched(domain, destination).unzip();
         Some(Self { policy, domain: Some(domain), prefix, next_hop })
     }
 }
 
 /// The rule that decided about a packet.
-fn rule<'a>(record: &Record, table: &'a Table) -> Option<&'a Rule> {
+pub(super) fn rule<'a>(record: &Record, table: &'a Table) -> Option<&'a Rule> {
     let step = record.steps.iter().find(|step| step.stage == Stage::L3Policy)?;
     let number = step.meta.flags.contains(Flags::POLICY).then_some(step.meta.next_hop)?;
     table.policies().rules().get(number as usize)
@@ -153,8 +158,7 @@ pub(super) fn name(record: &Record, vrf: VrfId) -> Option<&str> {
 pub(super) fn hint(record: &Record) -> Option<String> {
     let (found, destination) = (Found::of(record)?, record.routed_to()?);
     let vrf = name(record, found.domain?).map(|name| format!(" --vrf {name}")).unwrap_or_default();
-    let routed = !is_on_link(destination);
-    routed.then(|| format!("`tidegate show routes --longest {destination}{vrf}` shows what there is"))
+    Some(format!("`tidegate show routes --longest {destination}{vrf}` shows what there is"))
 }
 
 /// Where the source of a packet lies that does not come from there, by the table that was asked.

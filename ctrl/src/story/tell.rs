@@ -120,12 +120,13 @@ fn copies(record: &Record, around: &Surroundings<'_>) -> Vec<String> {
 
 fn fate(record: &Record, around: &Surroundings<'_>) -> End {
     let mut end = End { core: record.handed_to, ..End::default() };
+    let found = Found::of(record);
     if record.steps.iter().any(|step| step.stage == Stage::L3Route && step.meta.next_hop != 0) {
-        let found = Found::of(record);
         end.vrf = found.as_ref().and_then(|found| route::name(record, found.domain?)).map(str::to_owned);
         end.prefix = found.and_then(|found| found.prefix).map(|net| net.to_string());
     }
-    end.policy = Found::of(record).and_then(|found| Some(found.policy?.name.to_string()));
+    let rule = record.tables.as_deref().and_then(|tables| route::rule(record, &tables.l3));
+    end.policy = rule.map(|rule| rule.name.to_string());
     end.next_hop = record.target.map(|target| target.to_string());
     end.listener = listener(record);
     let last = record.steps.last().map(|step| step.stage);

@@ -17,6 +17,7 @@ use tokio::sync::mpsc::Sender;
 use super::{Chunks, domain_name, domains, interface_index, interface_name, line, refuse};
 use crate::admin::Desk;
 use crate::config::model::MAIN;
+use crate::prefix;
 use crate::status::Status;
 
 /// Routes looked at before others have their turn: below a millisecond.
@@ -101,8 +102,8 @@ impl Wanted {
             return Err(format!("no route is from `{source}`; they are from: {}", SOURCES.join(", ")));
         }
         Ok(Sought {
-            within: self.to.as_deref().map(prefix).transpose()?,
-            exact: self.exact.as_deref().map(prefix).transpose()?,
+            within: self.to.as_deref().map(asked).transpose()?,
+            exact: self.exact.as_deref().map(asked).transpose()?,
             longest: self.longest,
             domains: domains(&status.tables.l3, self.vrf.as_deref().unwrap_or(MAIN))?,
             interface: self.interface.as_deref().map(|name| interface_index(status, name)).transpose()?,
@@ -113,15 +114,9 @@ impl Wanted {
     }
 }
 
-/// A prefix, or an address as the prefix of itself.
-fn prefix(text: &str) -> Result<IpNet, String> {
-    let net = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-    let net = net.ok_or_else(|| format!("`{text}` is no prefix: write e.g. 10.0.0.0/8 or fd00::/8"))?;
-    if net == net.trunc() {
-        return Ok(net);
-    }
-    let (bits, whole, most) = (net.prefix_len(), net.trunc(), net.max_prefix_len());
-    Err(format!("`{text}` has bits set behind its {bits} bit prefix: write {whole}, or /{most} for this address alone"))
+fn asked(text: &str) -> Result<IpNet, String> {
+    let net = prefix::read(text).ok_or_else(|| format!("`{text}` is no prefix: write e.g. 10.0.0.0/8 or fd00::/8"))?;
+    net.map_err(|bits| format!("`{text}` has {bits}"))
 }
 
 /// Whether a route is the one to all stations of whatever link: it is there in every domain, and of no interface.
@@ -337,11 +332,11 @@ mod tests {
 
     #[test]
     fn a_prefix_with_bits_behind_it_is_refused() {
-        assert_eq!(prefix("10.2.0.0/24"), Ok("10.2.0.0/24".parse().unwrap()));
-        assert_eq!(prefix("10.2.0.1"), Ok("10.2.0.1/32".parse().unwrap()));
+        assert_eq!(asked("10.2.0.0/24"), Ok("10.2.0.0/24".parse().unwrap()));
+        assert_eq!(asked("10.2.0.1"), Ok("10.2.0.1/32".parse().unwrap()));
         let wrong =
             "`10.2.0.1/24` has bits set behind its 24 bit prefix: write 10.2.0.0/24, or /32 for this address alone";
-        assert_eq!(prefix("10.2.0.1/24"), Err(wrong.to_owned()));
-        assert!(prefix("fd00::1/64").unwrap_err().contains("write fd00::/64, or /128"));
+        assert_eq!(asked("10.2.0.1/24"), Err(wrong.to_owned()));
+        assert!(asked("fd00::1/64").unwrap_err().contains("write fd00::/64, or /128"));
     }
 }

@@ -377,17 +377,22 @@ fn off_link(via: &At<IpAddr>, alone: bool, from: &Place<'_>) -> Diagnostic {
     if matches!(via.value, IpAddr::V6(address) if address.is_unicast_link_local()) {
         return nowhere().help("every link has such addresses: add the `interface` that leads there");
     }
-    let Some((there, span)) = network.interface_beyond(domain, via.value) else {
-        return nowhere().help(network.subnets(domain));
+    let beyond = network.interfaces_beyond(domain, via.value);
+    let its = |interface| network.domain(interface);
+    let (possible, impossible): (Vec<_>, Vec<_>) =
+        beyond.into_iter().partition(|(there, _)| network.no_neighbor(its(there), via).is_none());
+    let Some(((there, span), others)) = possible.split_first() else {
+        let why = impossible.first().and_then(|(there, _)| network.no_neighbor(its(there), via));
+        return why.unwrap_or_else(|| nowhere().help(network.subnets(domain)));
     };
-    let (name, its) = (&there.name.0, network.domain(there));
-    if let Some(wrong) = network.no_neighbor(its, via) {
-        return wrong;
-    }
-    let message = format!("{} is in the subnet of `{name}`, which is in {its}", via.value);
+    let name = &there.name.0;
+    let message = format!("{} is in the subnet of `{name}`, which is in {}", via.value, its(there));
     let help = match alone {
         true => format!("add `interface = \"{name}\"`"),
         false => format!("write `next_hops`, this one with `interface = \"{name}\"`"),
     };
-    wrong(message).related(span, "its address").help(format!("{help} to leave {domain} by it"))
+    let wrong = wrong(message).related(*span, "its address").help(format!("{help} to leave {domain} by it"));
+    others.iter().fold(wrong, |wrong, (other, _)| {
+        wrong.help(format!("or `{}`, in whose subnet it is as well: that is in {}", other.name.0, its(other)))
+    })
 }

@@ -166,11 +166,14 @@ impl Network {
         inside.max_by_key(|subnet| subnet.address.prefix_len()).map(|subnet| &subnet.interface)
     }
 
-    /// An interface of another domain in whose subnet `address` is, and where the file says so.
-    pub(super) fn interface_beyond(&self, domain: &Domain, address: IpAddr) -> Option<(&Reference, Span)> {
+    /// The interfaces of other domains in whose subnets `address` is, and where the file says so: those of the longest prefix, in
+    /// the order of the file.
+    pub(super) fn interfaces_beyond(&self, domain: &Domain, address: IpAddr) -> Vec<(&Reference, Span)> {
         let beyond = self.subnets.iter().filter(|subnet| self.domain(&subnet.interface) != domain);
-        let near = beyond.filter(|subnet| subnet.address.contains(&address));
-        near.max_by_key(|subnet| subnet.address.prefix_len()).map(|subnet| (&subnet.interface, subnet.span))
+        let near: Vec<_> = beyond.filter(|subnet| subnet.address.contains(&address)).collect();
+        let longest = near.iter().map(|subnet| subnet.address.prefix_len()).max();
+        let nearest = near.into_iter().filter(|subnet| Some(subnet.address.prefix_len()) == longest);
+        nearest.map(|subnet| (&subnet.interface, subnet.span)).collect()
     }
 
     /// Our addresses in the main domain, for help.
@@ -310,7 +313,10 @@ pub(super) fn neighbors(
             cx.push(wrong);
         } else if !near && !network.misspelt && !network.unread.contains(&interface) {
             let far = format!("{} is in no subnet of `{}`", address.value, interface.name.0);
-            let far = Diagnostic::error(Code::Unreachable, address.span, far).help(network.subnets(domain));
+            let mut far = Diagnostic::error(Code::Unreachable, address.span, far);
+            if *domain != Domain::Unknown {
+                far = far.help(network.subnets(domain));
+            }
             cx.push(far.help("a router elsewhere is the `via` of a `[[route]]` with this `interface`"));
         }
         if let Some(mac) = neighbor.mac.ok() {

@@ -12,7 +12,8 @@ table! {
     /// The gateway answers ping, ARP, neighbour discovery and errors in each domain. Listeners and backends are in the main domain.
     /// Domains come and go with a reload.
     pub struct Vrf("[[vrf]]") {
-        /// Name in other tables and in `show`; unique among domains.
+        /// Name in other tables and in `show`; unique among domains. Not `main`, which is that of everything that names none, and not
+        /// `all`, which is every domain in `show`.
         name: Required<Name>;
         /// Number of the kernel's routing table whose routes are learnt into this domain, by the other rules of `[kernel_routes]`: the
         /// table of the domain's VRF device. Interfaces of the domain may then have `host`: the kernel's ends of them belong to that

@@ -143,11 +143,13 @@ fn each_packet_of_a_batch_is_asked_as_its_interface_wants() {
 
 #[test]
 fn nobody_is_told_of_a_mistake_in_a_packet_that_is_not_his() {
-    for (reverse_path, source4, source6, told) in [
-        (ReversePath::Strict, "10.200.1.1", "fd00:200::1", false),
-        (ReversePath::Strict, "10.201.1.1", "fd00:201::1", true),
-        (ReversePath::Loose, "10.66.1.1", "2001:db8::1", false),
-        (ReversePath::Loose, "10.200.1.1", "fd00:200::1", true),
+    for (reverse_path, port, source4, source6, told) in [
+        (ReversePath::Strict, 0, "10.200.1.1", "fd00:200::1", false),
+        (ReversePath::Strict, 0, "10.201.1.1", "fd00:201::1", true),
+        (ReversePath::Loose, 0, "10.66.1.1", "2001:db8::1", false),
+        (ReversePath::Loose, 0, "10.200.1.1", "fd00:200::1", true),
+        // Beside the interface that asks.
+        (ReversePath::Strict, 1, "10.201.1.1", "fd00:201::1", true),
     ] {
         let mut router = asking(reverse_path);
         // An option that is longer than the header, in transit and for us; a destination option that is unknown and must be known.
@@ -156,8 +158,13 @@ fn nobody_is_told_of_a_mistake_in_a_packet_that_is_not_his() {
             with_options(&udp4_from(source4, "10.77.10.1", 64, 20), &[7, 39, 4, 0]),
             with_extensions(&udp6_from(source6, "fd77:10::1", 64, 20), 60, &[17, 0, 0xbf, 4, 0, 0, 0, 0]),
         ];
-        for (at, packet) in mistakes.iter().enumerate() {
-            assert_eq!(router.receive(0, packet).len(), usize::from(told), "{reverse_path:?}, {source4}, mistake {at}");
+        for (at, mut packet) in mistakes.into_iter().enumerate() {
+            packet[..6].copy_from_slice(&our_mac(port).0);
+            assert_eq!(
+                router.receive(port, &packet).len(),
+                usize::from(told),
+                "{reverse_path:?}, {source4}, mistake {at}"
+            );
         }
         let refused = router.drops(DropReason::ReversePath);
         let named = router.drops(DropReason::IpBadOption) + router.drops(DropReason::Ipv6BadExtension);
