@@ -203,9 +203,11 @@ followed_across_the_bridge() {
 
 # What the gateway itself sends by the bridge: its question about a host that is not there.
 questions_are_followed() {
-  "$BINARY" trace --socket "$STATE/admin.sock" --count 1 arp and dst 10.50.0.77 >"$STATE/question.trace" 2>"$STATE/question.trace.err" &
+  "$BINARY" trace --socket "$STATE/admin.sock" --count 1 arp and src 10.50.0.1 and dst 10.50.0.77 >"$STATE/question.trace" 2>"$STATE/question.trace.err" &
   sleep 0.7
+  ns client ip route add 10.50.0.77/32 via 10.0.1.1
   ns client ping -q -c3 -i 0.2 -W1 10.50.0.77 || true
+  ns client ip route del 10.50.0.77/32
   wait $! || { cat "$STATE/question.trace.err"; return 1; }
   expect 'followed' "$(cat "$STATE/question.trace")" '*l2_bridge *out of bridge site: for all stations, flooded to * members*'
 }

@@ -50,7 +50,7 @@ flood_is_cut() {
 }
 said_by_explain() {
   expect 'UDP' "$(explain --in lan --src 10.0.1.100 --dst 10.0.1.1 --proto udp --dport 9)" \
-    '*l3_local *nothing here serves it: left to the kernel*l3_host *nothing here serves it: it goes to the kernel by *'
+    '*l3_local *nothing here serves it: left to the kernel*host *nothing here serves it: it goes to the kernel by *'
 }
 goes_with_the_gateway() {
   gateway_stop "$STATE"
