@@ -131,7 +131,7 @@ PYTHON
 
 # bash ignores SIGINT in what it starts in the background, unless told otherwise.
 a_long_race() {
-  TIDEGATE_PREFIX=$BENCH_PREFIX env --default-signal=INT "$ROOT/scripts/bench" http --vs none --rounds 1 --seconds 60 --cases 1KiB \
+  TIDEGATE_PREFIX=$BENCH_PREFIX env --default-signal=INT,HUP "$ROOT/scripts/bench" http --vs none --rounds 1 --seconds 60 --cases 1KiB \
     >"$STATE/long" 2>&1 &
   LONG=$!
   await 60 bench_measures || { cat "$STATE/long"; return 1; }

@@ -151,8 +151,8 @@ drop_reasons! {
     /// A multicast or broadcast packet, or one with an address that counts on its link only: no router forwards it without multicast
     /// routing (RFC 1812 §5.3.5, RFC 3927 §2.7, RFC 4291 §2.5.6).
     NotForwardable = "not_forwardable",
-    /// To an address of the gateway itself, where nothing is delivered: a route or rule leads there from another routing domain, and
-    /// interfaces of its own alone reach it; or it answers what came from one. The sender is told by ICMP.
+    /// To an address of the gateway in another routing domain than the packet's: a route or rule leads there, but such an address is
+    /// reached by the interfaces of its own domain only. Or an answer to such an address. The sender is told by ICMP.
     OwnAddress = "own_address",
     /// A fragment for this host that nothing here puts together: to a group, or of a packet that is longer than a frame and no echo
     /// request.

@@ -119,6 +119,9 @@ a_delivered_packet_is_followed() {
   expect 'end' "$(of delivered '.end.verdict + " " + .end.listener')" 'absorbed http'
   expect 'TCP' "$(of delivered '.steps[] | select(.stage == "tcp") | .notes[0]')" 'opens a connection*'
   expect 'answer' "$(of delivered '.made[0].text')" 'TCP SYN ACK 10.0.1.1:80 → 10.0.1.100:*'
+  # The first of two: the other is not here yet.
+  one_way fragment 'icmp and dst 10.0.1.1' ns client ping -q -c1 -W1 -s 2000 10.0.1.1
+  expect 'fragment' "$(of fragment '.end.verdict + ": " + .end.text')" 'waiting: it waits for the other fragments of its packet'
   # This host's own packets have a way too.
   one_way reply 'tcp src port 80 and src 10.0.1.1' ns client curl -s -o /dev/null http://10.0.1.1/
   expect 'origin' "$(of reply '.origin + " " + .end.verdict + " " + .end.port')" 'host sent lan'

@@ -36,7 +36,7 @@ pub(super) struct Haste {
 }
 
 pub(super) async fn index() -> &'static str {
-    "GET  /ready          200 while new connections are accepted\n\
+    "GET  /ready, /readyz  200 while new connections are accepted\n\
      GET  /healthz        200 while every core turns\n\
      GET  /stats          counters; ?format=json for a document\n\
      GET  /metrics        counters for Prometheus\n\
@@ -44,7 +44,7 @@ pub(super) async fn index() -> &'static str {
      GET  /clusters       endpoints and what was seen of them\n\
      GET  /config_dump    the configuration in use\n\
      GET  /certs          the certificates in use\n\
-     GET  /show/ports, /show/neighbors, /show/routes, /show/drops  parts of the state, with filters\n\
+     GET  /show/ports, /show/neighbors, /show/routes, /show/policies, /show/drops  parts of the state, with filters\n\
      GET  /capture        packets as pcapng (socket only)\n\
      GET  /trace          ways of packets as lines of JSON (socket only)\n\
      GET  /explain        what would become of a packet (socket only)\n\

@@ -118,6 +118,6 @@ file with its place; `tidegate schema` prints the JSON Schema, which editors use
 the end of the key. Paths are relative to the directory of the file.
 
 A running gateway takes over a changed file on SIGHUP, on `tidegate reload`, and when the file or a certificate it refers to
-changes: all of it, or, if there is a mistake, nothing. `[runtime]`, `[admin]`, `[dpdk]` and the set of ports with their
-drivers need a restart; a reload that changes them is refused and says so.
+changes: all of it, or, if there is a mistake, nothing. `[runtime]` (but for `drain_timeout_s`), `[admin]`, `[dpdk]`, `[tcp]`,
+ports (but for what IP does on them) and every `host` and `host_limit` need a restart; a reload that changes them is refused and says so.
 ";

@@ -137,6 +137,12 @@ fn fate(record: &Record, around: &Surroundings<'_>) -> End {
             end.text = format!("it leaves by {name}");
             end.port = Some(name);
         }
+        Verdict::Taken if last == Some(Stage::L3Local) => {
+            end.verdict = "waiting".to_owned();
+            end.text = "it waits for the other fragments of its packet".to_owned();
+            end.hint =
+                Some(format!("if they do not come, it is dropped as {} within a minute", DropReason::FragmentTimeout));
+        }
         Verdict::Taken => {
             let target = end.next_hop.clone().unwrap_or_else(|| "its next hop".to_owned());
             end.verdict = "waiting".to_owned();

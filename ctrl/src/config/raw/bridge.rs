@@ -22,8 +22,8 @@ table! {
         mac_limit: At<Int<1, 1_000_000>> = Int::new(16_384), "16384";
         /// Seconds after which a silent station is forgotten.
         mac_age_s: At<Int<1, 1_000_000>> = Int::new(300), "300";
-        /// Unknown, broadcast and multicast frames per second and core that are flooded, a tenth of it at once; more are dropped as
-        /// `bridge_flood_limited`. Without it there is no limit.
+        /// Unknown, broadcast and multicast frames per second and core that are flooded, a tenth of it at once, but at least 64; more are
+        /// dropped as `bridge_flood_limited`. Without it there is no limit.
         flood_limit: Optional<Int<1, 10_000_000>>;
         /// Stations that are known without being learnt. They are not forgotten, do not count against `mac_limit`, and do not move when
         /// another member sends frames with their address.

@@ -21,8 +21,8 @@ table! {
         /// in it serves goes to the kernel there, and what the kernel sends there goes out of the port: sshd, BIRD or FRR work on a
         /// port that the data plane owns. Costs a system call for each such packet, nothing for others.
         host: Optional<String>;
-        /// Packets per second and core that go to the kernel at most, a tenth of it at once; more are dropped as `host_limited`.
-        /// Only with `host`; 20000 by default.
+        /// Packets from afar per second and core that go to the kernel at most, and as many again from the link itself; a tenth of it at
+        /// once, but at least 64. More are dropped as `host_limited`. Only with `host`; 20000 by default.
         host_limit: Optional<Int<100, 10_000_000>>;
         /// Tell the neighbours about new addresses, three times (gratuitous ARP, unsolicited neighbour advertisements), so that
         /// they turn to this gateway at once when it takes over from another machine.

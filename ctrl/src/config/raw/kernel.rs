@@ -11,7 +11,7 @@ use crate::config::slot::{At, List};
 use crate::config::table::table;
 
 table! {
-    /// Routes that a daemon (BIRD, FRR) installs in the kernel become routes of the gateway when they lead over a port with `host`.
+    /// Routes that a daemon (BIRD, FRR) installs in the kernel become routes of the gateway when they lead over an interface with `host`.
     /// All next hops of a route are learnt. Subnets of the ports are not taken from the kernel.
     pub struct KernelRoutes("[kernel_routes]") {
         /// Whether routes are learnt. Without a port that has `host` there is nothing to learn.

@@ -11,8 +11,8 @@ table! {
     pub struct Listener("[[listener]]") {
         /// Name in metrics, logs and routes; unique.
         name: Required<Name>;
-        /// Address and port. The address must be one of a `[[port]]`; `0.0.0.0` and `[::]` stand for all of them of that
-        /// family.
+        /// Address and port. The address must be one of an interface of the main routing domain (port, VLAN, bridge or loopback); `0.0.0.0` and
+        /// `[::]` stand for all of them of that family.
         address: Required<SocketAddr>;
         /// What is spoken.
         protocol: At<Protocol> = Protocol::Http, "\"http\"";

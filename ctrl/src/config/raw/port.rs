@@ -20,7 +20,8 @@ table! {
         interface: Optional<String>;
         /// DPDK device: a PCI address, or a virtual device such as `net_af_xdp0,iface=eth1`. Only for `dpdk`.
         device: Optional<String>;
-        /// Ethernet address of the port. Without it that of the device is used; a `tap` or `memory` port gets a random one.
+        /// Ethernet address of the port. Without it that of the device is used; a `tap`, `memory` or pcap port gets one that
+        /// is made from its name: give one where two gateways with ports of the same name meet on a link.
         mac: Optional<Mac>;
         /// Receive and transmit queues. There is one per core, so this only says that the device has as many. Only for `af_xdp`,
         /// `tap` and `dpdk`.

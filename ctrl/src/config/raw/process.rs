@@ -12,7 +12,7 @@ use crate::config::slot::{At, List, Optional};
 use crate::config::table::{table, words};
 
 table! {
-    /// The cores that move packets and how they wait. A change here needs a restart.
+    /// The cores that move packets and how they wait. A change here needs a restart, except for `drain_timeout_s`.
     pub struct Runtime("[runtime]") {
         /// Numbers of the CPUs that run a packet loop, one thread pinned to each. Each port needs one queue per core.
         /// Keep the management thread's CPU out of this list when requests must not wait for it.

@@ -24,8 +24,8 @@ table! {
 
 table! {
     /// Addresses of the gateway that are on no link: they stay when a port goes, and are answered for whichever interface of their
-    /// domain a packet comes in by. Others need routes to them. A listener may have one; no packet that the gateway sends of its own
-    /// accord is from one. The kernel has them too if an interface of the domain has `host`: a routing daemon's sessions may be from
+    /// domain a packet comes in by. Others need routes to them. A listener may have one; what the gateway sends of its own accord is
+    /// from one only where the interface that it leaves by has no address of that family. The kernel has them too if an interface of the domain has `host`: a routing daemon's sessions may be from
     /// one.
     pub struct Loopback("[[loopback]]") {
         /// Name in other tables and in `show`; unique among interfaces.
