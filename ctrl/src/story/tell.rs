@@ -118,6 +118,11 @@ fn copies(record: &Record, around: &Surroundings<'_>) -> Vec<String> {
     bridge::copies(record).filter_map(|made| made.port).map(|port| around.port(port)).collect()
 }
 
+/// The stage that has kept a packet.
+fn taken_by(record: &Record) -> Option<Stage> {
+    record.steps.iter().find(|step| step.verdict == Verdict::Taken).map(|step| step.stage)
+}
+
 fn fate(record: &Record, around: &Surroundings<'_>) -> End {
     let mut end = End { core: record.handed_to, ..End::default() };
     let found = Found::of(record);
@@ -137,7 +142,7 @@ fn fate(record: &Record, around: &Surroundings<'_>) -> End {
             end.text = format!("it leaves by {name}");
             end.port = Some(name);
         }
-        Verdict::Taken if last == Some(Stage::L3Local) => {
+        Verdict::Taken if taken_by(record) == Some(Stage::L3Local) => {
             end.verdict = "waiting".to_owned();
             end.text = "it waits for the other fragments of its packet".to_owned();
             end.hint =
