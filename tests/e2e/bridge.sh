@@ -190,26 +190,29 @@ explained_across_the_bridge() {
   expect 'the bridge itself' "$(refuse explain --src 10.50.0.11 --in site --dst 10.0.1.100)" '*`site` is a bridge: name the member*'
 }
 
+# way FILTER FROM TO — what is told of the first packet that the filter fits, while FROM pings TO
+way() {
+  "$BINARY" trace --socket "$STATE/admin.sock" --count 1 "$1" >"$STATE/bridge.trace" 2>"$STATE/bridge.trace.err" &
+  sleep 0.7
+  ns "$2" ping -q -c3 -i 0.2 -W1 "$3" >/dev/null || true
+  wait $! || { cat "$STATE/bridge.trace.err"; return 1; }
+  cat "$STATE/bridge.trace"
+}
+
 # Of a real packet the same is known.
 followed_across_the_bridge() {
   local b2
   b2=$(ns b2 cat /sys/class/net/eth0/address)
-  "$BINARY" trace --socket "$STATE/admin.sock" --count 1 icmp and dst 10.50.0.12 >"$STATE/bridge.trace" 2>"$STATE/bridge.trace.err" &
-  sleep 0.7
-  ns b1 ping -q -c3 -i 0.2 -W1 10.50.0.12 || true
-  wait $! || { cat "$STATE/bridge.trace.err"; return 1; }
-  expect 'followed' "$(cat "$STATE/bridge.trace")" "*l2_bridge *through bridge site: station $b2 is behind web1*=> it leaves by web1*"
+  expect 'followed' "$(way 'icmp and dst 10.50.0.12' b1 10.50.0.12)" "*l2_bridge *through bridge site: station $b2 is behind web1*=> it leaves by web1*"
 }
 
 # What the gateway itself sends by the bridge: its question about a host that is not there.
 questions_are_followed() {
-  "$BINARY" trace --socket "$STATE/admin.sock" --count 1 arp and src 10.50.0.1 and dst 10.50.0.77 >"$STATE/question.trace" 2>"$STATE/question.trace.err" &
-  sleep 0.7
+  local told
   ns client ip route add 10.50.0.77/32 via 10.0.1.1
-  ns client ping -q -c3 -i 0.2 -W1 10.50.0.77 || true
+  told=$(way 'arp and src 10.50.0.1 and dst 10.50.0.77' client 10.50.0.77) || true
   ns client ip route del 10.50.0.77/32
-  wait $! || { cat "$STATE/question.trace.err"; return 1; }
-  expect 'followed' "$(cat "$STATE/question.trace")" '*l2_bridge *out of bridge site: for all stations, flooded to * members*'
+  expect 'followed' "$told" '*l2_bridge *out of bridge site: for all stations, flooded to * members*'
 }
 
 check becomes-a-bridge becomes_a_bridge
